@@ -1,0 +1,1 @@
+"""Stream processors: hits in, visits, actions, conversions and tallies out, in units of work."""

@@ -1,0 +1,1 @@
+"""Reporting API, SQL endpoint, web page; writes configuration events."""

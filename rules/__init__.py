@@ -1,0 +1,1 @@
+"""Pure rules: parse, enrich, fold, goals, attribution. No clock, environment or network."""

@@ -1,0 +1,1 @@
+"""Contracts that cross a stage: hits, rows, configuration, topics, tables, reports."""

@@ -1,0 +1,1 @@
+"""From the log into ClickHouse: batched rows, the ledger, rollup jobs."""

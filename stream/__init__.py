@@ -1,0 +1,1 @@
+"""The log: one small protocol (stream.protocol), one module per implementation."""
