@@ -1,0 +1,185 @@
+"""The contract between the dispatcher and the methods of the Reporting API.
+
+A module of `reporting.methods` registers its methods in a literal `METHODS: dict[str, Method]`, keyed
+`Module.action` in Matomo's spelling. A method has either
+
+- `cells`: a report. Called once with all (site, period) cells of the request; returns a result for each
+  cell. It may answer all of them with one query.
+- `answer`: everything else. Called once; returns the whole result.
+
+Both may be plain or async functions. They raise `ApiError` to refuse. Generic filters (limits, sorting,
+flattening, showColumns ...) and rendering are applied by the caller: methods leave them alone.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from reporting.access import Grant
+from reporting.parameters import Parameters
+from reporting.periods import Period
+from reporting.table import Result, Row, Scalar, Table
+from schemas.config import Config, ConfigEvent
+
+
+class Cell(NamedTuple):
+    site_id: int
+    period: Period
+
+
+class Database(Protocol):
+    """The ClickHouse database of this process. Raises its driver's errors."""
+
+    async def select(self, sql: str, parameters: Mapping[str, object] = ...) -> Sequence[Mapping[str, Any]]:
+        """The rows of a query with bound parameters ({name:Type} in the text), keyed by column."""
+        ...
+
+
+class Writer(Protocol):
+    """Appends to `config`; stream.config.ConfigWriter."""
+
+    def write(self, event: ConfigEvent) -> Config:
+        """Blocking. Returns the configuration that contains the event."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiRequest:
+    """One call of one method, typed. Site and period are already checked and access is already granted."""
+
+    method: str
+    """Module.action as registered."""
+    parameters: Parameters
+    sites: tuple[int, ...] = ()
+    """In the order asked; one when the method takes a single idSite; empty when it takes none."""
+    several_sites: bool = False
+    """The answer is keyed by site (`1,2` and `all`, even when `all` is one site)."""
+    periods: tuple[Period, ...] = ()
+    several_periods: bool = False
+    segment: str = ""
+    """As sent, decoded once by HTTP. Empty: all visits."""
+    language: str = "en"
+    grant: Grant
+    config: Config
+    now: datetime
+    """Aware, UTC."""
+    database: Database
+    writer: Writer
+    call: "Callable[[Mapping[str, Any]], Awaitable[Result]]"
+    """Asks another method with the rights of this request; its result is filtered but not rendered.
+    Raises ApiError."""
+    state: Mapping[str, Any]
+    """What the process lends its methods: `tokens` (stream.secrets.TokenStore), `version` ..."""
+
+    @property
+    def site_id(self) -> int:
+        """The site of a method that takes one."""
+        return self.sites[0]
+
+    @property
+    def period(self) -> Period:
+        return self.periods[0]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Sites outside, periods inside, in the order of the answer."""
+        return tuple(Cell(site, period) for site in self.sites for period in self.periods)
+
+    def with_segment(self, segment: str) -> "ApiRequest":
+        return replace(self, segment=segment)
+
+
+class Access(StrEnum):
+    """What a caller needs. `view`, `write` and `admin` are asked for every site of the request when the
+    method takes sites, and for at least one site when it takes none."""
+
+    NONE = "none"
+    VIEW = "view"
+    SOME_VIEW = "some view"
+    WRITE = "write"
+    ADMIN = "admin"
+    SOME_ADMIN = "some admin"
+    SUPERUSER = "superuser"
+
+
+class Unit(StrEnum):
+    """How a metric is written when it is formatted."""
+
+    NUMBER = "number"
+    PERCENT = "percent"
+    """A fraction; shown as `14%`, `66.67%`, as many digits as the fraction was rounded to, at most two."""
+    SECONDS = "seconds"
+    """Whole seconds, `12 min 53s` with format_metrics=1."""
+    CLOCK = "clock"
+    """Whole seconds, `00:04:20` with format_metrics=1."""
+    SHORT_SECONDS = "short seconds"
+    """Seconds with a fraction, `0.46s` with format_metrics=1."""
+    MONEY = "money"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessedMetric:
+    """A column computed from others, after rows were limited. Rounding is part of `compute`."""
+
+    name: str
+    compute: Callable[[Row, Table], Scalar]
+    """(row, its table) -> value; the table is whole (not limited), for shares of a total."""
+    unit: Unit = Unit.NUMBER
+    removes: tuple[str, ...] = ()
+    """Columns that are only there to compute this one and are not shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportShape:
+    """What generic filters must know about a report."""
+
+    name: str = ""
+    """In English, for file names and feeds: `Page URLs`."""
+    dimension: str = ""
+    """Metadata name of the dimension in flat tables: `Actions_PageUrl`."""
+    subtable_dimension: str = ""
+    """Dimension of the rows one level down; empty: the same (page trees) or none."""
+    subtable_method: str = ""
+    """The method that answers idSubtable of this report's rows."""
+    recursive: bool = False
+    """The sub tables hold the same dimension at any depth (page URLs, titles)."""
+    flat_separator: str = " - "
+    sort_column: str = "nb_visits"
+    """Default order; reports with ids or names in a fixed order use `label` or empty (as stored)."""
+    sort_order: str = "desc"
+    sort_stored: bool = False
+    """The report's order is its own: nothing is sorted unless filter_sort_column asks."""
+    processed: tuple[ProcessedMetric, ...] = ()
+    units: Mapping[str, Unit] | None = None
+    """Units of columns that are not processed metrics."""
+    goal_metrics: bool = False
+    """Rows may have `goals`, so filter_update_columns_when_show_all_goals applies."""
+
+
+CellsFunction: TypeAlias = "Callable[[ApiRequest], Mapping[Cell, Result] | Awaitable[Mapping[Cell, Result]]]"
+AnswerFunction: TypeAlias = "Callable[[ApiRequest], Result | Awaitable[Result]]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One API method. Exactly one of `cells` and `answer` is set."""
+
+    cells: CellsFunction | None = None
+    answer: AnswerFunction | None = None
+    access: Access = Access.VIEW
+    required: tuple[str, ...] = ()
+    """Parameters that must be present, in the order in which a missing one is named. Reports need
+    idSite, period and date without saying so."""
+    takes_sites: bool = False
+    """For `answer` methods: idSite is parsed and checked. Reports always take sites."""
+    takes_period: bool = False
+    site_optional: bool = False
+    several_sites: bool = True
+    """False: `X with multiple sites is not supported (yet).`"""
+    several_periods: bool = True
+    filters: bool = True
+    """False: generic filters (limit, sort, label ...) leave the answer alone."""
+    shape: ReportShape = ReportShape()

@@ -1,0 +1,1 @@
+"""The methods of the Reporting API, one module per Matomo module or group of them."""
