@@ -147,3 +147,5 @@ class PreparedHit(msgspec.Struct, array_like=True, kw_only=True):
     pageview_id: str = ""
     timings: tuple[int, int, int, int, int, int] = (-1, -1, -1, -1, -1, -1)
     """pf_net, pf_srv, pf_tfr, pf_dm1, pf_dm2, pf_onl in milliseconds, -1 when absent."""
+    country_override: str = ""
+    """The `country` parameter sent with authority: it also changes a visit that is already open."""

@@ -1,0 +1,587 @@
+"""The fold of one owner: hits in event order become visits, actions and conversions.
+
+`fold_hit` is the only place that knows when a visit begins, how long it lasts and what a conversion is
+(tracking-semantics sections 2 to 8). It reads no clock and depends on nothing but its arguments, so the same
+hits in the same order always give the same rows: rules.owner builds late hits, verdicts, replay and
+deletion on that.
+"""
+
+import msgspec
+
+from rules.local_time import LocalClock
+from rules.prepared import (
+    CAMPAIGN,
+    DIRECT,
+    SEARCH_ENGINE,
+    SOCIAL_NETWORK,
+    WEBSITE,
+    Ecommerce,
+    GoalMatch,
+    PreparedHit,
+    Referrer,
+)
+from schemas.config import Tracking
+from schemas.outcomes import Exclusion
+from schemas.rows import CART_GOAL, ORDER_GOAL, Action, ActionKind, Conversion, ConversionItem, Row, Visit
+
+BUYER_NONE, BUYER_ORDERED, BUYER_CART, BUYER_ORDERED_AND_CART = 0, 1, 2, 3
+NEW, RETURNING, RETURNING_CUSTOMER = 0, 1, 2
+
+_COUNTED_KINDS = frozenset(
+    (ActionKind.PAGE, ActionKind.OUTLINK, ActionKind.DOWNLOAD, ActionKind.SEARCH, ActionKind.EVENT)
+)
+_INTERACTION_KINDS = frozenset((ActionKind.PAGE, ActionKind.SEARCH))
+
+
+class Cart(msgspec.Struct, array_like=True):
+    """The rows of the open cart, which the next cart or an order of the visit replaces."""
+
+    conversion: Conversion
+    items: list[ConversionItem]
+
+
+class FoldState(msgspec.Struct, array_like=True):
+    """What the fold remembers of an owner: the last visit (its row is also the visitor's profile, each visit's
+    figures follow from those of the one before) and what only the open visit needs."""
+
+    visit: Visit | None = None
+    pageviews: int = 0
+    last_kind: int = 0
+    """Kind of the last page or search, whose time on page the next action tells; 0 before the first."""
+    last_title: str = ""
+    last_keyword: str = ""
+    cart: Cart | None = None
+    last_page: Action | None = None
+    """The last page view that has a pageview id: later hits may bring its performance timings."""
+
+
+class VisitRules(msgspec.Struct, frozen=True):
+    """What of the configuration the fold needs."""
+
+    tracking: Tracking
+    clock: LocalClock
+
+
+RowKey = tuple[str, int, int, int, int | str]
+"""(table, site_id, date, visit_id or hit_id, goal_id or sku or 0)"""
+
+
+def row_key(row: Row) -> RowKey:
+    """The identity of a row: its ClickHouse sorting key, with the table's name in front."""
+    if isinstance(row, Action):
+        return ("actions", row.site_id, row.date, row.hit_id, 0)
+    if isinstance(row, Visit):
+        return ("visits", row.site_id, row.date, row.visit_id, 0)
+    if isinstance(row, Conversion):
+        return ("conversions", row.site_id, row.date, row.hit_id, row.goal_id)
+    return ("conversion_items", row.site_id, row.date, row.hit_id, row.sku)
+
+
+class Rows:
+    """The rows that a fold made or changed, by key; a key that must no longer exist holds its last row as
+    deleted."""
+
+    __slots__ = ("deleted", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[RowKey, Row] = {}
+        self.deleted: dict[RowKey, Row] = {}
+
+    def put(self, row: Row) -> None:
+        key = row_key(row)
+        self.rows[key] = row
+        if self.deleted:
+            self.deleted.pop(key, None)
+
+    def delete(self, row: Row) -> None:
+        """`row` needs only its key columns."""
+        key = row_key(row)
+        self.rows.pop(key, None)
+        self.deleted[key] = row
+
+
+def fold_hit(
+    state: FoldState,
+    hit: PreparedHit,
+    rules: VisitRules,
+    rows: Rows,
+    *,
+    order_is_lost: bool = False,
+) -> Exclusion | None:
+    """Continue `state` (changed in place) with the next hit in event order and collect the rows that changed.
+
+    Returns the reason when the hit leaves no trace. `order_is_lost` says that another hit owns its order id.
+    The Visit row in `state` is live: the caller copies or encodes it before the next call if it keeps it.
+    """
+    visit = state.visit
+    opens = visit is None or begins_visit(state, visit, hit, rules)
+    if opens:
+        if hit.is_ping:
+            return Exclusion.PING_WITHOUT_VISIT
+        if visit is not None:
+            # The closed visit's row stays as it is now; the state goes on with a new one.
+            rows.put(visit)
+        visit = _open_visit(state, visit, hit, rules, is_lost_order=order_is_lost)
+    else:
+        assert visit is not None
+        if order_is_lost:
+            return Exclusion.REPEATED_ORDER
+        _continue_visit(visit, hit)
+    date_before = visit.date
+    visit.hits += 1
+    if hit.action is not None:
+        _add_action(state, visit, hit, rules, rows, opens=opens)
+    elif state.last_page is not None and hit.pageview_id:
+        _fill_timings(state.last_page, hit, rows)
+    if not hit.is_ping:
+        _convert(state, visit, hit, rules, rows, opens=opens, order_is_lost=order_is_lost)
+    if visit.date != date_before:
+        rows.delete(_visit_at(visit, date_before))
+    rows.put(visit)
+    return None
+
+
+def _visit_at(visit: Visit, date: int) -> Visit:
+    """The key under which a visit was stored while its last action was on another day."""
+    return Visit(
+        site_id=visit.site_id,
+        date=date,
+        visit_id=visit.visit_id,
+        visitor_id=visit.visitor_id,
+        owner=visit.owner,
+        config_id=visit.config_id,
+    )
+
+
+def rows_in_state(state: FoldState) -> Rows:
+    """The rows that a fold resumed from `state` may still change or delete."""
+    rows = Rows()
+    if state.visit is not None:
+        rows.put(state.visit)
+    if state.last_page is not None:
+        rows.put(state.last_page)
+    if state.cart is not None:
+        rows.put(state.cart.conversion)
+        for item in state.cart.items:
+            rows.put(item)
+    return rows
+
+
+def begins_visit(state: FoldState, visit: Visit, hit: PreparedHit, rules: VisitRules) -> bool:
+    """Whether `hit` starts a new visit after `visit` (tracking-semantics section 2)."""
+    tracking = rules.tracking
+    if visit.last_time <= hit.time - tracking.visit_standard_length:
+        return True
+    if hit.new_visit and not hit.is_ping:
+        return True
+    if 0 < tracking.create_new_visit_after_x_actions <= visit.actions:
+        return True
+    if tracking.create_new_visit_after_midnight and visit.date != rules.clock.day(hit.time):
+        return True
+    if (
+        not tracking.enable_userid_overwrites_visitorid
+        and hit.user_id
+        and visit.user_id
+        and hit.user_id.lower() != visit.user_id.lower()
+    ):
+        return True
+    referrer = hit.referrer
+    if referrer.type == DIRECT or hit.is_ping:
+        return False
+    if referrer.type == CAMPAIGN and tracking.create_new_visit_when_campaign_changes:
+        return visit.referrer_type != DIRECT and _is_other_campaign(visit, referrer)
+    if referrer.type == WEBSITE and tracking.create_new_visit_when_website_referrer_changes:
+        return visit.referrer_type != DIRECT and (
+            visit.referrer_type != WEBSITE or visit.referrer_name.lower() != referrer.name.lower()
+        )
+    return False
+
+
+def _is_other_campaign(visit: Visit, referrer: Referrer) -> bool:
+    if visit.referrer_type != CAMPAIGN or visit.referrer_name.lower() != referrer.name.lower():
+        return True
+    return bool(referrer.keyword) and visit.referrer_keyword.lower() != referrer.keyword.lower()
+
+
+def _open_visit(
+    state: FoldState, before: Visit | None, hit: PreparedHit, rules: VisitRules, *, is_lost_order: bool
+) -> Visit:
+    time = hit.time
+    clock = rules.clock
+    agent = hit.agent
+    is_order = hit.ecommerce is not None and hit.ecommerce.order_id != "" and not is_lost_order
+    visit = Visit(
+        site_id=hit.site_id,
+        date=clock.day(time),
+        visit_id=hit.hit_id,
+        visitor_id=hit.visitor_id,
+        owner=hit.owner,
+        config_id=hit.config_id,
+        user_id=hit.user_id,
+        first_time=time,
+        last_time=time,
+        local_hour=clock.hour(time),
+        duration=rules.tracking.default_time_one_page_visit,
+        referrer_type=hit.referrer.type,
+        referrer_name=hit.referrer.name,
+        referrer_keyword=hit.referrer.keyword,
+        referrer_url=hit.referrer.url,
+        os=agent.os,
+        os_version=agent.os_version,
+        browser=agent.browser,
+        browser_version=agent.browser_version,
+        browser_engine=agent.browser_engine,
+        device_type=agent.device_type,
+        device_brand=agent.device_brand,
+        device_model=agent.device_model,
+        client_type=agent.client_type,
+        resolution=hit.resolution,
+        plugins=list(hit.plugins),
+        language=hit.language,
+        country=hit.country,
+        region=hit.region,
+        city=hit.city,
+        latitude=hit.latitude,
+        longitude=hit.longitude,
+        ip=hit.ip,
+        dimensions=dict(hit.visit_dimensions),
+        custom_variables=dict(hit.visit_custom_variables),
+    )
+    seconds = hit.visitor_seconds
+    if seconds < 0:
+        # Without the visitor's clock Matomo takes the server's, in UTC.
+        seconds = time % 86400
+    visit.visitor_seconds = seconds
+    visit.visitor_hour = seconds // 3600
+    if before is not None:
+        since_before = max(0, time - before.first_time)
+        visit.visit_count = before.visit_count + 1
+        visit.seconds_since_first = before.seconds_since_first + since_before
+        visit.seconds_since_last = since_before
+        visit.has_order_before = before.has_order_before or bool(before.buyer & BUYER_ORDERED)
+        if visit.has_order_before:
+            visit.seconds_since_order = before.seconds_since_order + since_before
+        # The visit directly after the ordering one is still `returning` (semantics section 3).
+        visit.returning = (
+            RETURNING_CUSTOMER if before.has_order_before and before.seconds_since_order > 0 else RETURNING
+        )
+    if is_order:
+        visit.returning = RETURNING_CUSTOMER
+        visit.has_order_before = True
+        visit.seconds_since_order = 0
+    state.visit = visit
+    state.pageviews = 0
+    state.last_kind = 0
+    state.last_title = ""
+    state.last_keyword = ""
+    state.cart = None
+    state.last_page = None
+    return visit
+
+
+def _continue_visit(visit: Visit, hit: PreparedHit) -> None:
+    visit.duration = max(0, 1 + hit.time - visit.first_time)
+    visit.visitor_id = hit.visitor_id
+    if hit.user_id:
+        visit.user_id = hit.user_id
+    if hit.visit_dimensions:
+        visit.dimensions = {**visit.dimensions, **hit.visit_dimensions}
+    if hit.visit_custom_variables:
+        visit.custom_variables = {**visit.custom_variables, **hit.visit_custom_variables}
+    if hit.is_ping:
+        return
+    if hit.country_override:
+        visit.country = hit.country_override
+    if visit.referrer_type == DIRECT and hit.referrer.type != DIRECT:
+        referrer = hit.referrer
+        visit.referrer_type = referrer.type
+        visit.referrer_name = referrer.name
+        visit.referrer_keyword = referrer.keyword
+        visit.referrer_url = referrer.url
+
+
+def _add_action(
+    state: FoldState, visit: Visit, hit: PreparedHit, rules: VisitRules, rows: Rows, *, opens: bool
+) -> None:
+    draft = hit.action
+    assert draft is not None
+    time = hit.time
+    kind = draft.kind
+    spent = 0 if opens else min(max(0, time - visit.last_time), rules.tracking.visit_standard_length)
+    if kind in _COUNTED_KINDS:
+        visit.actions += 1
+        if kind == ActionKind.SEARCH:
+            visit.searches += 1
+        elif kind == ActionKind.EVENT:
+            visit.events += 1
+    if kind in _INTERACTION_KINDS:
+        visit.interactions += 1
+    if kind == ActionKind.PAGE:
+        state.pageviews += 1
+    timings = hit.timings
+    clock = rules.clock
+    action = Action(
+        site_id=hit.site_id,
+        date=clock.day(time),
+        hit_id=hit.hit_id,
+        visit_id=visit.visit_id,
+        visitor_id=hit.visitor_id,
+        owner=hit.owner,
+        time=time,
+        local_hour=clock.hour(time),
+        kind=kind,
+        url=draft.url,
+        url_prefix=draft.url_prefix,
+        title=draft.title,
+        event_category=draft.event_category,
+        event_action=draft.event_action,
+        event_name=draft.event_name,
+        event_value=draft.event_value,
+        has_event_value=draft.has_event_value,
+        search_keyword=draft.search_keyword,
+        search_category=draft.search_category,
+        search_count=draft.search_count,
+        content_name=draft.content_name,
+        content_piece=draft.content_piece,
+        content_target=draft.content_target,
+        content_interaction=draft.content_interaction,
+        position=visit.interactions,
+        pageview_position=state.pageviews,
+        pageview_id=hit.pageview_id,
+        previous_url=visit.exit_url,
+        previous_title=state.last_title,
+        previous_kind=state.last_kind,
+        previous_keyword=state.last_keyword,
+        time_spent_previous=spent,
+        time_network=timings[0],
+        time_server=timings[1],
+        time_transfer=timings[2],
+        time_dom_processing=timings[3],
+        time_dom_completion=timings[4],
+        time_on_load=timings[5],
+        product_sku=draft.product_sku,
+        product_name=draft.product_name,
+        product_categories=draft.product_categories,
+        product_price=draft.product_price,
+        has_product_price=draft.has_product_price,
+        dimensions=hit.action_dimensions,
+        custom_variables=hit.action_custom_variables,
+        bandwidth=draft.bandwidth,
+        media=draft.media,
+        user_id=hit.user_id,
+    )
+    rows.put(action)
+    if kind == ActionKind.PAGE:
+        if not visit.entry_url:
+            visit.entry_url = draft.url
+        if not visit.entry_title:
+            visit.entry_title = draft.title
+        if draft.url:
+            visit.exit_url = draft.url
+        visit.exit_title = draft.title
+        state.last_kind = kind
+        state.last_title = draft.title
+        state.last_keyword = ""
+        state.last_page = action if hit.pageview_id else None
+    elif kind == ActionKind.SEARCH:
+        state.last_kind = kind
+        state.last_title = ""
+        state.last_keyword = draft.search_keyword
+    elif state.last_page is not None and hit.pageview_id:
+        _fill_timings(state.last_page, hit, rows)
+    _touch(visit, time, clock)
+
+
+def _touch(visit: Visit, time: int, clock: LocalClock) -> None:
+    """The visit acted at `time`: its last action, day and hour follow."""
+    visit.last_time = time
+    visit.date = clock.day(time)
+    visit.local_hour = clock.hour(time)
+
+
+def _fill_timings(page: Action, hit: PreparedHit, rows: Rows) -> None:
+    """Timings that come with a later hit belong to the page view of the same pageview id."""
+    if hit.pageview_id != page.pageview_id or max(hit.timings) < 0:
+        return
+    network, server, transfer, dom_processing, dom_completion, on_load = hit.timings
+    if network >= 0:
+        page.time_network = network
+    if server >= 0:
+        page.time_server = server
+    if transfer >= 0:
+        page.time_transfer = transfer
+    if dom_processing >= 0:
+        page.time_dom_processing = dom_processing
+    if dom_completion >= 0:
+        page.time_dom_completion = dom_completion
+    if on_load >= 0:
+        page.time_on_load = on_load
+    rows.put(page)
+
+
+def _convert(
+    state: FoldState,
+    visit: Visit,
+    hit: PreparedHit,
+    rules: VisitRules,
+    rows: Rows,
+    *,
+    opens: bool,
+    order_is_lost: bool,
+) -> None:
+    """Goals, orders and carts of one hit, and the seconds that a conversion on a known visit adds."""
+    extra_seconds = 0
+    if hit.ecommerce is not None:
+        if order_is_lost:
+            visit.converted = True
+        elif hit.ecommerce.order_id:
+            _record_order(state, visit, hit, hit.ecommerce, rules, rows)
+            extra_seconds = 2
+        else:
+            _record_cart(state, visit, hit, hit.ecommerce, rules, rows)
+        if hit.action is None:
+            _touch(visit, hit.time, rules.clock)
+    else:
+        matches = hit.goals
+        if hit.threshold_goals:
+            matches = matches + _reached_thresholds(state, visit, hit)
+        converted = False
+        for match in matches:
+            if match.goal_id in visit.goals and not match.allow_multiple:
+                continue
+            _record_goal(state, visit, hit, match, rules, rows)
+            converted = True
+            if match.manual:
+                extra_seconds = match.goal_id + 2
+        if converted and extra_seconds == 0:
+            extra_seconds = 1
+        if hit.action is None and matches:
+            _touch(visit, hit.time, rules.clock)
+    if not opens:
+        visit.duration += extra_seconds
+
+
+def _reached_thresholds(state: FoldState, visit: Visit, hit: PreparedHit) -> tuple[GoalMatch, ...]:
+    reached = {"visit_duration": visit.duration, "visit_nb_pageviews": state.pageviews}
+    return tuple(
+        GoalMatch(goal.goal_id, goal.revenue, goal.allow_multiple)
+        for goal in hit.threshold_goals
+        if reached[goal.attribute] > goal.threshold
+    )
+
+
+def attribute(visit: Visit, hit: PreparedHit) -> Referrer:
+    """Which referrer gets the credit of a conversion (tracking-semantics section 7)."""
+    if hit.attribution is not None:
+        return hit.attribution
+    of_visit = Referrer(visit.referrer_type, visit.referrer_name, visit.referrer_keyword, visit.referrer_url)
+    if visit.referrer_type == CAMPAIGN:
+        return of_visit
+    from_cookie = hit.attribution_referrer
+    if from_cookie is not None and from_cookie.type in (SEARCH_ENGINE, WEBSITE, SOCIAL_NETWORK):
+        return from_cookie
+    return of_visit
+
+
+def _conversion(visit: Visit, state: FoldState, hit: PreparedHit, goal_id: int, rules: VisitRules) -> Conversion:
+    referrer = attribute(visit, hit)
+    return Conversion(
+        site_id=hit.site_id,
+        date=rules.clock.day(hit.time),
+        hit_id=hit.hit_id,
+        goal_id=goal_id,
+        visit_id=visit.visit_id,
+        visitor_id=hit.visitor_id,
+        owner=hit.owner,
+        time=hit.time,
+        url=hit.page_url,
+        referrer_type=referrer.type,
+        referrer_name=referrer.name,
+        referrer_keyword=referrer.keyword,
+        returning=visit.returning,
+        visit_count=visit.visit_count,
+        seconds_since_first=visit.seconds_since_first,
+        seconds_since_order=visit.seconds_since_order,
+        pageviews_before=state.pageviews,
+        action_kind=0 if hit.action is None else hit.action.kind,
+        dimensions=dict(visit.dimensions),
+    )
+
+
+def _record_goal(
+    state: FoldState, visit: Visit, hit: PreparedHit, match: GoalMatch, rules: VisitRules, rows: Rows
+) -> None:
+    conversion = _conversion(visit, state, hit, match.goal_id, rules)
+    conversion.revenue = match.revenue
+    rows.put(conversion)
+    visit.goals = [*visit.goals, match.goal_id]
+    visit.converted = True
+
+
+def _record_order(
+    state: FoldState, visit: Visit, hit: PreparedHit, order: Ecommerce, rules: VisitRules, rows: Rows
+) -> None:
+    _drop_cart(state, rows)
+    conversion = _conversion(visit, state, hit, ORDER_GOAL, rules)
+    _fill_amounts(conversion, order)
+    conversion.order_id = order.order_id
+    rows.put(conversion)
+    _put_items(visit, hit, order, conversion, rows)
+    visit.goals = [*visit.goals, ORDER_GOAL]
+    visit.converted = True
+    visit.buyer = BUYER_ORDERED
+    visit.has_order_before = True
+    visit.seconds_since_order = 0
+
+
+def _record_cart(
+    state: FoldState, visit: Visit, hit: PreparedHit, cart: Ecommerce, rules: VisitRules, rows: Rows
+) -> None:
+    _drop_cart(state, rows)
+    conversion = _conversion(visit, state, hit, CART_GOAL, rules)
+    _fill_amounts(conversion, cart)
+    rows.put(conversion)
+    state.cart = Cart(conversion, _put_items(visit, hit, cart, conversion, rows))
+    visit.buyer |= BUYER_CART
+
+
+def _fill_amounts(conversion: Conversion, ecommerce: Ecommerce) -> None:
+    conversion.revenue = ecommerce.revenue
+    conversion.subtotal = ecommerce.subtotal
+    conversion.tax = ecommerce.tax
+    conversion.shipping = ecommerce.shipping
+    conversion.discount = ecommerce.discount
+    conversion.items = sum(item.quantity for item in ecommerce.items)
+
+
+def _put_items(
+    visit: Visit, hit: PreparedHit, ecommerce: Ecommerce, conversion: Conversion, rows: Rows
+) -> list[ConversionItem]:
+    items = [
+        ConversionItem(
+            site_id=hit.site_id,
+            date=conversion.date,
+            hit_id=hit.hit_id,
+            sku=item.sku,
+            goal_id=conversion.goal_id,
+            visit_id=visit.visit_id,
+            time=hit.time,
+            order_id=conversion.order_id,
+            name=item.name,
+            categories=list(item.categories),
+            price=item.price,
+            quantity=item.quantity,
+        )
+        for item in ecommerce.items
+    ]
+    for item in items:
+        rows.put(item)
+    return items
+
+
+def _drop_cart(state: FoldState, rows: Rows) -> None:
+    if state.cart is not None:
+        rows.delete(state.cart.conversion)
+        for item in state.cart.items:
+            rows.delete(item)
+        state.cart = None

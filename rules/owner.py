@@ -1,0 +1,191 @@
+"""One owner, one fold: the head, the journal and the refold (DESIGN section 2).
+
+An owner's hits are kept in event order as segments of bounded length, each with the state of the fold before
+its first entry. A hit in order continues the head. Anything else (a late hit, a verdict about an order) is a
+refold: fold the old and the new sequence from the last segment that starts before the change, until both
+states agree again, and emit the difference of the two sets of rows.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from rules.fold import FoldState, Rows, VisitRules, fold_hit, rows_in_state
+from rules.prepared import PreparedHit
+from schemas.rows import Row
+
+SEGMENT_LENGTH = 64
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """One hit of the journal, in the order of the fold."""
+
+    time: int
+    hit_id: int
+    offset: int
+    """Where the hit's bytes are: its offset in the owner's partition of `hits`."""
+
+
+class Segment(msgspec.Struct, array_like=True):
+    """Consecutive entries and the encoded FoldState before the first; empty bytes for an owner without past."""
+
+    before: bytes
+    entries: list[Entry]
+
+
+class OwnerRecord(msgspec.Struct, array_like=True):
+    """The head of an owner: one small value that a hit in order reads and writes."""
+
+    state: FoldState
+    tail: Segment
+    """The newest entries; earlier segments are stored apart."""
+    lost_orders: list[int] = msgspec.field(default_factory=list)
+    """hit_ids of orders whose order id belongs to an earlier order."""
+    horizon: tuple[int, int] = (0, 0)
+    """(time, hit_id) before which the journal is no longer at hand; (0, 0) when it is whole."""
+
+
+@dataclass(slots=True)
+class ReadyHit:
+    """A hit of the journal with what the fold needs."""
+
+    entry: Entry
+    hit: PreparedHit
+    rules: VisitRules
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.entry.time, self.entry.hit_id)
+
+
+encode_record = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(OwnerRecord).decode
+_encode_state = msgspec.msgpack.Encoder().encode
+_decode_state = msgspec.msgpack.Decoder(FoldState).decode
+encode_segment = msgspec.msgpack.Encoder().encode
+decode_segment = msgspec.msgpack.Decoder(Segment).decode
+
+
+def new_record() -> OwnerRecord:
+    return OwnerRecord(FoldState(), Segment(b"", []))
+
+
+def last_key(record: OwnerRecord) -> tuple[int, int]:
+    """(time, hit_id) of the newest entry; (0, 0) for a new owner."""
+    entries = record.tail.entries
+    if entries:
+        return (entries[-1].time, entries[-1].hit_id)
+    return record.horizon
+
+
+def state_before(segment: Segment) -> FoldState:
+    return _decode_state(segment.before) if segment.before else FoldState()
+
+
+def append(record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows) -> list[Segment]:
+    """Continue the head with hits that come after everything it has, in event order.
+
+    Returns the segments that became full and must be stored."""
+    full: list[Segment] = []
+    state = record.state
+    for ready in hits:
+        if len(record.tail.entries) >= SEGMENT_LENGTH:
+            full.append(record.tail)
+            record.tail = Segment(_encode_state(state), [])
+        lost = bool(record.lost_orders) and ready.entry.hit_id in record.lost_orders
+        fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=lost)
+        record.tail.entries.append(ready.entry)
+    return full
+
+
+@dataclass(slots=True)
+class Refolded:
+    """What a refold found. `segments` replace the ones given from `first_changed` on (the last is the new tail
+    when `state` is set); `changes` are the rows that differ, `True` for those that no longer exist."""
+
+    segments: list[Segment]
+    state: FoldState | None
+    """The new head; None when the fold agreed with the old one before the end, so the head stays."""
+    consumed: int
+    """How many of the given segments `segments` replace."""
+    changes: list[tuple[Row, bool]]
+
+
+def refold(
+    segments: Sequence[Segment],
+    load: Callable[[Sequence[Entry]], Sequence[ReadyHit]],
+    late: Sequence[ReadyHit],
+    lost_before: frozenset[int],
+    lost_after: frozenset[int],
+) -> Refolded:
+    """Fold the owner again from the first of `segments`, with `late` hits put in their places.
+
+    `segments` are all from the one in which the first change falls to the tail, `late` is in event order and
+    holds no entry that is there already, `load` gives the ready hits of entries."""
+    old_state = state_before(segments[0])
+    new_state = state_before(segments[0])
+    old_rows = rows_in_state(old_state)
+    new_rows = rows_in_state(new_state)
+    last_lost = max((h for h in lost_after ^ lost_before), default=0)
+    pending = list(late)
+    rebuilt: list[Segment] = []
+    for index, segment in enumerate(segments):
+        if index > 0 and not pending and _agree(old_state, new_state) and not _contains(segments[index:], last_lost):
+            return Refolded(rebuilt, None, index, difference(old_rows, new_rows))
+        old_hits = load(segment.entries)
+        until = _first_key(segments[index + 1]) if index + 1 < len(segments) else None
+        here = [ready for ready in pending if until is None or ready.key < until]
+        pending = pending[len(here) :]
+        new_hits = sorted([*old_hits, *here], key=lambda ready: ready.key) if here else old_hits
+        for ready in old_hits:
+            fold_hit(
+                old_state, ready.hit, ready.rules, old_rows, order_is_lost=ready.entry.hit_id in lost_before
+            )
+        for start in range(0, len(new_hits), SEGMENT_LENGTH):
+            part = new_hits[start : start + SEGMENT_LENGTH]
+            is_first = index == 0 and start == 0
+            before = segments[0].before if is_first else _encode_state(new_state)
+            rebuilt.append(Segment(before, [ready.entry for ready in part]))
+            for ready in part:
+                fold_hit(
+                    new_state, ready.hit, ready.rules, new_rows, order_is_lost=ready.entry.hit_id in lost_after
+                )
+    return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows))
+
+
+def _agree(one: FoldState, other: FoldState) -> bool:
+    return _encode_state(one) == _encode_state(other)
+
+
+def _contains(segments: Iterable[Segment], hit_id: int) -> bool:
+    return hit_id != 0 and any(entry.hit_id == hit_id for segment in segments for entry in segment.entries)
+
+
+def _first_key(segment: Segment) -> tuple[int, int]:
+    return (segment.entries[0].time, segment.entries[0].hit_id)
+
+
+def difference(old: Rows, new: Rows) -> list[tuple[Row, bool]]:
+    """What must be emitted so that the rows of `old` become those of `new`: (row, is_deleted)."""
+    changes: list[tuple[Row, bool]] = []
+    for key, row in new.rows.items():
+        if old.rows.get(key) != row:
+            changes.append((row, False))
+    for key, row in old.rows.items():
+        if key not in new.rows:
+            changes.append((row, True))
+    for key, row in new.deleted.items():
+        if key not in old.rows and key not in old.deleted:
+            changes.append((row, True))
+    for key, row in old.deleted.items():
+        if key not in new.rows and key not in new.deleted:
+            changes.append((row, False))
+    return changes
+
+
+def changes_of(rows: Rows) -> list[tuple[Row, bool]]:
+    """The rows of a fold in order, as changes."""
+    changes: list[tuple[Row, bool]] = [(row, False) for row in rows.rows.values()]
+    changes.extend((row, True) for row in rows.deleted.values())
+    return changes
