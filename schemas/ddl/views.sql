@@ -1,0 +1,208 @@
+-- The public contract for SQL: stable names, current rows only, readable columns. Made anew at every start, so a
+-- view may gain columns with a release; columns are not renamed or removed. {views} and {tables} are databases.
+CREATE OR REPLACE VIEW {views}.visits (
+    site_id UInt32 COMMENT 'Site (idSite)',
+    date Date COMMENT 'Day of the last action in the timezone of the site',
+    visit_id UInt64 COMMENT 'Id of the visit (idVisit)',
+    visitor_id String COMMENT '16 hex digits',
+    fingerprint String COMMENT 'Config id of the day, 16 hex digits; cannot be recomputed after five days',
+    user_id String COMMENT 'User id that the site sent, else empty',
+    first_time DateTime('UTC') COMMENT 'Time of the first hit',
+    last_time DateTime('UTC') COMMENT 'Time of the last action',
+    local_hour UInt8 COMMENT 'Hour of the last action in the timezone of the site',
+    visitor_hour UInt8 COMMENT 'Hour of the first hit on the clock of the visitor',
+    duration UInt32 COMMENT 'Seconds',
+    visitor_type LowCardinality(String) COMMENT 'new, returning or returningCustomer',
+    visit_count UInt32 COMMENT 'Which visit of this visitor, from 1',
+    seconds_since_first UInt32 COMMENT 'Seconds since the first visit of this visitor',
+    seconds_since_last UInt32 COMMENT 'Seconds since the previous visit of this visitor',
+    seconds_since_order UInt32 COMMENT 'Seconds since the last order, 0 without an order before',
+    actions UInt32 COMMENT 'Pages, downloads, outlinks, searches and events',
+    interactions UInt32 COMMENT 'Pages, downloads, outlinks and searches',
+    searches UInt32 COMMENT 'Site searches',
+    events UInt32 COMMENT 'Events',
+    is_bounce UInt8 COMMENT '1 when the visit has at most one action',
+    is_converted UInt8 COMMENT '1 when the visit converted a goal or ordered',
+    goals Array(Int32) COMMENT 'Goals converted, one entry per conversion, 0 for an order',
+    buyer LowCardinality(String) COMMENT 'none, ordered, abandonedCart or orderedThenAbandonedCart',
+    entry_url String COMMENT 'First page, without scheme and www',
+    entry_title String COMMENT 'Title of the first page',
+    exit_url String COMMENT 'Last page, without scheme and www',
+    exit_title String COMMENT 'Title of the last page',
+    referrer_type LowCardinality(String) COMMENT 'direct, search, website, campaign, social or ai',
+    referrer_name String COMMENT 'Search engine, website host, campaign, network or assistant',
+    referrer_keyword String COMMENT 'Search or campaign keyword',
+    referrer_url String COMMENT 'Address of the referring page',
+    os LowCardinality(String) COMMENT 'Short code of the operating system, such as WIN or AND',
+    os_version LowCardinality(String) COMMENT 'Version of the operating system',
+    browser LowCardinality(String) COMMENT 'Short code of the browser, such as FF or CH',
+    browser_version LowCardinality(String) COMMENT 'Version of the browser',
+    browser_engine LowCardinality(String) COMMENT 'Rendering engine',
+    device_type UInt8 COMMENT 'Number of the device type, 255 unknown',
+    device_brand LowCardinality(String) COMMENT 'Brand of the device',
+    device_model LowCardinality(String) COMMENT 'Model of the device',
+    resolution LowCardinality(String) COMMENT 'Screen, such as 1920x1080',
+    plugins Array(String) COMMENT 'Browser plugins, such as pdf or cookie',
+    language LowCardinality(String) COMMENT 'Language of the browser',
+    country LowCardinality(String) COMMENT 'Two lower-case letters, empty when unknown',
+    region LowCardinality(String) COMMENT 'Region code within the country',
+    city LowCardinality(String) COMMENT 'City',
+    latitude Nullable(Float64) COMMENT 'Degrees, NULL when unknown',
+    longitude Nullable(Float64) COMMENT 'Degrees, NULL when unknown',
+    ip String COMMENT 'Masked address',
+    dimensions Map(UInt16, String) COMMENT 'Custom dimensions of the visit by number',
+    custom_variables Map(UInt8, Tuple(String, String)) COMMENT 'Custom variables of the visit: name and value by slot',
+    hits UInt32 COMMENT 'Hits in the visit, pings included',
+    inserted_at DateTime64(3, 'UTC') COMMENT 'When this state of the visit was stored'
+)
+COMMENT 'One row per visit'
+AS SELECT
+    site_id, date, visit_id, lower(leftPad(hex(visitor_id), 16, '0')) AS visitor_id,
+    lower(leftPad(hex(config_id), 16, '0')) AS fingerprint,
+    user_id, first_time, last_time, local_hour, visitor_hour, duration,
+    transform(returning, [0, 1, 2], ['new', 'returning', 'returningCustomer'], '') AS visitor_type,
+    visit_count, seconds_since_first, seconds_since_last, seconds_since_order, actions, interactions, searches, events,
+    toUInt8(actions <= 1) AS is_bounce, toUInt8(converted) AS is_converted, goals,
+    transform(buyer, [0, 1, 2, 3], ['none', 'ordered', 'abandonedCart', 'orderedThenAbandonedCart'], '') AS buyer,
+    entry_url, entry_title, exit_url, exit_title,
+    transform(referrer_type, [1, 2, 3, 6, 7, 8],
+        ['direct', 'search', 'website', 'campaign', 'social', 'ai'], '') AS referrer_type,
+    referrer_name, referrer_keyword, referrer_url, os, os_version, browser, browser_version, browser_engine,
+    device_type, device_brand, device_model, resolution, plugins, language, country, region, city,
+    toFloat64OrNull(toString(latitude)) AS latitude, toFloat64OrNull(toString(longitude)) AS longitude,
+    ip, dimensions, custom_variables, hits, inserted_at
+FROM {tables}.visits FINAL;
+
+CREATE OR REPLACE VIEW {views}.actions (
+    site_id UInt32 COMMENT 'Site (idSite)',
+    date Date COMMENT 'Day of the action in the timezone of the site',
+    action_id UInt64 COMMENT 'Id of the action: that of its hit',
+    visit_id UInt64 COMMENT 'Visit that the action belongs to',
+    visitor_id String COMMENT '16 hex digits',
+    user_id String COMMENT 'User id that the site sent, else empty',
+    time DateTime('UTC') COMMENT 'When it happened',
+    local_hour UInt8 COMMENT 'Hour in the timezone of the site',
+    kind LowCardinality(String) COMMENT 'page, outlink, download, search, event or content',
+    url String COMMENT 'Page, file or link, with scheme; empty for searches',
+    path String COMMENT 'The same without scheme and www: what reports group by',
+    title String COMMENT 'Page title',
+    event_category String COMMENT 'Category of an event',
+    event_action String COMMENT 'Action of an event',
+    event_name String COMMENT 'Name of an event',
+    event_value Nullable(Float64) COMMENT 'Value of an event, NULL without',
+    search_keyword String COMMENT 'Words searched on the site',
+    search_category String COMMENT 'Category of the search',
+    search_count Nullable(Int32) COMMENT 'Results found, NULL when not sent',
+    content_name String COMMENT 'Name of a content block',
+    content_piece String COMMENT 'Piece of a content block',
+    content_target String COMMENT 'Target of a content block',
+    content_interaction String COMMENT 'Interaction with a content block, empty for an impression',
+    position UInt32 COMMENT 'Place among the interactions of the visit, from 1',
+    pageview_position UInt32 COMMENT 'Place of the page view it belongs to, from 1',
+    pageview_id String COMMENT 'Joins the hits of one page view',
+    previous_url String COMMENT 'Page before it in the visit, without scheme and www',
+    previous_title String COMMENT 'Title of the page before',
+    time_spent_previous UInt32 COMMENT 'Seconds spent on the page before',
+    time_network Nullable(Int32) COMMENT 'Milliseconds, NULL when not measured',
+    time_server Nullable(Int32) COMMENT 'Milliseconds, NULL when not measured',
+    time_transfer Nullable(Int32) COMMENT 'Milliseconds, NULL when not measured',
+    time_dom_processing Nullable(Int32) COMMENT 'Milliseconds, NULL when not measured',
+    time_dom_completion Nullable(Int32) COMMENT 'Milliseconds, NULL when not measured',
+    time_on_load Nullable(Int32) COMMENT 'Milliseconds, NULL when not measured',
+    product_sku String COMMENT 'Product shown on the page',
+    product_name String COMMENT 'Its name',
+    product_categories Array(String) COMMENT 'Its categories',
+    product_price Nullable(Float64) COMMENT 'Its price, NULL when not sent',
+    dimensions Map(UInt16, String) COMMENT 'Custom dimensions of the action by number',
+    custom_variables Map(UInt8, Tuple(String, String)) COMMENT 'Custom variables of the page: name and value by slot',
+    inserted_at DateTime64(3, 'UTC') COMMENT 'When this state of the action was stored'
+)
+COMMENT 'One row per page view, event, search, download, outlink or content view'
+AS SELECT
+    site_id, date, hit_id AS action_id, visit_id, lower(leftPad(hex(visitor_id), 16, '0')) AS visitor_id, user_id,
+    time, local_hour,
+    transform(kind, [1, 2, 3, 8, 10, 13], ['page', 'outlink', 'download', 'search', 'event', 'content'], '') AS kind,
+    if(a.url = '', '', concat(
+        transform(url_prefix, [0, 1, 2, 3], ['http://', 'http://www.', 'https://', 'https://www.'], ''), a.url)) AS url,
+    toString(a.url) AS path, title, event_category, event_action, event_name,
+    if(has_event_value, a.event_value, NULL) AS event_value, search_keyword, search_category,
+    nullIf(a.search_count, -1) AS search_count, content_name, content_piece, content_target, content_interaction,
+    position, pageview_position, pageview_id, previous_url, previous_title, time_spent_previous,
+    nullIf(a.time_network, -1) AS time_network, nullIf(a.time_server, -1) AS time_server,
+    nullIf(a.time_transfer, -1) AS time_transfer, nullIf(a.time_dom_processing, -1) AS time_dom_processing,
+    nullIf(a.time_dom_completion, -1) AS time_dom_completion, nullIf(a.time_on_load, -1) AS time_on_load,
+    product_sku, product_name, product_categories, if(has_product_price, a.product_price, NULL) AS product_price,
+    dimensions, custom_variables, inserted_at
+FROM {tables}.actions AS a FINAL;
+
+CREATE OR REPLACE VIEW {views}.conversions (
+    site_id UInt32 COMMENT 'Site (idSite)',
+    date Date COMMENT 'Day of the conversion in the timezone of the site',
+    conversion_id UInt64 COMMENT 'Id of the hit that converted',
+    goal_id Int32 COMMENT 'Goal (idGoal), 0 for an order, -1 for a cart',
+    kind LowCardinality(String) COMMENT 'goal, order or cart',
+    visit_id UInt64 COMMENT 'Visit that converted',
+    visitor_id String COMMENT '16 hex digits',
+    time DateTime('UTC') COMMENT 'When it happened',
+    url String COMMENT 'Page of the conversion',
+    revenue Float64 COMMENT 'In the currency of the site',
+    order_id String COMMENT 'Order number, empty for goals and carts',
+    subtotal Float64 COMMENT 'Of an order',
+    tax Float64 COMMENT 'Of an order',
+    shipping Float64 COMMENT 'Of an order',
+    discount Float64 COMMENT 'Of an order',
+    items UInt32 COMMENT 'Sum of the quantities',
+    referrer_type LowCardinality(String) COMMENT 'What the conversion is attributed to: direct, search, website, campaign, social or ai',
+    referrer_name String COMMENT 'Search engine, website host, campaign, network or assistant',
+    referrer_keyword String COMMENT 'Search or campaign keyword',
+    visitor_type LowCardinality(String) COMMENT 'new, returning or returningCustomer',
+    visit_count UInt32 COMMENT 'Which visit of this visitor, from 1',
+    seconds_since_first UInt32 COMMENT 'Seconds since the first visit of this visitor',
+    seconds_since_order UInt32 COMMENT 'Seconds since the last order, 0 without an order before',
+    pageviews_before UInt32 COMMENT 'Page views of the visit before it',
+    dimensions Map(UInt16, String) COMMENT 'Custom dimensions by number',
+    inserted_at DateTime64(3, 'UTC') COMMENT 'When this state of the conversion was stored'
+)
+COMMENT 'One row per goal conversion, order or open cart'
+AS SELECT
+    site_id, date, hit_id AS conversion_id, goal_id,
+    multiIf(goal_id = 0, 'order', goal_id = -1, 'cart', 'goal') AS kind,
+    visit_id, lower(leftPad(hex(visitor_id), 16, '0')) AS visitor_id, time, url, revenue, order_id, subtotal, tax,
+    shipping, discount, items,
+    transform(referrer_type, [1, 2, 3, 6, 7, 8],
+        ['direct', 'search', 'website', 'campaign', 'social', 'ai'], '') AS referrer_type,
+    referrer_name, referrer_keyword,
+    transform(returning, [0, 1, 2], ['new', 'returning', 'returningCustomer'], '') AS visitor_type,
+    visit_count, seconds_since_first, seconds_since_order, pageviews_before, dimensions, inserted_at
+FROM {tables}.conversions FINAL;
+
+CREATE OR REPLACE VIEW {views}.conversion_items (
+    site_id UInt32 COMMENT 'Site (idSite)',
+    date Date COMMENT 'Day of the order or cart in the timezone of the site',
+    conversion_id UInt64 COMMENT 'Conversion that the product belongs to',
+    goal_id Int32 COMMENT '0 for an order, -1 for a cart',
+    visit_id UInt64 COMMENT 'Visit of the order or cart',
+    time DateTime('UTC') COMMENT 'When it happened',
+    order_id String COMMENT 'Order number, empty for carts',
+    sku String COMMENT 'Product number',
+    name String COMMENT 'Product name',
+    categories Array(String) COMMENT 'One to five categories',
+    price Float64 COMMENT 'Of one piece',
+    quantity UInt32 COMMENT 'Pieces',
+    inserted_at DateTime64(3, 'UTC') COMMENT 'When this state of the item was stored'
+)
+COMMENT 'One row per product of an order or an open cart'
+AS SELECT
+    site_id, date, hit_id AS conversion_id, goal_id, visit_id, time, order_id, sku, name, categories, price, quantity,
+    inserted_at
+FROM {tables}.conversion_items FINAL;
+
+CREATE OR REPLACE VIEW {views}.tallies (
+    site_id UInt32 COMMENT 'Site that the hit named',
+    received_on Date COMMENT 'UTC day of receipt',
+    outcome LowCardinality(String) COMMENT 'stored, excluded, duplicate or dead',
+    reason LowCardinality(String) COMMENT 'Why it was excluded, else empty',
+    count UInt64 COMMENT 'Hits'
+)
+COMMENT 'What became of every accepted hit, one row per unit of work, site, day, outcome and reason'
+AS SELECT site_id, received_on, outcome, reason, count FROM {tables}.tallies FINAL;

@@ -1,0 +1,115 @@
+"""The ClickHouse database of one instance: chDB in this process or a server, through the same client."""
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+
+from sink.migrations import Migration, migrate, view_statements
+
+VIEWS = "hitstream"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def database_name(epoch: int) -> str:
+    """The database of one epoch of the log: a reset begins a new one and drops the old."""
+    return f"hitstream_{epoch}"
+
+
+class Database:
+    """Connections to one database of tables (`name`) and one of public views (`views`).
+
+    May be used from any thread: every thread gets a client of its own, since a client serves one call at a
+    time. chDB holds its directory alone: a second process that opens it fails."""
+
+    def __init__(self, dsn: str, name: str, *, views: str = VIEWS) -> None:
+        for value in (name, views):
+            if not _NAME.fullmatch(value):
+                raise ValueError(f"{value!r} is not a database name: expected letters, digits and _")
+        self.dsn, self.name, self.views = dsn, name, views
+        self._local = threading.local()
+        self._clients: list[Client] = []
+        self._lock = threading.Lock()
+
+    def connect(self, database: str | None = None, settings: Mapping[str, Any] | None = None) -> Client:
+        """A client that the caller closes, for the database of tables unless another is named."""
+        return clickhouse_connect.get_client(
+            dsn=self.dsn, database=database or self.name, settings=dict(settings or {}), query_limit=0
+        )
+
+    @property
+    def client(self) -> Client:
+        """This thread's client."""
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self.connect()
+            with self._lock:
+                self._clients.append(client)
+        return client
+
+    def open(self) -> list[Migration]:
+        """Create and migrate the database and make its views; returns the migrations applied.
+
+        Raises sink.migrations.NewerDatabaseError."""
+        first = clickhouse_connect.get_client(dsn=self.dsn, query_limit=0)
+        try:
+            first.command(f"CREATE DATABASE IF NOT EXISTS `{self.name}`")
+            first.command(f"CREATE DATABASE IF NOT EXISTS `{self.views}`")
+        finally:
+            first.close()
+        applied = migrate(self.command)
+        for statement in view_statements(self.name, self.views):
+            self.command(statement)
+        return applied
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> object:
+        """Run a statement without a result set, or one whose first value is wanted."""
+        return self.client.command(sql, parameters=dict(parameters) if parameters else None)
+
+    def rows(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Sequence[Sequence[Any]]:
+        """All rows of a query, with {name:Type} bound from `parameters`."""
+        result = self.client.query(
+            sql,
+            parameters=dict(parameters) if parameters else None,
+            settings=dict(settings) if settings else None,
+        )
+        return result.result_rows
+
+    def insert_msgpack(self, table: str, columns: Sequence[str], block: bytes) -> None:
+        """Insert concatenated msgpack values, row after row in the order of `columns`."""
+        self.client.raw_insert(table, column_names=list(columns), insert_block=block, fmt="MsgPack")
+
+    def keep_hits(self, days: int) -> None:
+        """Set the lifetime of raw hits, in days of their event time; 0 keeps them for ever."""
+        if days:
+            self.command(f"ALTER TABLE hits MODIFY TTL toDate(time) + toIntervalDay({int(days)})")
+        elif "TTL" in str(self.command("SHOW CREATE TABLE hits")):
+            self.command("ALTER TABLE hits REMOVE TTL")
+
+    def drop_others(self) -> list[str]:
+        """Drop the databases of other epochs that a reset left behind; returns their names."""
+        names = [
+            str(row[0])
+            for row in self.rows("SELECT name FROM system.databases WHERE match(name, '^hitstream_[0-9]+$')")
+            if row[0] != self.name
+        ]
+        for name in names:
+            self.command(f"DROP DATABASE IF EXISTS `{name}` SYNC")
+        return names
+
+    def close(self) -> None:
+        """Close the clients of all threads."""
+        with self._lock:
+            clients, self._clients = self._clients, []
+            self._local = threading.local()
+        for client in clients:
+            client.close()
