@@ -41,8 +41,8 @@ class Cart(msgspec.Struct, array_like=True):
 
 
 class FoldState(msgspec.Struct, array_like=True):
-    """What the fold remembers of an owner: the last visit (its row is also the visitor's profile, each visit's
-    figures follow from those of the one before) and what only the open visit needs."""
+    """What the fold remembers of an owner: the last visit, and what only the open visit needs. The last visit's
+    row is also the visitor's profile: each visit's figures follow from those of the one before."""
 
     visit: Visit | None = None
     pageviews: int = 0
@@ -114,7 +114,7 @@ def fold_hit(
     The Visit row in `state` is live: the caller copies or encodes it before the next call if it keeps it.
     """
     visit = state.visit
-    opens = visit is None or begins_visit(state, visit, hit, rules)
+    opens = visit is None or begins_visit(visit, hit, rules)
     if opens:
         if hit.is_ping:
             return Exclusion.PING_WITHOUT_VISIT
@@ -167,7 +167,7 @@ def rows_in_state(state: FoldState) -> Rows:
     return rows
 
 
-def begins_visit(state: FoldState, visit: Visit, hit: PreparedHit, rules: VisitRules) -> bool:
+def begins_visit(visit: Visit, hit: PreparedHit, rules: VisitRules) -> bool:
     """Whether `hit` starts a new visit after `visit` (tracking-semantics section 2)."""
     tracking = rules.tracking
     if visit.last_time <= hit.time - tracking.visit_standard_length:
@@ -483,7 +483,9 @@ def attribute(visit: Visit, hit: PreparedHit) -> Referrer:
     return of_visit
 
 
-def _conversion(visit: Visit, state: FoldState, hit: PreparedHit, goal_id: int, rules: VisitRules) -> Conversion:
+def _conversion(
+    visit: Visit, state: FoldState, hit: PreparedHit, goal_id: int, rules: VisitRules
+) -> Conversion:
     referrer = attribute(visit, hit)
     return Conversion(
         site_id=hit.site_id,

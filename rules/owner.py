@@ -28,7 +28,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, order=True):
 
 
 class Segment(msgspec.Struct, array_like=True):
-    """Consecutive entries and the encoded FoldState before the first; empty bytes for an owner without past."""
+    """Consecutive entries and the encoded FoldState before the first (empty for an owner without past)."""
 
     before: bytes
     entries: list[Entry]
@@ -101,14 +101,13 @@ def append(record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows) -> list[Se
 
 @dataclass(slots=True)
 class Refolded:
-    """What a refold found. `segments` replace the ones given from `first_changed` on (the last is the new tail
+    """What a refold found: `segments` replace the first `consumed` of the given ones (the last is the new tail
     when `state` is set); `changes` are the rows that differ, `True` for those that no longer exist."""
 
     segments: list[Segment]
     state: FoldState | None
     """The new head; None when the fold agreed with the old one before the end, so the head stays."""
     consumed: int
-    """How many of the given segments `segments` replace."""
     changes: list[tuple[Row, bool]]
 
 
@@ -131,27 +130,27 @@ def refold(
     pending = list(late)
     rebuilt: list[Segment] = []
     for index, segment in enumerate(segments):
-        if index > 0 and not pending and _agree(old_state, new_state) and not _contains(segments[index:], last_lost):
+        is_rest_the_same = not pending and not _contains(segments[index:], last_lost)
+        if index > 0 and is_rest_the_same and _agree(old_state, new_state):
             return Refolded(rebuilt, None, index, difference(old_rows, new_rows))
         old_hits = load(segment.entries)
         until = _first_key(segments[index + 1]) if index + 1 < len(segments) else None
         here = [ready for ready in pending if until is None or ready.key < until]
         pending = pending[len(here) :]
         new_hits = sorted([*old_hits, *here], key=lambda ready: ready.key) if here else old_hits
-        for ready in old_hits:
-            fold_hit(
-                old_state, ready.hit, ready.rules, old_rows, order_is_lost=ready.entry.hit_id in lost_before
-            )
+        _fold_all(old_state, old_hits, old_rows, lost_before)
         for start in range(0, len(new_hits), SEGMENT_LENGTH):
             part = new_hits[start : start + SEGMENT_LENGTH]
             is_first = index == 0 and start == 0
             before = segments[0].before if is_first else _encode_state(new_state)
             rebuilt.append(Segment(before, [ready.entry for ready in part]))
-            for ready in part:
-                fold_hit(
-                    new_state, ready.hit, ready.rules, new_rows, order_is_lost=ready.entry.hit_id in lost_after
-                )
+            _fold_all(new_state, part, new_rows, lost_after)
     return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows))
+
+
+def _fold_all(state: FoldState, hits: Iterable[ReadyHit], rows: Rows, lost: frozenset[int]) -> None:
+    for ready in hits:
+        fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=ready.entry.hit_id in lost)
 
 
 def _agree(one: FoldState, other: FoldState) -> bool:
@@ -167,7 +166,10 @@ def _first_key(segment: Segment) -> tuple[int, int]:
 
 
 def difference(old: Rows, new: Rows) -> list[tuple[Row, bool]]:
-    """What must be emitted so that the rows of `old` become those of `new`: (row, is_deleted)."""
+    """What must be emitted so that the rows of `old` become those of `new`: (row, is_deleted).
+
+    Both start from the rows that the state they resumed from could still change (rows_in_state), so what is in
+    neither never existed."""
     changes: list[tuple[Row, bool]] = []
     for key, row in new.rows.items():
         if old.rows.get(key) != row:
@@ -175,12 +177,6 @@ def difference(old: Rows, new: Rows) -> list[tuple[Row, bool]]:
     for key, row in old.rows.items():
         if key not in new.rows:
             changes.append((row, True))
-    for key, row in new.deleted.items():
-        if key not in old.rows and key not in old.deleted:
-            changes.append((row, True))
-    for key, row in old.deleted.items():
-        if key not in new.rows and key not in new.deleted:
-            changes.append((row, False))
     return changes
 
 

@@ -22,6 +22,10 @@ class LogInUseError(LogError):
     """Another process holds what only one may write."""
 
 
+class LogResetError(LogError):
+    """The log was emptied since it was opened: close it and open it again, then repeat what was asked."""
+
+
 class Message(NamedTuple):
     offset: int
     key: bytes
@@ -35,16 +39,29 @@ class TopicPartition(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive messages of one partition, in offset order. Never empty."""
+    """Consecutive messages of one partition, in offset order. Never empty.
+
+    `home` is the worker's partition that the batch belongs to: whose state its messages concern and from which
+    outputs made of them are emitted. It equals `partition` except on topics filled by `emit_keyed`, which a
+    log may split further (one sequence per target and source): always use `home` for `state` and `emit`,
+    and `partition` where an offset is meant (`read`, `committed`, `release`, tallies).
+    """
 
     topic: str
     partition: int
     messages: Sequence[Message]
     next_offset: int
+    home: int = -1
+
+    def __post_init__(self) -> None:
+        if self.home < 0:
+            object.__setattr__(self, "home", self.partition)
 
 
 class Appender(Protocol):
-    """The one writer of a topic outside units of work (ingest on `hits`, reporting on `config`)."""
+    """The one writer of a topic outside units of work (ingest on `hits`, reporting on `config`).
+
+    Its methods may be called from any thread, one call at a time."""
 
     def append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> Sequence[int]:
         """Append (partition, key, value) triples; returns their offsets once all are durable.
@@ -56,7 +73,10 @@ class Appender(Protocol):
 
 
 class Reader(Protocol):
-    """Reads messages without owning a position: the caller says from where."""
+    """Reads messages without owning a position: the caller says from where.
+
+    To be used by one thread at a time; may be opened in one thread and used in another. Needs no reopening to
+    see what other processes append."""
 
     def read(self, topic: str, partition: int, offset: int, max_messages: int) -> Batch | None:
         """Messages from `offset` on; None when there is none yet. When `offset` was already deleted by
@@ -64,7 +84,9 @@ class Reader(Protocol):
         ...
 
     def end_offsets(self, topic: str) -> Mapping[int, int]:
-        """Next offset of each partition; complete for everything durable at the time of the call."""
+        """Next offset of each partition that `read` takes for the topic (more of them than the log's
+        partitions for a topic filled by `emit_keyed`); complete for everything durable at the time of the
+        call."""
         ...
 
     def close(self) -> None: ...
@@ -81,20 +103,26 @@ class State(Protocol):
 
     def delete_many(self, table: str, keys: Iterable[bytes]) -> None: ...
 
-    def scan(self, table: str, start: bytes, end: bytes, limit: int = -1) -> Sequence[tuple[bytes, bytes]]:
-        """Items with start <= key < end, in key order."""
+    def scan(
+        self, table: str, start: bytes, end: bytes, limit: int = -1, *, reverse: bool = False
+    ) -> Sequence[tuple[bytes, bytes]]:
+        """Items with start <= key < end, in key order; from the end when `reverse`, which with `limit=1`
+        finds the last one before `end`."""
         ...
 
 
 class Worker(Protocol):
-    """A member of a processing group: owns partitions, their state, outputs and input offsets."""
+    """A member of a processing group: owns partitions, their state, outputs and input offsets.
+
+    To be used by one thread at a time."""
 
     @property
     def partitions(self) -> Sequence[int]: ...
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Batch]:
         """Next messages of the inputs after the committed and already polled ones; empty after `timeout`
-        seconds without any. At most one batch per (topic, partition)."""
+        seconds without any. At most one batch per (topic, partition); `max_messages` is for all together and
+        is shared out fairly among the partitions that have messages."""
         ...
 
     def state(self, partition: int) -> State: ...
@@ -105,12 +133,15 @@ class Worker(Protocol):
         ...
 
     def emit_keyed(self, partition: int, topic: str, messages: Sequence[tuple[int, bytes]]) -> None:
-        """Buffer outputs for a topic partitioned by an unsigned 64-bit key (topics.partition_of)."""
+        """Buffer outputs for a topic partitioned by an unsigned 64-bit key (topics.partition_of), made from
+        inputs of `partition`. The key of such a message is those 8 bytes, big-endian."""
         ...
 
     def commit(self, batches: Sequence[Batch]) -> None:
-        """Make outputs, state and the input offsets past `batches` durable together. Raises LogError, after
-        which `rollback` is called and the inputs come again."""
+        """Make outputs, state and the input offsets past `batches` durable together: everything of one `home`
+        partition is atomic; a failure may leave some partitions of the batch committed and others not.
+        Raises LogError, after which `rollback` is called and the inputs of those not committed come again.
+        Outputs, state and `batches` must be of the same partitions; `batches` may be empty."""
         ...
 
     def rollback(self) -> None:
@@ -118,7 +149,7 @@ class Worker(Protocol):
         ...
 
     def committed(self) -> Mapping[TopicPartition, int]:
-        """Next input offset per (topic, partition) of the owned partitions."""
+        """Next input offset per (topic, partition) of the inputs that belong to the owned partitions."""
         ...
 
     def close(self) -> None: ...
@@ -132,7 +163,12 @@ class Log(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Part of every row's version; grows when the log is emptied."""
+        """Part of every row's version; grows when the log is emptied. The epoch this instance was opened at."""
+        ...
+
+    def current_epoch(self) -> int:
+        """The log's epoch now: when it differs from `epoch`, the log was emptied; close and open it again.
+        Cheap enough for every turn of an idle loop."""
         ...
 
     def appender(self, topic: str) -> Appender:
@@ -146,10 +182,24 @@ class Log(Protocol):
         ...
 
     def committed(self, group: str) -> Mapping[TopicPartition, int]:
-        """Committed input offsets of the group, as seen from any process."""
+        """Committed input offsets of the group, as seen from any process. Inputs that were subscribed to but
+        never committed are at 0; empty when no worker of the group ever ran."""
+        ...
+
+    def lag(self, group: str) -> Mapping[TopicPartition, int]:
+        """Offsets that the group has still to consume, per input partition."""
+        ...
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes on disk, by topic or group ("hits", "processors/p0"); empty where the log isn't ours to
+        measure."""
         ...
 
     def release(self, consumer: str, positions: Mapping[TopicPartition, int]) -> None:
         """Say that `consumer` needs nothing below these offsets any more; retention may then delete what no
         consumer needs and the retention time has passed. Not every log uses it."""
+        ...
+
+    def close(self) -> None:
+        """Releases what the log itself holds; its appenders, readers and workers are closed on their own."""
         ...

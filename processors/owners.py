@@ -1,0 +1,80 @@
+"""Owners in the state of a partition: heads, stored segments and the hits of the journal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rules.owner import (
+    OwnerRecord,
+    Segment,
+    decode_record,
+    decode_segment,
+    encode_record,
+    encode_segment,
+)
+from stream.protocol import State
+
+OWNERS_TABLE = "owners"
+SEGMENTS_TABLE = "segments"
+JOURNAL_TABLE = "journal"
+
+OwnerKey = bytes
+"""4 bytes site id, 8 bytes owner, big-endian."""
+
+
+def owner_key(site_id: int, owner: int) -> OwnerKey:
+    return (site_id << 64 | owner).to_bytes(12, "big")
+
+
+def segment_key(key: OwnerKey, time: int, hit_id: int) -> bytes:
+    """Segments of an owner sort by their first entry; event times are moved to be positive."""
+    return key + (((time + (1 << 62)) << 64) | hit_id).to_bytes(16, "big")
+
+
+def _journal_key(offset: int) -> bytes:
+    return offset.to_bytes(8, "big")
+
+
+def load_records(state: State, keys: Sequence[OwnerKey]) -> dict[OwnerKey, OwnerRecord]:
+    """The heads that exist."""
+    return {key: decode_record(value) for key, value in state.get_many(OWNERS_TABLE, keys).items()}
+
+
+def save_records(state: State, records: Mapping[OwnerKey, OwnerRecord]) -> None:
+    state.put_many(OWNERS_TABLE, [(key, encode_record(record)) for key, record in records.items()])
+
+
+def save_segments(state: State, key: OwnerKey, segments: Iterable[Segment]) -> None:
+    state.put_many(
+        SEGMENTS_TABLE,
+        [
+            (segment_key(key, segment.entries[0].time, segment.entries[0].hit_id), encode_segment(segment))
+            for segment in segments
+        ],
+    )
+
+
+def delete_segments(state: State, key: OwnerKey, segments: Iterable[Segment]) -> None:
+    state.delete_many(
+        SEGMENTS_TABLE,
+        [segment_key(key, segment.entries[0].time, segment.entries[0].hit_id) for segment in segments],
+    )
+
+
+def segments_from(state: State, key: OwnerKey, time: int, hit_id: int) -> list[Segment]:
+    """The stored segments from the one that (time, hit_id) falls into; from the first when it is older."""
+    at = segment_key(key, time, hit_id)
+    start, end = key, key + b"\xff" * 17
+    found = state.scan(SEGMENTS_TABLE, start, at + b"\x00", limit=1, reverse=True)
+    if found:
+        start = found[0][0]
+    return [decode_segment(value) for _, value in state.scan(SEGMENTS_TABLE, start, end)]
+
+
+def save_hits(state: State, hits: Iterable[tuple[int, bytes]]) -> None:
+    """(offset, bytes as on `hits`): the journal, which grows at its end only."""
+    state.put_many(JOURNAL_TABLE, [(_journal_key(offset), value) for offset, value in hits])
+
+
+def load_hits(state: State, offsets: Sequence[int]) -> dict[int, bytes]:
+    """The hits that are still in the journal, by offset."""
+    keys = [_journal_key(offset) for offset in offsets]
+    return {int.from_bytes(key, "big"): value for key, value in state.get_many(JOURNAL_TABLE, keys).items()}

@@ -1,0 +1,17 @@
+"""Settings of `hitstream processor`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.settings import setting
+
+
+@dataclass(frozen=True)
+class ProcessorSettings:
+    data_dir: Path = setting(Path("data"), "directory that holds the log, the state and the database")
+    partitions: int = setting(8, "partitions of the log, fixed when the data directory is created", minimum=1)
+    allowed_lateness_days: int = setting(
+        3, "days for which hits stay in the owner's journal, for late hits and verdicts", minimum=1
+    )
+    process_batch: int = setting(2000, "most hits in one unit of work", minimum=1)
+    processor_metrics_port: int = setting(0, "port for /metrics of a processor on 127.0.0.1; 0 for none")
