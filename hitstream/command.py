@@ -1,0 +1,121 @@
+"""The command `hitstream`: reads arguments and settings, then imports only what the chosen part needs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hitstream import __version__
+from schemas.settings import SettingsError
+
+EXIT_SETTINGS = 78
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hitstream",
+        description="Web analytics as a stream: Matomo trackers in, the Matomo Reporting API out.",
+        epilog="Settings are HITSTREAM_* variables: `hitstream settings` lists them.",
+    )
+    parser.add_argument("--version", action="version", version=f"hitstream {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, meaning: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=meaning, description=meaning[0].upper() + meaning[1:] + ".")
+
+    command("up", "start everything and keep it running: ingest, processors, database process")
+    command("ingest", "run the tracker endpoint alone")
+    processor = command("processor", "run one processor alone")
+    processor.add_argument("--partitions", default="", help="numbers and ranges such as 0-3,7 (default: all)")
+    command("database", "run the database process alone: sink, rollups, Reporting API, SQL endpoint")
+    settings = command("settings", "print every setting with its value, default and meaning")
+    settings.add_argument("--markdown", action="store_true", help="as the table of docs/settings.md")
+
+    def client(name: str, meaning: str) -> argparse.ArgumentParser:
+        sub = command(name, meaning)
+        sub.add_argument("--url", default="", help="address of the instance (default: the one on the data directory)")
+        sub.add_argument("--token", default="", help="token (default: HITSTREAM_ADMIN_TOKEN or the kept one)")
+        return sub
+
+    sql = client("sql", "ask the documented views in SQL, read-only")
+    sql.add_argument("query", help="for example: \"SELECT count() FROM visits\"")
+    sql.add_argument("--format", default="PrettyCompactMonoBlock", help="any output format of ClickHouse")
+    log = client("import-log", "import web server access logs; running it twice on a file imports it once")
+    log.add_argument("files", nargs="+", metavar="FILE", help="combined, vhost or JSON lines; .gz; - is stdin")
+    log.add_argument("--site", type=int, default=0, help="site id (default: by host name, else 1)")
+    log.add_argument("--format", choices=("auto", "combined", "vhost", "json"), default="auto")
+    log.add_argument(
+        "--json-field",
+        action="append",
+        default=[],
+        metavar="NAME=FIELD",
+        help="where JSON lines keep ip, time, method, path, status, referer, agent, host, size, user",
+    )
+    log.add_argument("--static", action="store_true", help="count images, scripts and styles too")
+    log.add_argument("--bots", action="store_true", help="count bots too")
+    log.add_argument("--errors", action="store_true", help="count answers of 400 and above as error pages")
+    log.add_argument("--redirects", action="store_true", help="count answers of 3xx too")
+    log.add_argument("--again", action="store_true", help="import lines although they were imported before")
+    log.add_argument("--batch", type=int, default=400, help="hits per request")
+    log.add_argument("--quiet", action="store_true", help="no progress, only the summary")
+    status = client("status", "what was accepted and what became of it, lag, freshness")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    drain = client("drain", "return when everything sent before is visible in reports")
+    drain.add_argument("--timeout", type=float, default=600.0, help="seconds")
+    explain = client("explain", "the hits of a visit and what was made of them")
+    explain.add_argument("--visit", required=True, metavar="ID", help="visit id (idVisit)")
+    reset = client("reset", "empty the instance: hits, reports, sites")
+    reset.add_argument("--yes", action="store_true", help="really delete everything")
+    demo = client("demo", "send lifelike traffic of the last days, then keep sending")
+    demo.add_argument("--days", type=int, default=14, help="days of history to send first")
+    demo.add_argument("--visits", type=int, default=300, help="visits per day")
+    demo.add_argument("--once", action="store_true", help="stop after the history")
+    command("refresh-lists", "fetch the lists of search engines, networks and spam anew")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, 1 for a refusal, 78 for a setting that can't be used."""
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.command != "refresh-lists":
+        _parser().error("unrecognized arguments: " + " ".join(rest))
+    try:
+        return _run(options, rest)
+    except SettingsError as error:
+        print(f"hitstream: {error}", file=sys.stderr)
+        return EXIT_SETTINGS
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    match options.command:
+        case "up":
+            from hitstream.up import run_up
+
+            return run_up()
+        case "ingest" | "processor" | "database":
+            from hitstream.stages import run_stage
+
+            return run_stage(options.command, getattr(options, "partitions", ""))
+        case "settings":
+            from hitstream.settings_table import print_settings
+
+            return print_settings(as_markdown=options.markdown)
+        case "refresh-lists":
+            from hitstream.refresh_lists import main as refresh
+
+            return int(refresh(rest) or 0)
+        case "import-log":
+            from hitstream.import_command import run_import
+
+            return run_import(options)
+        case "demo":
+            from hitstream.demo import run_demo
+
+            return run_demo(options)
+        case _:
+            from hitstream.operator_commands import run_operator_command
+
+            return run_operator_command(options)

@@ -1,0 +1,40 @@
+"""Settings of the commands in this package; each stage has its own beside its code."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from schemas.settings import setting
+
+
+@dataclass(frozen=True)
+class UpSettings:
+    """`hitstream up`: the supervisor."""
+
+    data_dir: Path = setting(Path("data"), "directory that holds the log, the state and the database")
+    host: str = setting("127.0.0.1", "address that the tracker and the API listen on")
+    port: int = setting(8080, "port of the tracker, the Reporting API and the page", minimum=1)
+    sql_port: int = setting(8123, "port of the SQL endpoint, on 127.0.0.1; 0 switches it off", minimum=0)
+    admin_token: str = setting(
+        "", "token of the super user; when empty one is made and kept in the data directory", secret=True
+    )
+    processors: int = setting(1, "number of processor processes; the partitions are divided among them", minimum=1)
+    partitions: int = setting(8, "partitions of the log, fixed when the data directory is created", minimum=1)
+    compatibility: Literal["full", "strict"] = setting(
+        "full", "strict reproduces Matomo's omissions in answers (for comparing), full answers everything"
+    )
+    first_site: bool = setting(True, "make a first site when there is none")
+    stop_seconds: float = setting(
+        30.0, "how long a process may take to stop gracefully before it is killed", minimum=0.1
+    )
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """The commands that talk to a running instance: status, drain, sql, explain, reset, import-log, demo."""
+
+    data_dir: Path = setting(Path("data"), "directory that holds the log, the state and the database")
+    url: str = setting("", "address of the instance; when empty the one running on the data directory")
+    admin_token: str = setting(
+        "", "token of the super user; when empty the one kept in the data directory", secret=True
+    )

@@ -1,0 +1,221 @@
+"""`hitstream up`: checks, the supervisor, and the first start (token, first site, where to look)."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+from hitstream.client import InstanceClient, InstanceError
+from hitstream.data_directory import (
+    DataDirectoryError,
+    Instance,
+    admin_token,
+    announce,
+    open_data_directory,
+    withdraw,
+)
+from hitstream.settings import UpSettings
+from hitstream.supervisor import ProcessPlan, Supervisor, partition_shares
+from schemas.settings import load_settings
+
+READY_SECONDS = 120.0
+
+
+class PortTakenError(Exception):
+    """A port can't be bound; the message names the setting to change."""
+
+
+def check_port(host: str, port: int, variable: str) -> None:
+    """Raises PortTakenError when `host:port` can't be bound."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTakenError(
+                f"can't listen on {host}:{port}: {error.strerror}; stop what uses it or set {variable}"
+            ) from None
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody used a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def plan_processes(settings: UpSettings, token: str, database_port: int) -> list[ProcessPlan]:
+    """The processes of DESIGN section 3 with what they must agree on."""
+    shared = {
+        "HITSTREAM_DATA_DIR": str(settings.data_dir.resolve()),
+        "HITSTREAM_HOST": settings.host,
+        "HITSTREAM_PORT": str(settings.port),
+        "HITSTREAM_SQL_PORT": str(settings.sql_port),
+        "HITSTREAM_PARTITIONS": str(settings.partitions),
+        "HITSTREAM_COMPATIBILITY": settings.compatibility,
+        "HITSTREAM_ADMIN_TOKEN": token,
+        "HITSTREAM_DATABASE_PORT": str(database_port),
+        "HITSTREAM_DATABASE_URL": f"http://127.0.0.1:{database_port}",
+    }
+    shares = partition_shares(settings.partitions, settings.processors)
+    return [
+        ProcessPlan("database", ["database"], 2, shared),
+        *(
+            ProcessPlan(
+                f"processor{number}",
+                ["processor", "--partitions", ",".join(map(str, share))],
+                1,
+                shared,
+            )
+            for number, share in enumerate(shares)
+        ),
+        ProcessPlan("ingest", ["ingest"], 0, shared),
+    ]
+
+
+def say(name: str, line: str) -> None:
+    """One line of a process on the console."""
+    print(f"{time.strftime('%H:%M:%S')} {name:<10} {line}", flush=True)
+
+
+def local_url(host: str, port: int) -> str:
+    """How this machine reaches what listens on `host`."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{reachable}:{port}"
+
+
+def run_up() -> int:
+    """Run until stopped; returns the exit status."""
+    settings = load_settings(UpSettings)
+    try:
+        lock = open_data_directory(settings.data_dir)
+    except DataDirectoryError as error:
+        print(f"hitstream: {error}", file=sys.stderr)
+        return 1
+    with lock:
+        try:
+            check_port(settings.host, settings.port, "HITSTREAM_PORT")
+            if settings.sql_port:
+                check_port("127.0.0.1", settings.sql_port, "HITSTREAM_SQL_PORT")
+            token = admin_token(settings.data_dir, settings.admin_token)
+        except (PortTakenError, OSError) as error:
+            print(f"hitstream: {error}", file=sys.stderr)
+            return 1
+        try:
+            return asyncio.run(_supervise(settings, token))
+        finally:
+            with contextlib.suppress(OSError):
+                withdraw(settings.data_dir)
+
+
+async def _supervise(settings: UpSettings, token: str) -> int:
+    supervisor = Supervisor(
+        plan_processes(settings, token, free_port()), stop_seconds=settings.stop_seconds, say=say
+    )
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        say("up", f"{name}: stopping")
+        supervisor.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    url = local_url(settings.host, settings.port)
+    sql = f"http://127.0.0.1:{settings.sql_port}" if settings.sql_port else ""
+    announce(settings.data_dir, Instance(url, sql, os.getpid()))
+    greeting = asyncio.create_task(asyncio.to_thread(_greet_when_ready, settings, token, url, sql, supervisor))
+    code = await supervisor.run()
+    greeting.cancel()
+    say("up", "stopped" if code == 0 else f"stopped: a process could not start (status {code}), see above")
+    return code
+
+
+def _greet_when_ready(settings: UpSettings, token: str, url: str, sql: str, supervisor: Supervisor) -> None:
+    """Make the first site and say where to look, once everything answers."""
+    client = InstanceClient(url, token, timeout=30.0)
+    deadline = time.monotonic() + READY_SECONDS
+    while not supervisor.stopping:
+        try:
+            if client.request("GET", "/health/ready")[0] == 200:
+                sites = _site_numbers(client)
+                if not sites and settings.first_site:
+                    _add_first_site(client)
+                    sites = _site_numbers(client)
+                break
+        except InstanceError:
+            pass
+        if time.monotonic() > deadline:
+            say("up", f"not ready after {READY_SECONDS:.0f} s: see the lines above for why")
+            return
+        time.sleep(0.1)
+    else:
+        return
+    client.close()
+    # The token is shown to a person at a terminal or to `make run`; a log file must not hold it.
+    shown = token if sys.stdout.isatty() or os.environ.get("HITSTREAM_SHOW_TOKEN") == "1" else ""
+    print(greeting(url, sql, shown, settings.data_dir, sites[0] if sites else 1), flush=True)
+
+
+def _site_numbers(client: InstanceClient) -> list[int]:
+    """Raises InstanceError while the API does not answer yet."""
+    body = urllib.parse.urlencode({"module": "API", "method": "SitesManager.getAllSites", "format": "json"})
+    found = _api(client, body)
+    rows = found.values() if isinstance(found, dict) else found
+    return [int(row["idsite"]) for row in rows]
+
+
+def _add_first_site(client: InstanceClient) -> None:
+    fields = {
+        "module": "API",
+        "method": "SitesManager.addSite",
+        "siteName": "My site",
+        "urls[0]": "http://localhost",
+        "format": "json",
+    }
+    _api(client, urllib.parse.urlencode(fields))
+
+
+def _api(client: InstanceClient, body: str) -> list[dict[str, str]] | dict[str, dict[str, str]]:
+    status, answer = client.request(
+        "POST",
+        "/index.php",
+        f"{body}&token_auth={client.token}".encode(),
+        {"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        found = None
+    if status != 200 or not isinstance(found, list | dict) or "result" in found:
+        raise InstanceError(f"the API answered {status}: {answer[:200]!r}")
+    return found
+
+
+def greeting(url: str, sql: str, token: str, data_dir: Path, site: int) -> str:
+    """What a person wants to know after a start."""
+    kept = token or f"in {data_dir.resolve() / 'admin_token'}"
+    used = token or f"$(cat {data_dir.resolve() / 'admin_token'})"
+    sql_line = f"\n  SQL endpoint   {sql} (user hitstream, password: the token)" if sql else ""
+    return f"""
+Hitstream is ready.
+
+  Tracker        {url}/matomo.php (site {site})
+  Reporting API  {url}/index.php?module=API&method=...
+  Token          {kept}{sql_line}
+  Data           {data_dir.resolve()}
+
+Send a hit, then ask for the report:
+
+  curl '{url}/matomo.php?idsite={site}&rec=1&url=http://localhost/hello&action_name=Hello'
+  curl '{url}/index.php' -d 'module=API&method=Actions.getPageUrls&idSite={site}&period=day&date=today&format=json' \\
+       -d "token_auth={used}"
+
+Stop with Ctrl-C.
+"""
