@@ -41,8 +41,9 @@ class Cart(msgspec.Struct, array_like=True):
 
 
 class FoldState(msgspec.Struct, array_like=True):
-    """What the fold remembers of an owner: the last visit, and what only the open visit needs. The last visit's
-    row is also the visitor's profile: each visit's figures follow from those of the one before."""
+    """What the fold remembers of an owner: the last visit, and what only the open visit needs.
+
+    The last visit's row is also the visitor's profile: each visit's figures follow from those before."""
 
     visit: Visit | None = None
     pageviews: int = 0

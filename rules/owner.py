@@ -13,9 +13,13 @@ import msgspec
 
 from rules.fold import FoldState, Rows, VisitRules, fold_hit, rows_in_state
 from rules.prepared import PreparedHit
+from schemas.outcomes import Exclusion
 from schemas.rows import Row
 
 SEGMENT_LENGTH = 64
+_SEGMENT_SPAN_HIT_IDS = 86_400 * 1_000_000 * 16
+"""A day of receipt, in hit_ids (microseconds times 16): a segment holds no more, so that it can be dropped
+whole when its hits leave the journal."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, order=True):
@@ -83,32 +87,48 @@ def state_before(segment: Segment) -> FoldState:
     return _decode_state(segment.before) if segment.before else FoldState()
 
 
-def append(record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows) -> list[Segment]:
-    """Continue the head with hits that come after everything it has, in event order.
+@dataclass(slots=True)
+class Appended:
+    """What continuing the head gave: segments that became full and must be stored, and the hits that left no
+    trace in the rows, by hit_id."""
 
-    Returns the segments that became full and must be stored."""
+    full: list[Segment]
+    excluded: dict[int, Exclusion]
+
+
+def append(record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows) -> Appended:
+    """Continue the head (changed in place) with hits that come after everything it has, in event order."""
     full: list[Segment] = []
+    excluded: dict[int, Exclusion] = {}
     state = record.state
+    entries = record.tail.entries
     for ready in hits:
-        if len(record.tail.entries) >= SEGMENT_LENGTH:
+        if entries and (
+            len(entries) >= SEGMENT_LENGTH or ready.entry.hit_id - entries[0].hit_id > _SEGMENT_SPAN_HIT_IDS
+        ):
             full.append(record.tail)
             record.tail = Segment(_encode_state(state), [])
+            entries = record.tail.entries
         lost = bool(record.lost_orders) and ready.entry.hit_id in record.lost_orders
-        fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=lost)
-        record.tail.entries.append(ready.entry)
-    return full
+        exclusion = fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=lost)
+        if exclusion is not None:
+            excluded[ready.entry.hit_id] = exclusion
+        entries.append(ready.entry)
+    return Appended(full, excluded)
 
 
 @dataclass(slots=True)
 class Refolded:
-    """What a refold found: `segments` replace the first `consumed` of the given ones (the last is the new tail
-    when `state` is set); `changes` are the rows that differ, `True` for those that no longer exist."""
+    """What a refold found: `segments` replace the first `consumed` of the given ones (the last is the new
+    tail when `state` is set); `changes` are the rows that differ, `True` for those that no longer exist."""
 
     segments: list[Segment]
     state: FoldState | None
     """The new head; None when the fold agreed with the old one before the end, so the head stays."""
     consumed: int
     changes: list[tuple[Row, bool]]
+    excluded: dict[int, Exclusion]
+    """Hits that leave no trace now, by hit_id."""
 
 
 def refold(
@@ -126,13 +146,14 @@ def refold(
     new_state = state_before(segments[0])
     old_rows = rows_in_state(old_state)
     new_rows = rows_in_state(new_state)
-    last_lost = max((h for h in lost_after ^ lost_before), default=0)
+    judged = lost_after ^ lost_before
     pending = list(late)
+    excluded: dict[int, Exclusion] = {}
     rebuilt: list[Segment] = []
     for index, segment in enumerate(segments):
-        is_rest_the_same = not pending and not _contains(segments[index:], last_lost)
+        is_rest_the_same = not pending and not _contains(segments[index:], judged)
         if index > 0 and is_rest_the_same and _agree(old_state, new_state):
-            return Refolded(rebuilt, None, index, difference(old_rows, new_rows))
+            return Refolded(rebuilt, None, index, difference(old_rows, new_rows), excluded)
         old_hits = load(segment.entries)
         until = _first_key(segments[index + 1]) if index + 1 < len(segments) else None
         here = [ready for ready in pending if until is None or ready.key < until]
@@ -144,21 +165,28 @@ def refold(
             is_first = index == 0 and start == 0
             before = segments[0].before if is_first else _encode_state(new_state)
             rebuilt.append(Segment(before, [ready.entry for ready in part]))
-            _fold_all(new_state, part, new_rows, lost_after)
-    return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows))
+            excluded |= _fold_all(new_state, part, new_rows, lost_after)
+    return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows), excluded)
 
 
-def _fold_all(state: FoldState, hits: Iterable[ReadyHit], rows: Rows, lost: frozenset[int]) -> None:
+def _fold_all(
+    state: FoldState, hits: Iterable[ReadyHit], rows: Rows, lost: frozenset[int]
+) -> dict[int, Exclusion]:
+    excluded: dict[int, Exclusion] = {}
     for ready in hits:
-        fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=ready.entry.hit_id in lost)
+        hit_id = ready.entry.hit_id
+        exclusion = fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=hit_id in lost)
+        if exclusion is not None:
+            excluded[hit_id] = exclusion
+    return excluded
 
 
 def _agree(one: FoldState, other: FoldState) -> bool:
     return _encode_state(one) == _encode_state(other)
 
 
-def _contains(segments: Iterable[Segment], hit_id: int) -> bool:
-    return hit_id != 0 and any(entry.hit_id == hit_id for segment in segments for entry in segment.entries)
+def _contains(segments: Iterable[Segment], hit_ids: frozenset[int]) -> bool:
+    return bool(hit_ids) and any(entry.hit_id in hit_ids for segment in segments for entry in segment.entries)
 
 
 def _first_key(segment: Segment) -> tuple[int, int]:
@@ -168,8 +196,8 @@ def _first_key(segment: Segment) -> tuple[int, int]:
 def difference(old: Rows, new: Rows) -> list[tuple[Row, bool]]:
     """What must be emitted so that the rows of `old` become those of `new`: (row, is_deleted).
 
-    Both start from the rows that the state they resumed from could still change (rows_in_state), so what is in
-    neither never existed."""
+    Both start from the rows that the state they resumed from could still change (rows_in_state), so what
+    is in neither never existed."""
     changes: list[tuple[Row, bool]] = []
     for key, row in new.rows.items():
         if old.rows.get(key) != row:

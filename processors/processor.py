@@ -1,0 +1,460 @@
+"""One unit of work after another: hits, claims and verdicts in; rows, claims, verdicts and tallies out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from processors.orders import (
+    OrderClaim,
+    OrderVerdict,
+    decode_claim,
+    decode_verdict,
+    encode_claim,
+    encode_verdict,
+    judge,
+    order_hash,
+)
+from processors.owners import (
+    OwnerKey,
+    delete_segments,
+    load_hits,
+    load_records,
+    owner_key,
+    save_hits,
+    save_records,
+    save_segments,
+    segments_from,
+)
+from rules.fold import Rows, VisitRules, row_key
+from rules.local_time import local_clock
+from rules.owner import (
+    Entry,
+    OwnerRecord,
+    ReadyHit,
+    Segment,
+    append,
+    changes_of,
+    decode_record,
+    encode_record,
+    last_key,
+    new_record,
+    refold,
+)
+from rules.prepare import Lookups, SiteRules, prepare, site_rules
+from rules.prepared import PreparedHit
+from schemas.config import Config
+from schemas.hit import Hit, decode_hit
+from schemas.outcomes import Exclusion, Outcome
+from schemas.rows import DeadLetter, Row, Tally, encode_output
+from schemas.topics import DEAD, HITS, ORDER_VERDICTS, ORDERS, TALLIES
+from stream.protocol import Batch, Message, Worker
+
+INPUTS = (HITS.name, ORDERS.name, ORDER_VERDICTS.name)
+_MILLISECONDS_PER_DAY = 86_400_000
+_MAX_CACHED_RULES = 20_000
+
+
+class HistoryGoneError(Exception):
+    """The journal no longer has a hit that a refold needs."""
+
+
+@dataclass
+class Counts:
+    """What a processor did since it started; for metrics and status."""
+
+    hits: int = 0
+    refolds: int = 0
+    units: int = 0
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class RulesCache:
+    """The rules of a site under the configuration before an offset, compiled once per change of the site."""
+
+    def __init__(self, config_at: Callable[[int], Config]) -> None:
+        self._config_at = config_at
+        self._by_offset: dict[tuple[int, int], tuple[SiteRules, VisitRules] | None] = {}
+        self._latest: dict[int, tuple[tuple[object, ...], tuple[SiteRules, VisitRules]]] = {}
+
+    def rules(self, config_offset: int, site_id: int) -> tuple[SiteRules, VisitRules] | None:
+        """None for a site that does not exist there."""
+        key = (config_offset, site_id)
+        try:
+            return self._by_offset[key]
+        except KeyError:
+            pass
+        if len(self._by_offset) >= _MAX_CACHED_RULES:
+            self._by_offset.clear()
+        found = self._by_offset[key] = self._compile(self._config_at(config_offset), site_id)
+        return found
+
+    def _compile(self, config: Config, site_id: int) -> tuple[SiteRules, VisitRules] | None:
+        site = config.site(site_id)
+        if site is None:
+            return None
+        # An edit of one site changes the offset for all: what a site's rules are made of tells whether they
+        # must be compiled again.
+        sources = (
+            site,
+            config.goals.get(site_id),
+            config.dimensions.get(site_id),
+            config.tracking,
+            config.privacy,
+        )
+        known = self._latest.get(site_id)
+        if known is not None and all(one is other for one, other in zip(known[0], sources, strict=True)):
+            return known[1]
+        compiled = (
+            site_rules(config, site_id),
+            VisitRules(tracking=config.tracking, clock=local_clock(site.timezone)),
+        )
+        self._latest[site_id] = (sources, compiled)
+        return compiled
+
+
+class _Unit:
+    """What one input batch adds to its unit of work."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.tallies: Counter[tuple[int, int, str, str]] = Counter()
+        self.dead: list[DeadLetter] = []
+        self.outputs: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
+
+    def count(self, hit: Hit | None, outcome: Outcome, reason: str = "") -> None:
+        if hit is None:
+            self.tallies[(0, 0, outcome, reason)] += 1
+        else:
+            day = hit.received_at // _MILLISECONDS_PER_DAY
+            self.tallies[(hit.site_id, day, outcome, reason)] += 1
+
+    def add_changes(self, owner: int, changes: Iterable[tuple[Row, bool]]) -> None:
+        key = owner.to_bytes(8, "big")
+        for row, is_deleted in changes:
+            self.outputs[row_key(row)[0]].append((key, encode_output(row, is_deleted=is_deleted)))
+
+    def tally_rows(self) -> list[tuple[bytes, bytes]]:
+        batch = self.batch
+        first = batch.messages[0].offset
+        return [
+            (
+                b"",
+                encode_row_of_tally(
+                    Tally(
+                        topic=batch.topic,
+                        partition=batch.partition,
+                        first_offset=first,
+                        next_offset=batch.next_offset,
+                        site_id=site_id,
+                        received_on=day,
+                        outcome=outcome,
+                        reason=reason,
+                        count=count,
+                    )
+                ),
+            )
+            for (site_id, day, outcome, reason), count in self.tallies.items()
+        ]
+
+
+@dataclass
+class _OwnerChange:
+    """What one owner's hits of a batch change, gathered before anything of it is written."""
+
+    record: OwnerRecord
+    rows: list[tuple[Row, bool]] = field(default_factory=list)
+    excluded: dict[int, Exclusion] = field(default_factory=dict)
+    removed: list[Segment] = field(default_factory=list)
+    saved: list[Segment] = field(default_factory=list)
+
+
+encode_row_of_tally = msgspec.msgpack.Encoder().encode
+encode_dead_letter = msgspec.msgpack.Encoder().encode
+
+
+class Processor:
+    """The processing stage of some partitions; `process` is one unit of work without its commit."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        config_at: Callable[[int], Config],
+        lookups: Lookups,
+        clock: Callable[[], float],
+    ) -> None:
+        self.counts = Counts()
+        self._worker = worker
+        self._rules = RulesCache(config_at)
+        self._lookups = lookups
+        self._clock = clock
+
+    def process(self, batch: Batch) -> None:
+        """Emit and store everything that follows from one input batch; the caller commits."""
+        unit = _Unit(batch)
+        if batch.topic == HITS.name:
+            self._process_hits(unit)
+        elif batch.topic == ORDERS.name:
+            self._process_claims(unit)
+        else:
+            self._process_verdicts(unit)
+        partition = batch.partition
+        for topic, messages in unit.outputs.items():
+            self._worker.emit(partition, topic, messages)
+        if unit.tallies:
+            self._worker.emit(partition, TALLIES.name, unit.tally_rows())
+        if unit.dead:
+            letters = [(b"", encode_dead_letter(letter)) for letter in unit.dead]
+            self._worker.emit(partition, DEAD.name, letters)
+        self.counts.units += 1
+        for (_, _, outcome, reason), count in unit.tallies.items():
+            self.counts.outcomes[(outcome, reason)] += count
+
+    # -- hits ------------------------------------------------------------------------------------------
+
+    def _process_hits(self, unit: _Unit) -> None:
+        batch = unit.batch
+        by_owner: dict[OwnerKey, list[tuple[ReadyHit, Hit]]] = defaultdict(list)
+        journal: list[tuple[int, bytes]] = []
+        for message in batch.messages:
+            accepted = self._accept(unit, message)
+            if accepted is None:
+                continue
+            ready, hit = accepted
+            journal.append((message.offset, message.value))
+            by_owner[owner_key(hit.site_id, hit.owner)].append((ready, hit))
+        self.counts.hits += len(batch.messages)
+        state = self._worker.state(batch.partition)
+        save_hits(state, journal)
+        records = load_records(state, list(by_owner))
+        for key, pairs in by_owner.items():
+            record = records.get(key)
+            if record is None:
+                record = new_record()
+            try:
+                records[key] = self._fold_owner(unit, key, record, pairs)
+            except Exception:
+                # One hit must not hold up its partition: find it, put it aside and go on without it.
+                stored = load_records(state, [key]).get(key) or new_record()
+                records[key] = self._fold_one_by_one(unit, key, stored, pairs)
+        save_records(state, records)
+
+    def _accept(self, unit: _Unit, message: Message) -> tuple[ReadyHit, Hit] | None:
+        """Decode and prepare one hit; None when it is excluded or dead, which is then counted."""
+        try:
+            hit = decode_hit(message.value)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            self._bury(unit, message, None, "decode", str(error))
+            return None
+        try:
+            prepared = self._prepare(hit)
+        except Exception as error:
+            self._bury(unit, message, hit, "prepare", f"{type(error).__name__}: {error}")
+            return None
+        if isinstance(prepared, Exclusion):
+            unit.count(hit, Outcome.EXCLUDED, prepared)
+            return None
+        entry = Entry(hit.time, hit.hit_id, message.offset)
+        return ReadyHit(entry, prepared[0], prepared[1]), hit
+
+    def _prepare(self, hit: Hit) -> tuple[PreparedHit, VisitRules] | Exclusion:
+        rules = self._rules.rules(hit.config_offset, hit.site_id)
+        if rules is None:
+            raise LookupError(f"site {hit.site_id} does not exist at config offset {hit.config_offset}")
+        prepared = prepare(hit, rules[0], self._lookups)
+        if isinstance(prepared, Exclusion):
+            return prepared
+        return prepared, rules[1]
+
+    def _bury(self, unit: _Unit, message: Message, hit: Hit | None, step: str, reason: str) -> None:
+        unit.count(hit, Outcome.DEAD, step)
+        unit.dead.append(
+            DeadLetter(
+                topic=unit.batch.topic,
+                partition=unit.batch.partition,
+                offset=message.offset,
+                step=step,
+                reason=reason[:1000],
+                payload=message.value,
+                time=int(self._clock()),
+            )
+        )
+
+    def _fold_one_by_one(
+        self, unit: _Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
+    ) -> OwnerRecord:
+        for pair in pairs:
+            before = encode_record(record)
+            try:
+                record = self._fold_owner(unit, key, record, [pair])
+            except Exception as error:
+                record = decode_record(before)
+                offset = pair[0].entry.offset
+                message = next(m for m in unit.batch.messages if m.offset == offset)
+                self._bury(unit, message, pair[1], "fold", f"{type(error).__name__}: {error}")
+        return record
+
+    def _fold_owner(
+        self, unit: _Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
+    ) -> OwnerRecord:
+        """Fold the owner's hits of one batch; nothing is written before all of them are folded."""
+        if len(pairs) > 1:
+            pairs = sorted(pairs, key=lambda pair: pair[0].key)
+        last = last_key(record)
+        change = _OwnerChange(record)
+        duplicates: set[int] = set()
+        late = [ready for ready, _ in pairs if ready.key <= last]
+        if late:
+            late, duplicates = self._without_known(unit.batch.partition, key, record, late)
+            if late:
+                self._refold(unit, key, change, late, frozenset(record.lost_orders), late[0].key)
+        fresh: list[ReadyHit] = []
+        for ready, _ in pairs:
+            if ready.key > last:
+                if fresh and fresh[-1].key == ready.key:
+                    duplicates.add(ready.entry.offset)
+                else:
+                    fresh.append(ready)
+        if fresh:
+            rows = Rows()
+            appended = append(change.record, fresh, rows)
+            change.saved.extend(appended.full)
+            change.rows.extend(changes_of(rows))
+            change.excluded |= appended.excluded
+        self._write(unit, key, change, pairs[0][1].owner)
+        self._count_and_claim(unit, pairs, duplicates, change.excluded)
+        return change.record
+
+    def _write(self, unit: _Unit, key: OwnerKey, change: _OwnerChange, owner: int) -> None:
+        state = self._worker.state(unit.batch.partition)
+        if change.removed:
+            delete_segments(state, key, change.removed)
+        if change.saved:
+            save_segments(state, key, change.saved)
+        unit.add_changes(owner, change.rows)
+
+    def _count_and_claim(
+        self,
+        unit: _Unit,
+        pairs: Sequence[tuple[ReadyHit, Hit]],
+        duplicates: set[int],
+        excluded: dict[int, Exclusion],
+    ) -> None:
+        claims: list[tuple[int, bytes]] = []
+        for ready, hit in pairs:
+            if ready.entry.offset in duplicates:
+                unit.count(hit, Outcome.DUPLICATE)
+                continue
+            reason = excluded.get(hit.hit_id)
+            if reason is None:
+                unit.count(hit, Outcome.STORED)
+            else:
+                unit.count(hit, Outcome.EXCLUDED, reason)
+            ecommerce = ready.hit.ecommerce
+            if ecommerce is not None and ecommerce.order_id:
+                claim = OrderClaim(hit.site_id, ecommerce.order_id.lower(), hit.time, hit.hit_id, hit.owner)
+                claims.append((order_hash(hit.site_id, ecommerce.order_id), encode_claim(claim)))
+        if claims:
+            self._worker.emit_keyed(unit.batch.partition, ORDERS.name, claims)
+
+    def _without_known(
+        self, partition: int, key: OwnerKey, record: OwnerRecord, late: Sequence[ReadyHit]
+    ) -> tuple[list[ReadyHit], set[int]]:
+        """Late hits that the journal does not have yet, and the offsets of those that it has."""
+        segments = segments_from(self._worker.state(partition), key, *late[0].key)
+        known = {
+            (entry.time, entry.hit_id) for segment in (*segments, record.tail) for entry in segment.entries
+        }
+        fresh: list[ReadyHit] = []
+        repeated: set[int] = set()
+        for ready in late:
+            if ready.key in known:
+                repeated.add(ready.entry.offset)
+            else:
+                known.add(ready.key)
+                fresh.append(ready)
+        return fresh, repeated
+
+    def _refold(
+        self,
+        unit: _Unit,
+        key: OwnerKey,
+        change: _OwnerChange,
+        late: Sequence[ReadyHit],
+        lost_after: frozenset[int],
+        since: tuple[int, int],
+    ) -> None:
+        """Refold from the first change on, at (time, hit_id) `since`: late hits or verdicts."""
+        partition = unit.batch.partition
+        record = change.record
+        tail = record.tail
+        starts_in_tail = bool(tail.entries) and since >= (tail.entries[0].time, tail.entries[0].hit_id)
+        stored = [] if starts_in_tail else segments_from(self._worker.state(partition), key, *since)
+        result = refold(
+            [*stored, tail],
+            lambda entries: self._load(partition, entries),
+            late,
+            frozenset(record.lost_orders),
+            lost_after,
+        )
+        self.counts.refolds += 1
+        change.rows.extend(result.changes)
+        change.excluded |= result.excluded
+        change.removed.extend(stored[: result.consumed])
+        if result.state is None:
+            change.saved.extend(result.segments)
+        else:
+            change.saved.extend(result.segments[:-1])
+            change.record = OwnerRecord(result.state, result.segments[-1], record.lost_orders, record.horizon)
+
+    def _load(self, partition: int, entries: Sequence[Entry]) -> list[ReadyHit]:
+        found = load_hits(self._worker.state(partition), [entry.offset for entry in entries])
+        ready: list[ReadyHit] = []
+        for entry in entries:
+            value = found.get(entry.offset)
+            if value is None:
+                raise HistoryGoneError(f"hit {entry.hit_id} is no longer in the journal")
+            prepared = self._prepare(decode_hit(value))
+            if not isinstance(prepared, Exclusion):
+                ready.append(ReadyHit(entry, prepared[0], prepared[1]))
+        return ready
+
+    # -- orders ----------------------------------------------------------------------------------------
+
+    def _process_claims(self, unit: _Unit) -> None:
+        partition = unit.batch.partition
+        claims = [decode_claim(message.value) for message in unit.batch.messages]
+        lost = judge(claims, self._worker.state(partition))
+        if lost:
+            verdicts = [(verdict.owner, encode_verdict(verdict)) for verdict in lost]
+            self._worker.emit_keyed(partition, ORDER_VERDICTS.name, verdicts)
+
+    def _process_verdicts(self, unit: _Unit) -> None:
+        state = self._worker.state(unit.batch.partition)
+        by_owner: dict[OwnerKey, list[OrderVerdict]] = defaultdict(list)
+        for message in unit.batch.messages:
+            verdict = decode_verdict(message.value)
+            by_owner[owner_key(verdict.site_id, verdict.owner)].append(verdict)
+        records = load_records(state, list(by_owner))
+        changed: dict[OwnerKey, OwnerRecord] = {}
+        for key, verdicts in by_owner.items():
+            record = records.get(key)
+            if record is None:
+                continue
+            fresh = [verdict for verdict in verdicts if verdict.hit_id not in record.lost_orders]
+            if not fresh:
+                continue
+            lost_after = frozenset(record.lost_orders) | {verdict.hit_id for verdict in fresh}
+            since = min((verdict.time, verdict.hit_id) for verdict in fresh)
+            change = _OwnerChange(record)
+            self._refold(unit, key, change, (), lost_after, since)
+            change.record.lost_orders = sorted(lost_after)
+            self._write(unit, key, change, fresh[0].owner)
+            changed[key] = change.record
+        save_records(state, changed)
+
+
+def dead_letter_of(payload: bytes) -> DeadLetter:
+    """Decode a message of `dead`."""
+    return msgspec.msgpack.decode(payload, type=DeadLetter)
