@@ -41,8 +41,8 @@ class TopicPartition(NamedTuple):
 class Batch:
     """Consecutive messages of one partition, in offset order. Never empty.
 
-    `home` is the worker's partition that the batch belongs to: whose state its messages concern and from which
-    outputs made of them are emitted. It equals `partition` except on topics filled by `emit_keyed`, which a
+    `home` is the worker's partition that the batch belongs to: whose state its messages concern and from
+    which outputs made of them are emitted. It equals `partition` except on topics filled by `emit_keyed`, which a
     log may split further (one sequence per target and source): always use `home` for `state` and `emit`,
     and `partition` where an offset is meant (`read`, `committed`, `release`, tallies).
     """
@@ -163,7 +163,7 @@ class Log(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Part of every row's version; grows when the log is emptied. The epoch this instance was opened at."""
+        """Part of every row's version; grows when the log is emptied. The one this instance was opened at."""
         ...
 
     def current_epoch(self) -> int:

@@ -1,0 +1,469 @@
+"""Processing groups: one SQLite file per partition with its state, its outputs and its input offsets.
+
+Everything a unit of work changes for one partition is in that partition's file, so one SQLite transaction
+commits it. Only the owner of the partition writes to the file; consumers of its outputs read it.
+"""
+
+import os
+import re
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from schemas.topics import partition_of
+from stream import frames
+from stream.protocol import Batch, Message, TopicPartition
+from stream.sqlite_files import (
+    Background,
+    FileLock,
+    checkpoint_passive,
+    create_file,
+    open_reader,
+    open_writer,
+    translate_errors,
+    wal_bytes,
+)
+
+PAGE_SIZE = 4096
+# Of the WAL of one partition: copied in the background from the first size on, by the commit itself at the
+# second. Eight partitions stay under 256 MiB together with the hits' segment.
+CHECKPOINT_BYTES = 8 << 20
+CHECKPOINT_NOW_BYTES = 20 << 20
+WAL_KEPT_BYTES = 4 << 20
+RELEASE_INTERVAL_S = 5.0
+RELEASED_ROWS_PER_COMMIT = 500
+KEYS_PER_SELECT = 256
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def partition_path(directory: Path, partition: int) -> Path:
+    return directory / f"p{partition}.sqlite"
+
+
+def _create_schema(connection: sqlite3.Connection) -> None:
+    for table in ("input", "output"):
+        connection.execute(
+            f"CREATE TABLE {table} (topic TEXT, partition INTEGER, next INTEGER NOT NULL,"
+            " PRIMARY KEY (topic, partition)) WITHOUT ROWID"
+        )
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} can't name a table: expected lower-case letters, digits and _")
+    return name
+
+
+class PartitionFile:
+    """The writing side of one partition (stream.protocol.State): its transaction begins with the first write
+    and sees its own writes."""
+
+    def __init__(self, directory: Path, group: str, partition: int, cache_bytes: int) -> None:
+        self.path = partition_path(directory, partition)
+        self._lock = FileLock(directory / f"p{partition}.lock", f"Partition {partition} of group {group}")
+        try:
+            if not self.path.exists():
+                create_file(self.path, PAGE_SIZE, _create_schema)
+            self.connection = open_writer(self.path, cache_bytes, WAL_KEPT_BYTES)
+        except BaseException:
+            self._lock.close()
+            raise
+        self.load()
+
+    def load(self) -> None:
+        """Reads what is committed."""
+        execute = self.connection.execute
+        self._tables = {name for (name,) in execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        self.inputs = {TopicPartition(t, p): next_ for t, p, next_ in execute("SELECT * FROM input")}
+        self.ends = {(t, p): int(next_) for t, p, next_ in execute("SELECT * FROM output")}
+
+    def begin(self) -> None:
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN IMMEDIATE")
+
+    def rollback(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self.load()
+
+    def _table(self, name: str, columns: str) -> str:
+        """Creates the table when it doesn't exist."""
+        if name not in self._tables:
+            self.connection.execute(f"CREATE TABLE {_checked(name)} {columns}")
+            self._tables.add(name)
+        return name
+
+    def _state_table(self, table: str) -> str:
+        with translate_errors(self.path, "Writing state to"):
+            self.begin()
+            return self._table(f"state_{table}", "(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        name = f"state_{table}"
+        found: dict[bytes, bytes] = {}
+        if name not in self._tables or not keys:
+            return found
+        with translate_errors(self.path, "Reading state from"):
+            for at in range(0, len(keys), KEYS_PER_SELECT):
+                some = list(keys[at : at + KEYS_PER_SELECT])
+                # Padded to a power of two: few distinct statements, which the connection keeps prepared.
+                size = 1 << (len(some) - 1).bit_length()
+                some += some[-1:] * (size - len(some))
+                marks = ",".join("?" * size)
+                found.update(
+                    self.connection.execute(
+                        f"SELECT key, value FROM {name} WHERE key IN ({marks})",  # noqa: S608
+                        some,
+                    )
+                )
+        return found
+
+    def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
+        name = self._state_table(table)
+        with translate_errors(self.path, "Writing state to"):
+            self.connection.executemany(f"REPLACE INTO {name} VALUES (?, ?)", items)  # noqa: S608
+
+    def delete_many(self, table: str, keys: Iterable[bytes]) -> None:
+        name = self._state_table(table)
+        with translate_errors(self.path, "Writing state to"):
+            self.connection.executemany(
+                f"DELETE FROM {name} WHERE key = ?",  # noqa: S608
+                ((key,) for key in keys),
+            )
+
+    def scan(self, table: str, start: bytes, end: bytes, limit: int = -1) -> Sequence[tuple[bytes, bytes]]:
+        name = f"state_{table}"
+        if name not in self._tables:
+            return []
+        with translate_errors(self.path, "Reading state from"):
+            return self.connection.execute(
+                f"SELECT key, value FROM {name} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",  # noqa: S608
+                (start, end, limit),
+            ).fetchall()
+
+    def append_output(self, topic: str, target: int, keys: list[bytes], values: list[bytes]) -> None:
+        base = self.ends.get((topic, target), 0)
+        table = self._table(f"output_{topic}", frames.BATCH_COLUMNS)
+        self.connection.execute(
+            f"INSERT INTO {table} VALUES (?, ?, ?)",  # noqa: S608
+            (frames.row_id(target, base), len(keys), frames.encode_frame(keys, values)),
+        )
+        end = base + len(keys)
+        self.connection.execute("REPLACE INTO output VALUES (?, ?, ?)", (topic, target, end))
+        self.ends[topic, target] = end
+
+    def set_inputs(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.connection.executemany(
+            "REPLACE INTO input VALUES (?, ?, ?)",
+            [(at.topic, at.partition, offset) for at, offset in offsets.items()],
+        )
+        self.inputs.update(offsets)
+
+    def delete_released(self, topic: str, target: int, needed_from: int) -> None:
+        """Deletes whole rows of outputs below an offset; some of them, the oldest first."""
+        table = f"output_{topic}"
+        if table in self._tables:
+            self.connection.execute(
+                f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id >= ? AND id < ?"  # noqa: S608
+                " AND id + count <= ? ORDER BY id LIMIT ?)",
+                (
+                    frames.row_id(target, 0),
+                    frames.row_id(target, needed_from),
+                    frames.row_id(target, needed_from),
+                    RELEASED_ROWS_PER_COMMIT,
+                ),
+            )
+
+    def close(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self.connection.close()
+        self._lock.close()
+
+
+class GroupReader:
+    """Reads offsets and outputs of a group's files from any process."""
+
+    def __init__(self, directory: Path, partitions: int) -> None:
+        self._directory = directory
+        self._connections: dict[int, sqlite3.Connection] = {}
+        self._versions: dict[int, int] = {}
+        self._ends: dict[int, dict[tuple[str, int], int]] = {}
+        self._partitions = partitions
+
+    def _connection(self, source: int) -> sqlite3.Connection | None:
+        connection = self._connections.get(source)
+        if connection is None:
+            path = partition_path(self._directory, source)
+            if not path.exists():
+                return None
+            connection = self._connections[source] = open_reader(path)
+        return connection
+
+    def ends(self, source: int) -> Mapping[tuple[str, int], int]:
+        """Next offset per (topic, target) of the outputs in one file."""
+        connection = self._connection(source)
+        if connection is None:
+            return {}
+        # data_version changes with every commit of another connection, and costs microseconds.
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if self._versions.get(source) != version:
+            rows = connection.execute("SELECT * FROM output").fetchall()
+            self._ends[source] = {(topic, target): next_ for topic, target, next_ in rows}
+            self._versions[source] = version
+        return self._ends[source]
+
+    def read(self, source: int, topic: str, target: int, offset: int, max_messages: int) -> list[Message]:
+        connection = self._connection(source)
+        if connection is None or offset >= self.ends(source).get((topic, target), 0):
+            return []
+        return frames.read_frames(connection, f"output_{_checked(topic)}", target, offset, max_messages)
+
+    def inputs(self) -> dict[TopicPartition, int]:
+        """Committed input offsets of all partitions."""
+        offsets: dict[TopicPartition, int] = {}
+        for source in range(self._partitions):
+            connection = self._connection(source)
+            if connection is not None:
+                for topic, partition, next_ in connection.execute("SELECT * FROM input").fetchall():
+                    offsets[TopicPartition(topic, partition)] = next_
+        return offsets
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+        self._versions.clear()
+
+
+class Inputs(Protocol):
+    """What a worker needs of a reader of the whole log."""
+
+    def read_messages(self, topic: str, partition: int, offset: int, max_messages: int) -> list[Message]: ...
+
+    def end_offsets(self, topic: str) -> Mapping[int, int]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupWiring:
+    """What the log tells a worker: `home_of` maps a physical partition of an input to the worker's
+    partition; `claim` records the group as producer of a topic; `is_split` says whether a topic is filled by
+    `emit_keyed`; `needed_from` gives the first offset of each physical partition that a consumer needs, None when no
+    consumer is known; `check_open` raises when the log was emptied."""
+
+    directory: Path
+    group: str
+    partitions: int
+    cache_bytes: int
+    home_of: Callable[[str, int], int]
+    claim: Callable[[str], None]
+    is_split: Callable[[str], bool]
+    needed_from: Callable[[str], Mapping[int, int] | None]
+    check_open: Callable[[], None]
+
+
+class GroupWorker:
+    """stream.protocol.Worker on partition files."""
+
+    def __init__(
+        self, wiring: GroupWiring, reader: Inputs, inputs: Sequence[str], owned: Sequence[int]
+    ) -> None:
+        self._wiring = wiring
+        self._reader = reader
+        self._inputs = tuple(inputs)
+        self._partitions = tuple(sorted(owned))
+        self._files: dict[int, PartitionFile] = {}
+        self._outputs: dict[int, dict[tuple[str, int], tuple[list[bytes], list[bytes]]]] = defaultdict(dict)
+        self._claimed: set[str] = set()
+        self._released_at = time.monotonic()
+        self._turn = 0
+        with translate_errors(wiring.directory, "Opening"):
+            try:
+                for partition in self._partitions:
+                    self._files[partition] = PartitionFile(
+                        wiring.directory, wiring.group, partition, wiring.cache_bytes // wiring.partitions
+                    )
+                self._subscribe()
+            except BaseException:
+                self._close_files()
+                raise
+        self._positions = self.committed()
+        self._background = Background(f"log-{wiring.group}")
+
+    def _subscribe(self) -> None:
+        """Puts every input without an offset at 0: from then on retention waits for this group."""
+        for home, file in self._files.items():
+            missing = {
+                TopicPartition(topic, partition): 0
+                for topic in self._inputs
+                for partition in self._reader.end_offsets(topic)
+                if self._wiring.home_of(topic, partition) == home
+                and TopicPartition(topic, partition) not in file.inputs
+            }
+            if missing:
+                file.begin()
+                file.set_inputs(missing)
+                file.connection.execute("COMMIT")
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        return self._partitions
+
+    def poll(self, max_messages: int, timeout: float) -> Sequence[Batch]:
+        deadline = time.monotonic() + timeout
+        pause = 0.001
+        while True:
+            self._wiring.check_open()
+            batches = self._read_inputs(max_messages)
+            remaining = deadline - time.monotonic()
+            if batches or remaining <= 0:
+                return batches
+            time.sleep(min(pause, remaining))
+            pause = min(pause * 2, 0.02)
+
+    def _read_inputs(self, max_messages: int) -> list[Batch]:
+        ends = {topic: self._reader.end_offsets(topic) for topic in self._inputs}
+        waiting = {
+            at: ends[at.topic][at.partition] - position
+            for at, position in self._positions.items()
+            if ends[at.topic][at.partition] > position
+        }
+        batches = []
+        for at, wanted in share_out(waiting, max_messages, self._turn).items():
+            position = self._positions[at]
+            messages = self._reader.read_messages(at.topic, at.partition, position, wanted)
+            # Nothing left of them: retention or `release` deleted all there were.
+            following = messages[-1].offset + 1 if messages else ends[at.topic][at.partition]
+            self._positions[at] = following
+            if messages:
+                home = self._wiring.home_of(at.topic, at.partition)
+                batches.append(Batch(at.topic, at.partition, messages, following, home))
+        self._turn += 1
+        return batches
+
+    def state(self, partition: int) -> PartitionFile:
+        return self._files[partition]
+
+    def emit(self, partition: int, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
+        if self._wiring.is_split(topic):
+            raise ValueError(f"topic {topic} has its own key: use emit_keyed")
+        if messages:
+            keys, values = self._buffer(partition, topic, partition)
+            keys += [key for key, _ in messages]
+            values += [value for _, value in messages]
+
+    def emit_keyed(self, partition: int, topic: str, messages: Sequence[tuple[int, bytes]]) -> None:
+        if not self._wiring.is_split(topic):
+            raise ValueError(f"topic {topic} keeps the partition of its input: use emit")
+        for key, value in messages:
+            keys, values = self._buffer(partition, topic, partition_of(key, self._wiring.partitions))
+            keys.append(key.to_bytes(8, "big"))
+            values.append(value)
+
+    def _buffer(self, partition: int, topic: str, target: int) -> tuple[list[bytes], list[bytes]]:
+        if partition not in self._files:
+            raise ValueError(f"partition {partition} isn't owned by this worker ({self._partitions})")
+        if topic not in self._claimed:
+            with translate_errors(self._wiring.directory, "Registering a producer in"):
+                self._wiring.claim(topic)
+            self._claimed.add(topic)
+        return self._outputs[partition].setdefault((topic, target), ([], []))
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        self._wiring.check_open()
+        offsets: dict[int, dict[TopicPartition, int]] = defaultdict(dict)
+        for batch in batches:
+            offsets[batch.home][TopicPartition(batch.topic, batch.partition)] = batch.next_offset
+        needed = self._released_outputs()
+        for partition, file in self._files.items():
+            outputs = self._outputs.pop(partition, {})
+            if not outputs and partition not in offsets and not file.connection.in_transaction:
+                continue
+            with translate_errors(file.path, "Committing to"):
+                file.begin()
+                for (topic, target), (keys, values) in outputs.items():
+                    file.append_output(topic, target, keys, values)
+                file.set_inputs(offsets.get(partition, {}))
+                self._delete_released(partition, file, needed)
+                file.connection.execute("COMMIT")
+            self._bound_wal(file)
+
+    def _bound_wal(self, file: PartitionFile) -> None:
+        size = wal_bytes(file.path)
+        if size >= CHECKPOINT_NOW_BYTES:
+            with translate_errors(file.path, "Copying the WAL of"):
+                file.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        elif size >= CHECKPOINT_BYTES:
+            self._background.submit(file.path, lambda: checkpoint_passive(file.path))
+
+    def _released_outputs(self) -> dict[str, Mapping[int, int]]:
+        """Every few seconds: per topic of ours, what consumers still need."""
+        if time.monotonic() - self._released_at < RELEASE_INTERVAL_S:
+            return {}
+        self._released_at = time.monotonic()
+        topics = {topic for file in self._files.values() for topic, _ in file.ends}
+        needed = {topic: self._wiring.needed_from(topic) for topic in topics}
+        return {topic: offsets for topic, offsets in needed.items() if offsets is not None}
+
+    def _delete_released(
+        self, partition: int, file: PartitionFile, needed: Mapping[str, Mapping[int, int]]
+    ) -> None:
+        for topic, target in file.ends if needed else ():
+            if topic in needed:
+                split = self._wiring.is_split(topic)
+                physical = target * self._wiring.partitions + partition if split else target
+                file.delete_released(topic, target, needed[topic].get(physical, 0))
+
+    def rollback(self) -> None:
+        self._outputs.clear()
+        for file in self._files.values():
+            with translate_errors(file.path, "Rolling back"):
+                file.rollback()
+        self._positions = self.committed()
+
+    def committed(self) -> dict[TopicPartition, int]:
+        return {
+            at: offset
+            for file in self._files.values()
+            for at, offset in file.inputs.items()
+            if at.topic in self._inputs
+        }
+
+    def close(self) -> None:
+        self._background.close()
+        self._reader.close()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+def share_out(waiting: Mapping[TopicPartition, int], limit: int, turn: int) -> dict[TopicPartition, int]:
+    """How many messages to take from each partition: at most `limit` in all, as equally as what waits allows.
+
+    `turn` rotates whose turn it is when there are more partitions than messages to take."""
+    shares: dict[TopicPartition, int] = {}
+    if limit < len(waiting):
+        places = list(waiting)
+        return {places[(turn * limit + step) % len(places)]: 1 for step in range(limit)}
+    smallest_first = sorted(waiting.items(), key=lambda item: item[1])
+    for place, (at, count) in enumerate(smallest_first):
+        shares[at] = min(count, limit // (len(smallest_first) - place))
+        limit -= shares[at]
+    return shares
+
+
+def group_names(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,306 @@
+"""Topics with one appender: segment files that are rolled by size and age and removed whole.
+
+A segment is named by the number of messages before it and records where each of its partitions begins. Only
+the last one is written to. Its WAL is copied into it once, in the background, after it is full: the way of an
+append is one write to the end of a file and one fsync.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from stream import frames
+from stream.protocol import Message
+from stream.sqlite_files import (
+    Background,
+    FileLock,
+    checkpoint_passive,
+    create_file,
+    open_reader,
+    open_writer,
+    translate_errors,
+    unlink_database,
+)
+
+PAGE_SIZE = 4096
+# Time stamps of directories come from a clock that ticks every few milliseconds: a listing made this soon
+# after the last change may lack a later change of the same tick.
+UNSETTLED_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`starts[p]` is the first offset of partition p that the segment can hold."""
+
+    path: Path
+    sequence: int
+    created_ms: int
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentLimits:
+    max_bytes: int
+    max_age_s: float
+    retention_s: float | None
+    """None: kept for ever."""
+
+
+def create_segment(directory: Path, starts: Sequence[int]) -> Segment:
+    sequence = sum(starts)
+    created_ms = time.time_ns() // 1_000_000
+    path = directory / f"{sequence:016d}.sqlite"
+    if path.exists():  # made by a roll that failed after this
+        return Segment(path, sequence, created_ms, tuple(starts))
+
+    def schema(connection: sqlite3.Connection) -> None:
+        connection.execute(f"CREATE TABLE batch {frames.BATCH_COLUMNS}")
+        connection.execute("CREATE TABLE start (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL)")
+        connection.executemany("INSERT INTO start VALUES (?, ?)", enumerate(starts))
+        connection.execute("CREATE TABLE about (created_ms INTEGER NOT NULL)")
+        connection.execute("INSERT INTO about VALUES (?)", (created_ms,))
+
+    create_file(path, PAGE_SIZE, schema)
+    return Segment(path, sequence, created_ms, tuple(starts))
+
+
+def list_paths(directory: Path) -> list[Path]:
+    """Segment files, oldest first."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return [directory / name for name in sorted(names) if name.endswith(".sqlite")]
+
+
+def describe(path: Path, connection: sqlite3.Connection) -> Segment:
+    starts = connection.execute("SELECT next FROM start ORDER BY partition").fetchall()
+    (created_ms,) = connection.execute("SELECT created_ms FROM about").fetchone()
+    return Segment(path, int(path.stem), created_ms, tuple(start for (start,) in starts))
+
+
+def ends_of(segment: Segment, connection: sqlite3.Connection) -> list[int]:
+    ends = (frames.end_of(connection, "batch", partition) for partition in range(len(segment.starts)))
+    return [start if end is None else end for start, end in zip(segment.starts, ends, strict=True)]
+
+
+class SegmentAppender:
+    """The one writer of a topic's segments (stream.protocol.Appender).
+
+    `check_open` raises when the log was emptied; `needed_from` says which offset of each partition some
+    consumer still needs first, or None when it isn't known yet."""
+
+    def __init__(
+        self,
+        directory: Path,
+        topic: str,
+        partitions: int,
+        limits: SegmentLimits,
+        check_open: Callable[[], None],
+        needed_from: Callable[[], Mapping[int, int] | None],
+    ) -> None:
+        self._directory = directory
+        self._topic = topic
+        self._limits = limits
+        self._check_open = check_open
+        self._needed_from = needed_from
+        self._mutex = threading.Lock()
+        self._swept_at = time.monotonic()
+        with translate_errors(directory, "Opening"):
+            self._lock = FileLock(directory / "lock", f"Topic {topic} of the log")
+            try:
+                paths = list_paths(directory)
+                if paths:
+                    self._open(paths[-1])
+                else:
+                    self._open(create_segment(directory, [0] * partitions).path)
+            except BaseException:
+                self._lock.close()
+                raise
+        self._background = Background(f"log-{topic}")
+        self._background.submit("sealed", self._copy_sealed)
+
+    def _open(self, path: Path) -> None:
+        self._connection = open_writer(path, cache_bytes=4 << 20, journal_size_limit=0)
+        self._segment = describe(path, self._connection)
+        self._ends = ends_of(self._segment, self._connection)
+        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        self._bytes = pages * PAGE_SIZE
+        self._failed = False
+
+    def append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> Sequence[int]:
+        with self._mutex, translate_errors(self._segment.path, "Appending to"):
+            if self._failed:
+                # What a failed commit left behind is only known after opening the file again.
+                self._connection.close()
+                self._open(self._segment.path)
+            age_s = time.time() - self._segment.created_ms / 1000
+            full = self._bytes >= self._limits.max_bytes or age_s >= self._limits.max_age_s
+            if full and self._ends != list(self._segment.starts):
+                self._roll()
+            offsets = self._write(entries)
+        # After the commit: an append that a reset overtook is refused, to be repeated in the new epoch.
+        self._check_open()
+        if time.monotonic() - self._swept_at > 15:
+            self._swept_at = time.monotonic()
+            self._background.submit("retention", self.remove_expired)
+        return offsets
+
+    def _write(self, entries: Sequence[tuple[int, bytes, bytes]]) -> list[int]:
+        keys: list[list[bytes]] = [[] for _ in self._ends]
+        values: list[list[bytes]] = [[] for _ in self._ends]
+        ends = self._ends.copy()
+        offsets = []
+        for partition, key, value in entries:
+            keys[partition].append(key)
+            values[partition].append(value)
+            offsets.append(ends[partition])
+            ends[partition] += 1
+        rows = [
+            (
+                frames.row_id(partition, base),
+                end - base,
+                frames.encode_frame(keys[partition], values[partition]),
+            )
+            for partition, (base, end) in enumerate(zip(self._ends, ends, strict=True))
+            if end > base
+        ]
+        self._failed = True
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT INTO batch VALUES (?, ?, ?)", rows)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        self._failed = False
+        self._ends = ends
+        self._bytes += sum(len(row[2]) + 64 for row in rows)
+        return offsets
+
+    def _roll(self) -> None:
+        segment = create_segment(self._directory, self._ends)
+        full = self._connection
+        self._open(segment.path)
+        self._background.submit(full, lambda: _seal(full))
+
+    def _copy_sealed(self) -> None:
+        """Finishes segments whose WAL a crash left behind."""
+        for path in list_paths(self._directory)[:-1]:
+            if os.path.exists(f"{path}-wal"):
+                checkpoint_passive(path)
+
+    def remove_expired(self) -> None:
+        """Unlinks the segments that are past retention and that no consumer needs."""
+        if self._limits.retention_s is None:
+            return
+        needed = self._needed_from()
+        if needed is None:
+            return
+        paths = list_paths(self._directory)
+        for path, following in pairwise(paths):
+            connection = open_reader(following)
+            try:
+                successor = describe(following, connection)
+            finally:
+                connection.close()
+            expired = time.time() - successor.created_ms / 1000 > self._limits.retention_s
+            read = all(needed.get(p, 0) >= start for p, start in enumerate(successor.starts))
+            if not (expired and read):
+                return
+            unlink_database(path)
+
+    def close(self) -> None:
+        with self._mutex:
+            self._background.close()
+            self._connection.close()
+            self._lock.close()
+
+
+def _seal(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    connection.close()  # the last connection of all processes removes the WAL
+
+
+class SegmentReader:
+    """Reads a topic's segments from any process."""
+
+    OPEN_FILES = 4
+
+    def __init__(self, directory: Path, partitions: int) -> None:
+        self._directory = directory
+        self._partitions = partitions
+        self._segments: list[Segment] = []
+        self._connections: dict[Path, sqlite3.Connection] = {}
+        self._listed: tuple[int, int] = (0, 0)
+        self._seen: tuple[sqlite3.Connection, int] | None = None
+        self._ends: dict[int, int] = dict.fromkeys(range(partitions), 0)
+
+    def _connection(self, path: Path) -> sqlite3.Connection:
+        connection = self._connections.pop(path, None)
+        if connection is None:
+            connection = open_reader(path)
+            while len(self._connections) >= self.OPEN_FILES:
+                self._connections.pop(next(iter(self._connections))).close()
+        self._connections[path] = connection  # the last one used is the last to be closed
+        return connection
+
+    def _list(self) -> list[Segment]:
+        try:
+            changed = os.stat(self._directory).st_mtime_ns
+        except FileNotFoundError:
+            return []
+        last_change, listed_at = self._listed
+        if changed == last_change and listed_at - changed > UNSETTLED_NS:
+            return self._segments
+        self._listed = (changed, time.time_ns())
+        paths = list_paths(self._directory)
+        known = {segment.path: segment for segment in self._segments}
+        for path in known.keys() - set(paths):
+            gone = self._connections.pop(path, None)
+            if gone is not None:
+                gone.close()
+        self._segments = [known.get(path) or describe(path, self._connection(path)) for path in paths]
+        return self._segments
+
+    def read(self, partition: int, offset: int, max_messages: int) -> list[Message]:
+        segments = self._list()
+        if not segments:
+            return []
+        at = bisect_right(segments, offset, key=lambda segment: segment.starts[partition]) - 1
+        messages: list[Message] = []
+        for segment in segments[max(0, at) :]:
+            wanted = max_messages - len(messages)
+            following = messages[-1].offset + 1 if messages else offset
+            connection = self._connection(segment.path)
+            messages += frames.read_frames(connection, "batch", partition, following, wanted)
+            if len(messages) >= max_messages:
+                break
+        return messages
+
+    def end_offsets(self) -> dict[int, int]:
+        segments = self._list()
+        if segments:
+            last = segments[-1]
+            connection = self._connection(last.path)
+            # data_version changes with every commit of another connection, and costs microseconds.
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            if self._seen is None or self._seen[0] is not connection or self._seen[1] != version:
+                self._ends = dict(enumerate(ends_of(last, connection)))
+                self._seen = (connection, version)
+        return self._ends
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+        self._segments = []
+        self._listed = (0, 0)
+        self._seen = None

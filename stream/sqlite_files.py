@@ -1,0 +1,195 @@
+"""SQLite files as the embedded log uses them: opening, durable creation, locks, checkpoints, errors."""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stream.protocol import LogError, LogInUseError
+
+BUSY_TIMEOUT_S = 10.0
+
+
+@contextlib.contextmanager
+def translate_errors(path: Path, doing: str) -> Iterator[None]:
+    """Turns what SQLite and the file system raise into LogError, with the file and what was tried."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise LogError(f"{doing} {path} failed: {error}") from error
+
+
+def open_writer(path: Path, cache_bytes: int, journal_size_limit: int) -> sqlite3.Connection:
+    """The one writing connection of an existing file. Checkpoints are ours to start, never a commit's."""
+    connection = _connect(path)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {journal_size_limit}")
+    connection.execute(f"PRAGMA cache_size = {-max(64, cache_bytes // 1024)}")
+    # Some builds overwrite deleted content with zeros by default, which writes every deleted page again.
+    connection.execute("PRAGMA secure_delete = OFF")
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A reading connection. Statements must be run to their end or closed: an open one pins the WAL."""
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # mode=rw: a file that retention or a reset removed must not be created again, empty.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+
+
+def create_file(path: Path, page_size: int, schema: Callable[[sqlite3.Connection], object]) -> None:
+    """Creates a file that appears under its name only when its schema is durable."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    unlink_database(draft)
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA page_size = {page_size}")
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        schema(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        unlink_database(draft)
+        raise
+    connection.close()  # the last connection checkpoints and removes the WAL
+    os.rename(draft, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Creates a directory whose parent exists, durably."""
+    if not path.is_dir():
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+
+
+def write_small_file(path: Path, content: bytes, *, durable: bool) -> None:
+    """Replaces a file at once: readers see the old or the new content."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with open(draft, "wb") as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    os.replace(draft, path)
+    if durable:
+        sync_directory(path.parent)
+
+
+def unlink_database(path: Path) -> None:
+    """Removes a file with its WAL; connections that have it open keep reading what they have."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def wal_bytes(path: Path) -> int:
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except FileNotFoundError:
+        return 0
+
+
+class FileLock:
+    """An exclusive lock on a file, held until closed or until the process ends, however it ends."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise LogInUseError(
+                f"{what} is in use by process {holder} ({path}); stop that process first, or use another"
+                " data directory"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Background:
+    """One thread that runs maintenance (checkpoints, retention) out of the way of commits."""
+
+    def __init__(self, name: str) -> None:
+        self._wanted: dict[object, Callable[[], object]] = {}
+        self._condition = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, key: object, task: Callable[[], object]) -> None:
+        """Runs `task` soon; nothing when one with the same key is still waiting. Tasks report their own
+        failures: an error of the file system here comes again at the next commit."""
+        with self._condition:
+            self._wanted.setdefault(key, task)
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Finishes what waits."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._wanted and not self._closed:
+                    self._condition.wait()
+                if not self._wanted:
+                    return
+                key = next(iter(self._wanted))
+                task = self._wanted.pop(key)
+            with contextlib.suppress(sqlite3.Error, OSError, LogError):
+                task()
+
+
+def checkpoint_passive(path: Path, attempts: int = 4) -> bool:
+    """Copies the WAL into the file beside a running writer; True when nothing was left to copy, so that the
+    writer's next commit starts the WAL anew.
+
+    The first pass does the work; the short ones after it catch up with what was committed meanwhile."""
+    if not path.exists():
+        return True
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        for _ in range(attempts):
+            _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if frames == copied:
+                return True
+        return False
+    finally:
+        connection.close()
