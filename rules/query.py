@@ -1,0 +1,107 @@
+"""Query strings: the parameters of a hit and those inside a page's URL, read as trackers write them.
+
+`+` is a space, the last value of a repeated name wins, invalid UTF-8 becomes U+FFFD. Values that do not
+have the expected form give the default: what a client sends must never raise.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import unquote_plus
+
+LONGEST_CACHED_VALUE = 512
+
+_LEADING_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
+_STRICT_INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
+
+# URLs, titles and referrers repeat from hit to hit: 0.1 us from the cache against 2-6 us to decode.
+_decode_cached = lru_cache(maxsize=65_536)(unquote_plus)
+
+
+def decode(text: str) -> str:
+    """The percent-decoded text; unchanged when nothing in it is encoded."""
+    if "%" not in text and "+" not in text:
+        return text
+    return _decode_cached(text) if len(text) <= LONGEST_CACHED_VALUE else unquote_plus(text)
+
+
+def parse_query(query: str) -> dict[str, str]:
+    """Parameters by name. Measured: 14 parameters, 400 bytes in about 4 us with URL and title seen before.
+
+    Names are decoded only when one holds a `%`; a name in brackets (`x[]`) keeps them.
+    """
+    params: dict[str, str] = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if "%" in value or "+" in value:
+            value = _decode_cached(value) if len(value) <= LONGEST_CACHED_VALUE else unquote_plus(value)
+        params[name] = value
+    params.pop("", None)
+    if "%" in "".join(params):
+        params = {decode(name): value for name, value in params.items()}
+    return params
+
+
+def query_parameters(query: str, encoding: str = "utf-8") -> dict[str, str]:
+    """Parameters of a page's URL by lower-cased name; of `q[]=a&q[]=b` the last.
+
+    A value that is not valid in the encoding stays percent-encoded as it came; an unknown encoding is UTF-8.
+    """
+    params: dict[str, str] = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        name = decode(name).partition("[")[0].lower()
+        if name:
+            params[name] = decode_as(value, encoding)
+    return params
+
+
+def decode_as(text: str, encoding: str) -> str:
+    """The percent-decoded text in the page's own encoding; as it came when that is not possible."""
+    if "%" not in text and "+" not in text:
+        return text
+    for candidate in (encoding, "utf-8"):
+        try:
+            return unquote_plus(text, encoding=candidate, errors="strict")
+        except (LookupError, UnicodeError, ValueError):
+            continue
+    return text
+
+
+def read_integer(text: str | None, default: int) -> int:
+    """A decimal integer in plain form; anything else (`1.5`, `01`, ` 1`, `abc`) is the default."""
+    if text is None or not _STRICT_INTEGER.fullmatch(text):
+        return default
+    return int(text)
+
+
+def read_float(text: str | None, default: float = 0.0) -> float:
+    """The number that the text begins with (`1,5` is 1, `1e3` is 1000); the default when there is none."""
+    if not text:
+        return default
+    found = _LEADING_NUMBER.match(text)
+    if found is None:
+        return default
+    number = float(found.group(1))
+    return number if math.isfinite(number) else default
+
+
+def number_text(number: float) -> str:
+    """A number of a JSON value as text; none for one that no field could hold."""
+    return str(number) if abs(number) < 1e18 else ""
+
+
+def is_set(params: Mapping[str, str], name: str) -> bool:
+    """Whether a flag parameter is on: a non-zero integer."""
+    return read_integer(params.get(name), 0) != 0
+
+
+def cut_bytes(text: str, max_bytes: int) -> str:
+    """The longest beginning of the text that fits into max_bytes of UTF-8; never splits a character."""
+    if len(text) * 4 <= max_bytes:
+        return text
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= max_bytes:
+        return text
+    return encoded[:max_bytes].decode("utf-8", "ignore")

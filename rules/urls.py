@@ -1,0 +1,186 @@
+"""Page URLs: the form in which they are stored and compared.
+
+Scheme and `www.` are no part of a page's identity; the host is lower-cased; fragments, session and campaign
+parameters are removed as the site says; matrix parameters become a query (tracking semantics section 5).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from rules.query import cut_bytes, decode
+from schemas.config import Site, Tracking
+
+NO_PREFIX = 4
+PREFIXES = ("http://", "http://www.", "https://", "https://www.")
+"""By stored number; 4 stands for none of them."""
+
+IGNORE_REFERRER_PARAMETERS = ("ignore_referrer", "ignore_referer")
+LONGEST_CACHED_URL = 512
+
+_PARTS = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL | re.ASCII)
+_CONTROLS = {ord(c): None for c in "\r\n\0"}
+
+
+@dataclass(frozen=True, eq=False)
+class UrlRules:
+    """How a site's page URLs are cleaned. Compared by identity: it is part of a cache's key."""
+
+    excluded_names: frozenset[str]
+    excluded_patterns: tuple[Any, ...]
+    keep_fragments: bool
+    max_bytes: int
+
+    def excludes(self, parameter: str) -> bool:
+        name = decode(parameter).partition("[")[0].lower()
+        return name in self.excluded_names or any(p.search(name) for p in self.excluded_patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class PageUrl:
+    """A cleaned URL: for display, and as stored (identity and number of its prefix)."""
+
+    full: str
+    url: str
+    prefix: int
+
+
+def url_rules(site: Site, tracking: Tracking) -> UrlRules:
+    """The site's rules; an excluded parameter written /like this/ is a regular expression."""
+    names: set[str] = set()
+    patterns: list[Any] = []
+    for entry in _excluded_parameters(site, tracking):
+        pattern = compile_delimited(entry)
+        if pattern is not None:
+            patterns.append(pattern)
+        elif entry.strip():
+            names.add(entry.strip().lower())
+    keep = tracking.keep_url_fragments if site.keep_url_fragments == 0 else site.keep_url_fragments == 1
+    return UrlRules(frozenset(names), tuple(patterns), keep, tracking.page_maximum_length)
+
+
+def _excluded_parameters(site: Site, tracking: Tracking) -> Iterable[str]:
+    yield from tracking.excluded_url_parameters
+    yield from tracking.excluded_parameters
+    yield from site.excluded_parameters
+    yield from tracking.campaign_names
+    yield from tracking.campaign_keywords
+    yield from IGNORE_REFERRER_PARAMETERS
+
+
+def compile_delimited(text: str) -> Any | None:
+    """A pattern written /like this/ (flag `i` allowed), compiled; None when it is none or invalid."""
+    text = text.strip()
+    if len(text) < 3 or not text.startswith("/"):
+        return None
+    body, slash, flags = text[1:].rpartition("/")
+    if not slash or not body or not set(flags) <= set("imsxuU"):
+        return None
+    return compile_linear(body, case_sensitive="i" not in flags)
+
+
+def compile_linear(pattern: str, *, case_sensitive: bool) -> Any | None:
+    """A pattern whose search takes linear time, or None when it is invalid or needs backtracking
+    (look-around, back references)."""
+    options = re2.Options()
+    options.case_sensitive = case_sensitive
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except (re2.error, UnicodeError, ValueError):
+        return None
+
+
+def clean_url(rules: UrlRules, raw: str) -> PageUrl:
+    """The URL as it is kept. Text that is no URL is kept as it is; `http://` alone is no URL at all."""
+    if len(raw) > LONGEST_CACHED_URL:
+        return _clean(rules, raw)
+    return _clean_cached(rules, raw)
+
+
+def clean_text(text: str) -> str:
+    """Text without line breaks, null bytes and surrounding blanks."""
+    if text.isprintable() and not (text[:1] == " " or text[-1:] == " "):
+        return text
+    return text.translate(_CONTROLS).strip()
+
+
+def _clean(rules: UrlRules, raw: str) -> PageUrl:
+    text = clean_text(raw)
+    if not text:
+        return PageUrl("", "", NO_PREFIX)
+    parts = _PARTS.fullmatch(text)
+    if parts is None:
+        origin, rest = "", text
+    elif not parts[2]:
+        return PageUrl("", "", NO_PREFIX)
+    else:
+        origin, rest = f"{parts[1].lower()}://{_lower_host(parts[2])}", parts[3]
+    rest, _, fragment = rest.partition("#")
+    path, _, query = matrix_to_query(rest).partition("?")
+    full = origin + path
+    if query:
+        query = _without_excluded(rules, query)
+        full = f"{full}?{query}" if query else full
+    if rules.keep_fragments and fragment:
+        if "=" in fragment:
+            fragment = _without_excluded(rules, fragment)
+        full = f"{full}#{fragment}" if fragment else full
+    full = cut_bytes(full, rules.max_bytes)
+    url, prefix = split_prefix(full)
+    return PageUrl(full, url, prefix) if url else PageUrl("", "", NO_PREFIX)
+
+
+# Measured: 0.15 us from the cache, 4-8 us to clean; a site's pages repeat thousands of times.
+_clean_cached = lru_cache(maxsize=65_536)(_clean)
+
+
+def split_prefix(full: str) -> tuple[str, int]:
+    """A URL without scheme and `www.`, and the number that stands for what was removed."""
+    if full.startswith("http://"):
+        return (full[11:], 1) if full.startswith("www.", 7) else (full[7:], 0)
+    if full.startswith("https://"):
+        return (full[12:], 3) if full.startswith("www.", 8) else (full[8:], 2)
+    return full, NO_PREFIX
+
+
+def prefixed(url: str, prefix: int) -> str:
+    """The URL for display: the opposite of split_prefix."""
+    return PREFIXES[prefix] + url if url and prefix < NO_PREFIX else url
+
+
+def matrix_to_query(rest: str) -> str:
+    """`/a;v=1;w=2?x=3` becomes `/a?v=1&w=2&x=3`: from the first `;` of the path on it is a query."""
+    path, question, query = rest.partition("?")
+    if ";" not in path:
+        return rest
+    path, _, matrix = path.partition(";")
+    matrix = matrix.replace(";", "&")
+    return f"{path}?{matrix}&{query}" if question and query else f"{path}?{matrix}"
+
+
+def _lower_host(authority: str) -> str:
+    credentials, at, host = authority.rpartition("@")
+    return credentials + at + host.lower()
+
+
+def _without_excluded(rules: UrlRules, query: str) -> str:
+    pairs = [pair for pair in query.split("&") if pair]
+    return "&".join(pair for pair in pairs if not rules.excludes(pair.partition("=")[0]))
+
+
+@lru_cache(maxsize=16_384)
+def host_and_path(url: str) -> tuple[str, str]:
+    """Lower-cased host without port, credentials and `www.`, and the path; ("", "") when it is no URL."""
+    parts = _PARTS.fullmatch(url.strip())
+    if parts is None:
+        return "", ""
+    host = parts[2].rpartition("@")[2].lower()
+    if not host.startswith("["):
+        host = host.partition(":")[0]
+    path = parts[3].partition("#")[0].partition("?")[0]
+    return host.removeprefix("www."), path
