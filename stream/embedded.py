@@ -27,10 +27,12 @@ from stream import consumers
 from stream.groups import GroupReader, GroupWiring, GroupWorker, group_names
 from stream.protocol import (
     Batch,
+    Log,
     LogError,
     LogMismatchError,
     LogResetError,
     Message,
+    Reader,
     TopicPartition,
 )
 from stream.segments import SegmentAppender, SegmentLimits, SegmentReader
@@ -54,7 +56,7 @@ class EmbeddedLimits:
     """Page cache of a process that owns all partitions of a group."""
 
 
-class EmbeddedLog:
+class EmbeddedLog(Log):
     """stream.protocol.Log on a directory, which is created when missing.
 
     `partitions` None takes those of the log that exists. Raises LogMismatchError when the log has another
@@ -255,7 +257,7 @@ class EmbeddedLog:
         """Nothing is held by the log itself."""
 
 
-class EmbeddedReader:
+class EmbeddedReader(Reader):
     """stream.protocol.Reader over all topics of an embedded log."""
 
     def __init__(self, log: EmbeddedLog) -> None:
@@ -374,7 +376,8 @@ def _agree_on_partitions(directory: Path, wanted: int | None) -> int:
     if wanted is not None and wanted != partitions:
         raise LogMismatchError(
             f"the log in {directory} was created with {partitions} partitions and can't be changed to"
-            f" {wanted}: set the number back to {partitions}, or use another data directory and import the hits anew"
+            f" {wanted}: set the number back to {partitions}, or import the hits anew into another data"
+            " directory"
         )
     return partitions
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from schemas.topics import partition_of
 from stream import frames
+from stream.faults import crash_point
 from stream.protocol import Batch, Message, TopicPartition
 from stream.sqlite_files import (
     Background,
@@ -136,13 +137,17 @@ class PartitionFile:
                 ((key,) for key in keys),
             )
 
-    def scan(self, table: str, start: bytes, end: bytes, limit: int = -1) -> Sequence[tuple[bytes, bytes]]:
+    def scan(
+        self, table: str, start: bytes, end: bytes, limit: int = -1, *, reverse: bool = False
+    ) -> Sequence[tuple[bytes, bytes]]:
         name = f"state_{table}"
         if name not in self._tables:
             return []
+        order = "DESC" if reverse else "ASC"
         with translate_errors(self.path, "Reading state from"):
             return self.connection.execute(
-                f"SELECT key, value FROM {name} WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",  # noqa: S608
+                f"SELECT key, value FROM {name} WHERE key >= ? AND key < ?"  # noqa: S608
+                f" ORDER BY key {order} LIMIT ?",
                 (start, end, limit),
             ).fetchall()
 
@@ -255,8 +260,8 @@ class Inputs(Protocol):
 class GroupWiring:
     """What the log tells a worker: `home_of` maps a physical partition of an input to the worker's
     partition; `claim` records the group as producer of a topic; `is_split` says whether a topic is filled by
-    `emit_keyed`; `needed_from` gives the first offset of each physical partition that a consumer needs, None when no
-    consumer is known; `check_open` raises when the log was emptied."""
+    `emit_keyed`; `needed_from` gives the first offset of each physical partition that a consumer needs, None
+    when no consumer is known; `check_open` raises when the log was emptied."""
 
     directory: Path
     group: str
@@ -386,6 +391,7 @@ class GroupWorker:
             outputs = self._outputs.pop(partition, {})
             if not outputs and partition not in offsets and not file.connection.in_transaction:
                 continue
+            crash_point("log.committing")
             with translate_errors(file.path, "Committing to"):
                 file.begin()
                 for (topic, target), (keys, values) in outputs.items():
@@ -393,6 +399,7 @@ class GroupWorker:
                 file.set_inputs(offsets.get(partition, {}))
                 self._delete_released(partition, file, needed)
                 file.connection.execute("COMMIT")
+            crash_point("log.committed")
             self._bound_wal(file)
 
     def _bound_wal(self, file: PartitionFile) -> None:

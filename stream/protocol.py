@@ -42,9 +42,9 @@ class Batch:
     """Consecutive messages of one partition, in offset order. Never empty.
 
     `home` is the worker's partition that the batch belongs to: whose state its messages concern and from
-    which outputs made of them are emitted. It equals `partition` except on topics filled by `emit_keyed`, which a
-    log may split further (one sequence per target and source): always use `home` for `state` and `emit`,
-    and `partition` where an offset is meant (`read`, `committed`, `release`, tallies).
+    which outputs made of them are emitted. It equals `partition` except on topics filled by `emit_keyed`,
+    which a log may split further (one sequence per target and source): always use `home` for `state` and
+    `emit`, and `partition` where an offset is meant (`read`, `committed`, `release`, tallies).
     """
 
     topic: str

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from stream import frames
+from stream.faults import crash_point
 from stream.protocol import Message
 from stream.sqlite_files import (
     Background,
@@ -175,7 +176,9 @@ class SegmentAppender:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT INTO batch VALUES (?, ?, ?)", rows)
+            crash_point("log.appending")
             self._connection.execute("COMMIT")
+            crash_point("log.appended")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
