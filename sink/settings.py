@@ -1,0 +1,20 @@
+"""Settings of the sink, the rollups and the SQL endpoint: parts of the database process."""
+
+from dataclasses import dataclass
+
+from schemas.settings import setting
+
+
+@dataclass(frozen=True)
+class SinkSettings:
+    sink_flush_seconds: float = setting(
+        0.5, "seconds after which read rows go into the database, at the latest", minimum=0.01
+    )
+    sink_hits_flush_seconds: float = setting(
+        5.0, "the same for raw hits, which no report reads: larger batches cost less", minimum=0.01
+    )
+    sink_flush_rows: int = setting(50_000, "rows of one table that go into the database at once", minimum=1)
+    sink_flush_bytes: int = setting(
+        32 << 20, "bytes of one table that go into the database at once", minimum=1
+    )
+    keep_hits_days: int = setting(180, "days that raw hits are kept in the database, 0 for ever", minimum=0)
