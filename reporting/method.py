@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
+from urllib.parse import unquote_plus
 
 from reporting.access import Grant
 from reporting.parameters import Parameters
@@ -87,6 +88,17 @@ class ApiRequest:
         """Sites outside, periods inside, in the order of the answer."""
         return tuple(Cell(site, period) for site in self.sites for period in self.periods)
 
+    @property
+    def wants_subtables(self) -> bool:
+        """Rows need their sub tables loaded (all levels, sub rows with all their metadata)."""
+        labels = self.parameters.texts("label")
+        return (
+            self.parameters.flag("expanded")
+            or self.parameters.flag("flat")
+            or bool(self.parameters.text("pivotBy"))
+            or any(">" in unquote_plus(label) for label in labels)
+        )
+
     def with_segment(self, segment: str) -> "ApiRequest":
         return replace(self, segment=segment)
 
@@ -128,8 +140,6 @@ class ProcessedMetric:
     compute: Callable[[Row, Table], Scalar]
     """(row, its table) -> value; the table is whole (not limited), for shares of a total."""
     unit: Unit = Unit.NUMBER
-    removes: tuple[str, ...] = ()
-    """Columns that are only there to compute this one and are not shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +156,8 @@ class ReportShape:
     """The method that answers idSubtable of this report's rows."""
     recursive: bool = False
     """The sub tables hold the same dimension at any depth (page URLs, titles)."""
+    flattens: bool = True
+    """False: flat=1 leaves the rows as they are, without sub tables."""
     flat_separator: str = " - "
     sort_column: str = "nb_visits"
     """Default order; reports with ids or names in a fixed order use `label` or empty (as stored)."""
@@ -155,8 +167,12 @@ class ReportShape:
     processed: tuple[ProcessedMetric, ...] = ()
     units: Mapping[str, Unit] | None = None
     """Units of columns that are not processed metrics."""
-    goal_metrics: bool = False
-    """Rows may have `goals`, so filter_update_columns_when_show_all_goals applies."""
+    segment_early: bool = False
+    """The segment precedes what comparisons and flattening add to a row's metadata."""
+    temporary: tuple[str, ...] = ()
+    """Columns that are only there to compute others; shown with showRawMetrics=1 or hideColumns."""
+    nested_hiding: bool = False
+    """hideColumns reaches into nested values (Live)."""
 
 
 CellsFunction: TypeAlias = "Callable[[ApiRequest], Mapping[Cell, Result] | Awaitable[Mapping[Cell, Result]]]"

@@ -1,0 +1,124 @@
+"""compare=1: every row gets the same row of other dates and segments, with the change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from reporting.errors import ApiError
+from reporting.generic_filters import number, php_round
+from reporting.method import ApiRequest, ReportShape
+from reporting.periods import Period, names_several, parse_periods
+from reporting.table import Columns, Row, Table, Value
+from reporting.wording import title_period
+
+
+@dataclass(frozen=True)
+class Series:
+    """One column of a comparison. `date` is the text the client sent."""
+
+    segment: str
+    segment_name: str
+    period: Period
+    kind: str
+    date: str
+    language: str
+
+
+def comparison_series(request: ApiRequest) -> tuple[Series, ...]:
+    """The request's own period and segment first; segments vary fastest. Raises ApiError."""
+    dates = request.parameters.texts("compareDates")
+    kinds = request.parameters.texts("comparePeriods")
+    if len(dates) != len(kinds):
+        raise ApiError(
+            "compareDates query parameter length must match comparePeriods query parameter length.", 400
+        )
+    stored = {segment.definition: segment.name for segment in request.config.segments.values()}
+
+    def named(segment: str) -> str:
+        plain = unquote(segment)
+        return "All visits" if not plain else stored.get(plain, plain)
+
+    today = request.now.date()
+    periods = [(request.period, request.period.kind, request.parameters.text("date"))]
+    for kind, date in zip(kinds, dates, strict=True):
+        if names_several(kind, date):
+            raise ApiError("Comparing multiple periods at once is not supported.", 400)
+        periods.append((parse_periods(kind, date, today)[0], parse_periods(kind, date, today)[0].kind, date))
+    segments = [request.segment, *request.parameters.texts("compareSegments")]
+    return tuple(
+        Series(segment, named(segment), period, kind, date, request.language)
+        for period, kind, date in periods
+        for segment in segments
+    )
+
+
+def _percentage(current: Value, past: Value) -> str:
+    """`+400%`, `-85.7%`; from nothing to something is `+100%`."""
+    now, before = number(current) or 0, number(past) or 0
+    if before == 0:
+        change: float | int = 0 if now == 0 else 100
+    else:
+        change = php_round((now - before) / before * 100, 1)
+    return f"{'+' if change >= 0 else ''}{change}%"
+
+
+def _changes(current: Columns, past: Columns) -> Columns:
+    changes: Columns = {}
+    for name, value in current.items():
+        if name == "label" or number(value) is None:
+            continue
+        changes[f"{name}_change"] = _percentage(value, past.get(name))
+        changes[f"{name}_change_from"] = _percentage(past.get(name), value)
+    return changes
+
+
+def _zeros(columns: Columns) -> Columns:
+    return {name: 0 for name, value in columns.items() if name != "label" and number(value) is not None}
+
+
+def with_comparisons(
+    table: Table, others: Sequence[Table], series: Sequence[Series], shape: ReportShape, *, inverted: bool
+) -> Table:
+    """`others` are the tables of series[1:]. Changes are against the first date with the same segment, or the
+    other way round when `inverted`."""
+    width = sum(one.period == series[0].period and one.date == series[0].date for one in series)
+    by_label = [{str(row.label): row for row in other} for other in others]
+
+    def compare(row: Row) -> Row:
+        partners: list[Row | None] = [row, *(found.get(str(row.label)) for found in by_label)]
+        columns: list[Columns] = []
+        for partner in partners:
+            held = partner.columns if partner is not None else _zeros(row.columns)
+            columns.append({name: value for name, value in held.items() if name not in ("label", "goals")})
+        compared: list[Row] = []
+        for index, (one, partner) in enumerate(zip(series, partners, strict=True)):
+            changes: Columns = {}
+            if not inverted and index >= width:
+                changes = _changes(columns[index], columns[index % width])
+            elif inverted and index < width and len(series) > width:
+                changes = _changes(columns[index], columns[index + width])
+            compared.append(
+                Row({**columns[index], **changes}, _metadata(one, partner, row, shape, first=index == 0))
+            )
+        metadata = dict(row.metadata)
+        return Row(row.columns, metadata, row.subtable, row.subtable_id, Table(compared))
+
+    return table.map_rows(compare)
+
+
+def _metadata(one: Series, partner: Row | None, row: Row, shape: ReportShape, *, first: bool) -> Columns:
+    pretty = title_period(one.period, one.language)
+    metadata: Columns = {
+        "compareSegment": one.segment,
+        "compareSegmentPretty": one.segment_name,
+        "comparePeriod": one.kind,
+        "compareDate": one.date,
+        "comparePeriodPretty": pretty,
+        "compareSeriesPretty": f"({pretty}) ({one.segment_name})",
+        "idsubdatatable": partner.subtable_id if partner is not None and partner.subtable_id else -1,
+    }
+    segment = row.metadata.get("segment")
+    if isinstance(segment, str):
+        joined = shape.segment_early and one.segment and not first
+        metadata["segment"] = f"{one.segment};{segment}" if joined else segment
+    return metadata

@@ -1,0 +1,252 @@
+"""What happens to a method's result before it is rendered, in Matomo's order.
+
+pivot, flatten, row filters (pattern, population, sort, truncate, limit), processed metrics, comparisons,
+column numbers, column selection, label, formatting. Maps are processed table by table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reporting import generic_filters as filters
+from reporting.comparison import Series, comparison_series, with_comparisons
+from reporting.errors import ApiError
+from reporting.method import ApiRequest, Method, ProcessedMetric, ReportShape, Unit
+from reporting.parameters import Parameters
+from reporting.table import Result, Row, Table, TableMap, Value
+from reporting.wording import format_value
+
+Rerun = Callable[[ApiRequest, Mapping[str, Any]], Awaitable[Result]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postprocessing:
+    request: ApiRequest
+    method: Method
+    rerun: Rerun
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A table after the steps that comparisons need, and the metrics that were added to it."""
+
+    table: Table
+    metrics: tuple[ProcessedMetric, ...]
+
+
+async def postprocess(result: Result, steps: Postprocessing) -> Result:
+    """Raises ApiError for parameters that cannot be applied to the report."""
+    if isinstance(result, TableMap):
+        items = {key: await postprocess(item, steps) for key, item in result.items.items()}
+        return TableMap(result.key_name, items)
+    if isinstance(result, Table):
+        return await _process(result, steps)
+    if isinstance(result, list):
+        return _filter_list(result, steps.request.parameters)
+    return result
+
+
+async def _process(table: Table, steps: Postprocessing) -> Table:
+    parameters, shape = steps.request.parameters, steps.method.shape
+    prepared = _prepare(table, parameters, shape, steps.request.method)
+    table = prepared.table
+    if parameters.flag("compare"):
+        series = comparison_series(steps.request)
+        table = await _compare(table, series, steps)
+    if parameters.flag("disable_queued_filters"):
+        table = filters.number_columns(table)
+    table = _select_columns(table, parameters, shape)
+    labels = tuple(label for label in parameters.texts("label") if label.strip())
+    if labels:
+        table = filters.keep_labels(table, labels, parameters.flag("labelFilterAddLabelIndex"))
+    table = _format(table, steps, prepared.metrics)
+    return _hide_trees(table, parameters, shape)
+
+
+def _prepare(table: Table, parameters: Parameters, shape: ReportShape, method: str) -> _Prepared:
+    if parameters.text("pivotBy"):
+        table = _pivot(table, parameters, shape, method)
+    if parameters.flag("flat"):
+        table = filters.flatten(table, shape, with_parents=parameters.flag("include_aggregate_rows"))
+    metrics: tuple[ProcessedMetric, ...] = () if parameters.text("pivotBy") else shape.processed
+    if not parameters.flag("disable_generic_filters"):
+        metrics = (*metrics, *_visit_metrics(table, parameters))
+        if len(metrics) > len(shape.processed):
+            table = filters.drop_rows_without_visits(table)
+        table = _filter_rows(table, parameters, shape, metrics)
+    return _Prepared(filters.compute_processed(table, metrics), metrics)
+
+
+def _pivot(table: Table, parameters: Parameters, shape: ReportShape, method: str) -> Table:
+    dimension = parameters.text("pivotBy")
+    if not re.fullmatch(r"[A-Za-z0-9]+\.[A-Za-z0-9_]+", dimension):
+        raise ApiError(f"Invalid dimension '{dimension}'.")
+    maximum = parameters.integer("pivotByColumnLimit", 10)
+    assert maximum is not None
+    return filters.pivot(table, shape, method, dimension, parameters.text("pivotByColumn"), maximum)
+
+
+def _visit_metrics(table: Table, parameters: Parameters) -> tuple[ProcessedMetric, ...]:
+    """Only one of the two parameters applies; the one about goals wins."""
+    if table.simple:
+        return ()
+    if parameters.text("filter_update_columns_when_show_all_goals") not in ("", "0"):
+        return filters.visit_metrics(table, with_goals=True)
+    if parameters.flag("filter_add_columns_when_show_all_columns"):
+        return filters.visit_metrics(table, with_goals=False)
+    return ()
+
+
+def _filter_rows(
+    table: Table, parameters: Parameters, shape: ReportShape, metrics: tuple[ProcessedMetric, ...]
+) -> Table:
+    processed = {metric.name for metric in metrics}
+    pattern_columns = parameters.comma_list("filter_column") or ("label",)
+    sort_column = parameters.text("filter_sort_column") or ("" if shape.sort_stored else shape.sort_column)
+    population_column = parameters.text("filter_excludelowpop")
+    if processed & {*pattern_columns, sort_column, population_column}:
+        table = filters.compute_processed(table, metrics)
+    if pattern := parameters.text("filter_pattern"):
+        table = filters.keep_matching(table, pattern_columns, pattern)
+    if pattern := parameters.text("filter_pattern_recursive"):
+        column = parameters.text("filter_column_recursive") or "label"
+        table = filters.keep_matching_branches(table, column, pattern)
+    if population_column:
+        minimum = parameters.number("filter_excludelowpop_value", 0.0) or 0.0
+        table = filters.exclude_low_population(table, population_column, minimum)
+    if not table.simple and (sort_column or parameters.text("filter_sort_order")):
+        order = parameters.text("filter_sort_order") or (
+            "desc" if parameters.text("filter_sort_column") else shape.sort_order
+        )
+        table = filters.sort(table, sort_column or shape.sort_column, order, shape)
+    keep = parameters.integer("filter_truncate")
+    labels = any(label.strip() for label in parameters.texts("label"))
+    if keep is not None and not labels and not table.simple:
+        table = filters.truncate(table, keep, processed)
+    if not labels:
+        count = parameters.integer("filter_limit", -1)
+        offset = parameters.integer("filter_offset", 0)
+        table = filters.limit(table, offset or 0, -1 if count is None else count)
+    return table
+
+
+def _select_columns(table: Table, parameters: Parameters, shape: ReportShape) -> Table:
+    shown, hidden = parameters.comma_list("showColumns"), parameters.comma_list("hideColumns")
+    if shown or hidden:
+        recursive = parameters.flag("hideColumnsRecursively", shape.nested_hiding)
+        table = filters.select_columns(table, shown, hidden, recursive)
+    if hidden or parameters.flag("showRawMetrics"):
+        return table
+    return filters.drop_columns(table, shape.temporary)
+
+
+async def _compare(table: Table, series: tuple[Series, ...], steps: Postprocessing) -> Table:
+    """The same report for each other series, prepared alike but whole, joined to the rows by label."""
+    plain = Parameters(
+        {
+            name: value
+            for name, value in steps.request.parameters.values.items()
+            if name not in ("filter_limit", "filter_offset", "filter_truncate", "label", "compare")
+        }
+    )
+    others: list[Table] = []
+    for one in series[1:]:
+        changes = {
+            "periods": (one.period,),
+            "segment": one.segment,
+            "several_periods": False,
+            "parameters": plain,
+        }
+        result = await steps.rerun(steps.request, changes)
+        other = result if isinstance(result, Table) else Table()
+        others.append(_prepare(other, plain, steps.method.shape, steps.request.method).table)
+    inverted = steps.request.parameters.flag("invert_compare_change_compute")
+    return with_comparisons(table, others, series, steps.method.shape, inverted=inverted)
+
+
+def _formats(parameters: Parameters) -> frozenset[Unit]:
+    """Which units become text: percentages by default, nothing for 0, everything for 1 and all."""
+    wanted = parameters.text("format_metrics", "bc")
+    if wanted == "0":
+        return frozenset()
+    if wanted in ("1", "all", "true"):
+        return frozenset(Unit)
+    return frozenset({Unit.PERCENT})
+
+
+def _format(table: Table, steps: Postprocessing, metrics: tuple[ProcessedMetric, ...]) -> Table:
+    parameters, shape = steps.request.parameters, steps.method.shape
+    formatted = _formats(parameters)
+    units = {metric.name: metric.unit for metric in metrics}
+    if parameters.text("format_metrics") == "all":
+        units = {**(shape.units or {}), **units}
+    units = {name: unit for name, unit in units.items() if unit in formatted}
+    if not units:
+        return table
+    currency = "USD"
+    if steps.request.sites:
+        site = steps.request.config.site(steps.request.sites[0])
+        currency = site.currency if site is not None else currency
+
+    def change_row(row: Row) -> Row:
+        columns = {
+            name: format_value(value, units[name], currency, steps.request.language)
+            if name in units
+            else value
+            for name, value in row.columns.items()
+        }
+        changed = row.with_columns(columns)
+        if changed.comparisons is not None:
+            changed.comparisons = changed.comparisons.map_rows(change_row)
+        return changed
+
+    return filters.with_subtables(table, lambda part: part.map_rows(change_row))
+
+
+def _hide_trees(table: Table, parameters: Parameters, shape: ReportShape) -> Table:
+    """Sub tables are shown for expanded=1 only; rows below the first level of a report whose sub tables are
+    another report show no metadata there."""
+    expanded = parameters.flag("expanded") and not parameters.flag("flat")
+    hide_ids = parameters.flag("hideIdSubDatable") or parameters.flag("hideIdSubDatatable")
+    labels = any(label.strip() for label in parameters.texts("label"))
+
+    def change(row: Row, level: int) -> Row:
+        below = None
+        if expanded and row.subtable is not None:
+            below = row.subtable.map_rows(lambda inner: change(inner, level + 1))
+        bare = level > 0 and not shape.recursive and not labels
+        metadata: dict[str, Value] = {} if bare else row.metadata
+        return Row(row.columns, metadata, below, None if hide_ids else row.subtable_id, row.comparisons)
+
+    return table.map_rows(lambda row: change(row, 0))
+
+
+def _filter_list(values: list[Value], parameters: Parameters) -> list[Value]:
+    """Lists of objects: pattern, limit, chosen columns; plain lists: the limit."""
+    if not values:
+        return values
+    if pattern := parameters.text("filter_pattern"):
+        columns = parameters.comma_list("filter_column")
+        rows = [Row(dict(value)) for value in values if isinstance(value, Mapping)]
+        if columns and len(rows) == len(values):
+            values = [dict(row.columns) for row in filters.keep_matching(Table(rows), columns, pattern).rows]
+    count, offset = parameters.integer("filter_limit", -1), parameters.integer("filter_offset", 0) or 0
+    if offset > 0 or (count is not None and count >= 0):
+        end = None if count is None or count < 0 else offset + count
+        values = values[max(0, offset) : end]
+    shown, hidden = parameters.comma_list("showColumns"), parameters.comma_list("hideColumns")
+    if not shown and not hidden:
+        return values
+    return [
+        {
+            name: inner
+            for name, inner in value.items()
+            if name not in hidden and (not shown or name in shown or name == "label")
+        }
+        if isinstance(value, Mapping)
+        else value
+        for value in values
+    ]
