@@ -199,14 +199,13 @@ class Processor:
             self._process_claims(unit)
         else:
             self._process_verdicts(unit)
-        partition = batch.partition
         for topic, messages in unit.outputs.items():
-            self._worker.emit(partition, topic, messages)
+            self._worker.emit(batch.home, topic, messages)
         if unit.tallies:
-            self._worker.emit(partition, TALLIES.name, unit.tally_rows())
+            self._worker.emit(batch.home, TALLIES.name, unit.tally_rows())
         if unit.dead:
             letters = [(b"", encode_dead_letter(letter)) for letter in unit.dead]
-            self._worker.emit(partition, DEAD.name, letters)
+            self._worker.emit(batch.home, DEAD.name, letters)
         self.counts.units += 1
         for (_, _, outcome, reason), count in unit.tallies.items():
             self.counts.outcomes[(outcome, reason)] += count
@@ -225,7 +224,7 @@ class Processor:
             journal.append((message.offset, message.value))
             by_owner[owner_key(hit.site_id, hit.owner)].append((ready, hit))
         self.counts.hits += len(batch.messages)
-        state = self._worker.state(batch.partition)
+        state = self._worker.state(batch.home)
         save_hits(state, journal)
         records = load_records(state, list(by_owner))
         for key, pairs in by_owner.items():
@@ -306,7 +305,7 @@ class Processor:
         duplicates: set[int] = set()
         late = [ready for ready, _ in pairs if ready.key <= last]
         if late:
-            late, duplicates = self._without_known(unit.batch.partition, key, record, late)
+            late, duplicates = self._without_known(unit.batch.home, key, record, late)
             if late:
                 self._refold(unit, key, change, late, frozenset(record.lost_orders), late[0].key)
         fresh: list[ReadyHit] = []
@@ -327,7 +326,7 @@ class Processor:
         return change.record
 
     def _write(self, unit: _Unit, key: OwnerKey, change: _OwnerChange, owner: int) -> None:
-        state = self._worker.state(unit.batch.partition)
+        state = self._worker.state(unit.batch.home)
         if change.removed:
             delete_segments(state, key, change.removed)
         if change.saved:
@@ -356,7 +355,7 @@ class Processor:
                 claim = OrderClaim(hit.site_id, ecommerce.order_id.lower(), hit.time, hit.hit_id, hit.owner)
                 claims.append((order_hash(hit.site_id, ecommerce.order_id), encode_claim(claim)))
         if claims:
-            self._worker.emit_keyed(unit.batch.partition, ORDERS.name, claims)
+            self._worker.emit_keyed(unit.batch.home, ORDERS.name, claims)
 
     def _without_known(
         self, partition: int, key: OwnerKey, record: OwnerRecord, late: Sequence[ReadyHit]
@@ -386,7 +385,7 @@ class Processor:
         since: tuple[int, int],
     ) -> None:
         """Refold from the first change on, at (time, hit_id) `since`: late hits or verdicts."""
-        partition = unit.batch.partition
+        partition = unit.batch.home
         record = change.record
         tail = record.tail
         starts_in_tail = bool(tail.entries) and since >= (tail.entries[0].time, tail.entries[0].hit_id)
@@ -423,7 +422,7 @@ class Processor:
     # -- orders ----------------------------------------------------------------------------------------
 
     def _process_claims(self, unit: _Unit) -> None:
-        partition = unit.batch.partition
+        partition = unit.batch.home
         claims = [decode_claim(message.value) for message in unit.batch.messages]
         lost = judge(claims, self._worker.state(partition))
         if lost:
@@ -431,7 +430,7 @@ class Processor:
             self._worker.emit_keyed(partition, ORDER_VERDICTS.name, verdicts)
 
     def _process_verdicts(self, unit: _Unit) -> None:
-        state = self._worker.state(unit.batch.partition)
+        state = self._worker.state(unit.batch.home)
         by_owner: dict[OwnerKey, list[OrderVerdict]] = defaultdict(list)
         for message in unit.batch.messages:
             verdict = decode_verdict(message.value)

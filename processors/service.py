@@ -1,0 +1,92 @@
+"""The processor process: polls, processes, commits; reopens after a reset; stops between units of work."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from processors.agent_cache import AgentCache
+from processors.journal import JournalTrimmer
+from processors.processor import INPUTS, Counts, Processor
+from processors.settings import ProcessorSettings
+from rules.prepare import Lookups
+from stream.config import ConfigFollower
+from stream.faults import crash_point
+from stream.protocol import Log, LogError, LogResetError, Worker
+
+GROUP = "processors"
+POLL_SECONDS = 0.5
+RETRY_SECONDS = 1.0
+FLUSH_AGENTS_SECONDS = 30.0
+
+logger = logging.getLogger("hitstream.processor")
+
+
+@dataclass
+class _Opened:
+    worker: Worker
+    processor: Processor
+    trimmer: JournalTrimmer
+
+
+class ProcessorService:
+    """Runs the processing of some partitions until told to stop. `open_log` opens the log anew, since a reset
+    of the instance replaces it."""
+
+    def __init__(
+        self,
+        settings: ProcessorSettings,
+        partitions: Sequence[int],
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._partitions = partitions
+        self._log = log
+        self._agents = AgentCache(settings.data_dir / "agents.sqlite")
+        self.counts = Counts()
+
+    def run(self, stop: threading.Event) -> None:
+        """Returns when `stop` is set and the current unit of work is committed, or when the log was emptied
+        (then `stop` is not set)."""
+        opened = self._open()
+        flushed_at = time.monotonic()
+        logger.info("processing partitions %s", ",".join(map(str, opened.worker.partitions)))
+        try:
+            while not stop.is_set():
+                try:
+                    self._one_unit(opened)
+                except LogResetError:
+                    return
+                except LogError as error:
+                    logger.error("the unit of work failed and will be repeated: %s", error)
+                    opened.worker.rollback()
+                    stop.wait(RETRY_SECONDS)
+                if time.monotonic() - flushed_at > FLUSH_AGENTS_SECONDS:
+                    self._agents.flush()
+                    flushed_at = time.monotonic()
+        finally:
+            self._agents.flush()
+            opened.worker.close()
+
+    def _open(self) -> _Opened:
+        worker = self._log.worker(GROUP, INPUTS, self._partitions)
+        follower = ConfigFollower(self._log)
+        processor = Processor(worker, follower.at, Lookups(agent=self._agents.get), time.time)
+        processor.counts = self.counts
+        keep = timedelta(days=self._settings.allowed_lateness_days + 1)
+        return _Opened(worker, processor, JournalTrimmer(worker, keep, time.time))
+
+    def _one_unit(self, opened: _Opened) -> None:
+        worker = opened.worker
+        batches = worker.poll(self._settings.process_batch, POLL_SECONDS)
+        if not batches:
+            return
+        crash_point("processor.polled")
+        for batch in batches:
+            opened.processor.process(batch)
+        opened.trimmer.trim_some()
+        crash_point("processor.processed")
+        worker.commit(batches)
+        crash_point("processor.committed")

@@ -1,0 +1,149 @@
+"""Any order of arrival gives the same tables as the order of the events, on the real log and state."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.config import Goal, Tracking
+from schemas.hit import Hit
+from schemas.outcomes import Outcome
+from tests.builders import a_hit, config_events
+from tests.pipeline import Pipeline
+
+LAST_DAY_OF_SEPTEMBER = 1_790_726_400
+"""2026-09-30 00:00:00 UTC: the hits spread over two midnights and the end of a month."""
+
+GOALS = (
+    Goal(site_id=1, goal_id=1, name="thanks", pattern="thanks", revenue=5.0),
+    Goal(site_id=1, goal_id=2, name="many", pattern="page", allow_multiple=True),
+    Goal(
+        site_id=1,
+        goal_id=3,
+        name="long",
+        match_attribute="visit_duration",
+        pattern="5",
+        pattern_type="greater_than",
+    ),
+)
+SITE = {"timezone": "America/New_York", "ecommerce": True}
+ITEMS = ('[["a","A","x",1,1]]', '[["a","A","x",1,2],["b","B","y",2,1]]')
+
+KINDS: tuple[dict[str, Any], ...] = (
+    {},
+    {"url": "http://example.org/thanks"},
+    {"url": "http://example.org/?utm_campaign=spring"},
+    {"url": "http://example.org/?utm_campaign=summer&utm_term=x"},
+    {"urlref": "http://other.example/a"},
+    {"e_c": "video", "e_a": "play", "e_v": "3"},
+    {"search": "shoes"},
+    {"link": "http://away.example/"},
+    {"ping": "1"},
+    {"new_visit": "1"},
+    {"idgoal": "0", "ec_items": ITEMS[0], "revenue": "1"},
+    {"idgoal": "0", "ec_items": ITEMS[1], "revenue": "4"},
+    {"idgoal": "0", "ec_id": "order-1", "revenue": "9", "ec_items": ITEMS[0]},
+    {"idgoal": "0", "ec_id": "order-2", "revenue": "9"},
+    {"idgoal": "2", "revenue": "2"},
+    {"pv_id": "abcdef", "pf_srv": "20"},
+    {"ping": "1", "pv_id": "abcdef", "pf_onl": "30"},
+    {"uid": "alice"},
+)
+
+
+@st.composite
+def some_hits(draw: st.DrawFn) -> list[Hit]:
+    """Up to 40 hits of three owners within three days, many of them close together."""
+    hits: list[Hit] = []
+    time = LAST_DAY_OF_SEPTEMBER
+    for number in range(draw(st.integers(2, 40))):
+        time += draw(st.sampled_from((0, 1, 30, 600, 1799, 1800, 1801, 4000, 30_000)))
+        owner = draw(st.integers(1, 3))
+        kind = draw(st.sampled_from(KINDS))
+        hits.append(
+            a_hit(
+                time,
+                hit_id=1000 + number * 16,
+                owner=owner,
+                visitor_id=owner,
+                user_id=kind.get("uid", ""),
+                **kind,
+            )
+        )
+    return hits
+
+
+def tables_after(
+    hits: list[Hit], batch_size: int, tracking: Tracking | None
+) -> tuple[dict[Any, Any], Pipeline]:
+    directory = Path(tempfile.mkdtemp(prefix="hitstream-order-"))
+    try:
+        pipeline = Pipeline(directory, config_events(goals=GOALS, tracking=tracking, **SITE))
+        for start in range(0, len(hits), batch_size):
+            pipeline.send(*hits[start : start + batch_size])
+            pipeline.process()
+        found = pipeline.tables()
+        tallied = sum(tally.count for tally in pipeline.tallies())
+        assert tallied == pipeline.hits_consumed() == len(hits)
+        assert not pipeline.dead()
+        pipeline.close()
+        return found, pipeline
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    hits=some_hits(),
+    seed=st.integers(0, 2**32),
+    batch_size=st.integers(1, 15),
+    splits_at_midnight=st.booleans(),
+)
+def test_any_permutation_of_the_log_gives_the_same_tables(
+    hits: list[Hit], seed: int, batch_size: int, splits_at_midnight: bool
+) -> None:
+    tracking = None if splits_at_midnight else Tracking(create_new_visit_after_midnight=False)
+    in_order, _ = tables_after(hits, len(hits), tracking)
+    shuffled = hits[:]
+    random.Random(seed).shuffle(shuffled)
+    permuted, _ = tables_after(shuffled, batch_size, tracking)
+    assert permuted == in_order
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(hits=some_hits(), start=st.integers(0, 40), batch_size=st.integers(1, 15))
+def test_replaying_any_suffix_changes_nothing(hits: list[Hit], start: int, batch_size: int) -> None:
+    once, _ = tables_after(hits, batch_size, None)
+    twice, _ = tables_after(hits + hits[start:], batch_size, None)
+    assert twice == once
+
+
+def test_a_long_owner_is_refolded_in_parts_with_the_same_result(tmp_path: Path) -> None:
+    hits = [
+        a_hit(
+            LAST_DAY_OF_SEPTEMBER + 300 * number,
+            hit_id=1000 + number * 16,
+            url=f"http://example.org/{number % 7}",
+        )
+        for number in range(700)
+    ]
+    held_back = [hits[number] for number in (0, 3, 64, 128, 250, 251, 600, 698)]
+    expected, _ = tables_after(hits, 700, None)
+    pipeline = Pipeline(tmp_path, config_events(goals=GOALS, **SITE))
+    for start in range(0, len(hits), 50):
+        pipeline.send(*(hit for hit in hits[start : start + 50] if hit not in held_back))
+        pipeline.process()
+    for hit in held_back:
+        pipeline.send(hit)
+        pipeline.process()
+    assert pipeline.tables() == expected
+    pipeline.send(*held_back)
+    pipeline.process()
+    assert pipeline.tables() == expected
+    repeated = sum(tally.count for tally in pipeline.tallies() if tally.outcome == Outcome.DUPLICATE)
+    assert repeated == len(held_back)
+    pipeline.close()
