@@ -116,8 +116,8 @@ class ConfigFollower:
         while self.refresh().offset < offset:
             if time.monotonic() >= deadline:
                 raise LogError(
-                    f"topic config ends at offset {self._current.offset}, but offset {offset} was expected and"
-                    f" did not come within {timeout:g} s"
+                    f"topic config ends at offset {self._current.offset}, but offset {offset} was expected"
+                    f" and did not come within {timeout:g} s"
                 )
             time.sleep(pause)
             pause = min(pause * 2, 0.05)

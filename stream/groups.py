@@ -38,6 +38,9 @@ WAL_KEPT_BYTES = 4 << 20
 RELEASE_INTERVAL_S = 5.0
 RELEASED_ROWS_PER_COMMIT = 500
 KEYS_PER_SELECT = 256
+# Between two looks for new input: grows while nothing comes, also from one poll to the next.
+SHORTEST_PAUSE_S = 0.001
+LONGEST_PAUSE_S = 0.02
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -289,6 +292,7 @@ class GroupWorker:
         self._claimed: set[str] = set()
         self._released_at = time.monotonic()
         self._turn = 0
+        self._pause_s = SHORTEST_PAUSE_S
         with translate_errors(wiring.directory, "Opening"):
             try:
                 for partition in self._partitions:
@@ -323,15 +327,16 @@ class GroupWorker:
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Batch]:
         deadline = time.monotonic() + timeout
-        pause = 0.001
         while True:
             self._wiring.check_open()
             batches = self._read_inputs(max_messages)
             remaining = deadline - time.monotonic()
+            if batches:
+                self._pause_s = SHORTEST_PAUSE_S
             if batches or remaining <= 0:
                 return batches
-            time.sleep(min(pause, remaining))
-            pause = min(pause * 2, 0.02)
+            time.sleep(min(self._pause_s, remaining))
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
     def _read_inputs(self, max_messages: int) -> list[Batch]:
         ends = {topic: self._reader.end_offsets(topic) for topic in self._inputs}

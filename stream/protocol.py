@@ -171,6 +171,11 @@ class Log(Protocol):
         Cheap enough for every turn of an idle loop."""
         ...
 
+    def reset(self) -> int:
+        """Empties the log at once, for all processes, and returns the new epoch. What others still do with the
+        old epoch raises LogResetError; nothing that was acknowledged after this call is lost."""
+        ...
+
     def appender(self, topic: str) -> Appender:
         """Raises LogInUseError when another process appends to the topic."""
         ...

@@ -99,8 +99,8 @@ class TokenStore:
 
     def find(self, token: str) -> Grant | None:
         """What the token grants; None for one that isn't known. Microseconds: grants are kept in memory until
-        some process changes one. How long it takes says nothing about stored tokens: the hash is salted, so that
-        who asks can't choose it, and its comparison takes the same time wherever the two begin to differ."""
+        some process changes one. How long it takes says nothing about stored tokens: who asks can't choose
+        the hash, which is salted, and comparing it takes the same time wherever the two begin to differ."""
         wanted = self._hash(token)
         with self._file.mutex, translate_errors(self._file.path, "Reading tokens from"):
             version = self._file.data_version()

@@ -1,0 +1,52 @@
+"""The logs that the contract tests run on; each opens from a text, so that other processes can too."""
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from stream.embedded import EmbeddedLimits, EmbeddedLog
+from stream.protocol import Log
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def open_log(address: str, partitions: int | None = None) -> Log:
+    """`embedded:<directory>`, with small segments so that tests roll them."""
+    kind, _, place = address.partition(":")
+    if kind != "embedded":
+        raise ValueError(address)
+    limits = EmbeddedLimits(segment_bytes=256 << 10, hits_retention=timedelta(0))
+    return EmbeddedLog(Path(place), partitions, limits)
+
+
+@dataclass
+class Backend:
+    address: str
+
+    def open(self, partitions: int | None = 4) -> Log:
+        return open_log(self.address, partitions)
+
+    def start(self, script: str) -> subprocess.Popen[str]:
+        """Another process that runs `script` with `log` open."""
+        head = f"""
+            import os, sys, time
+            from tests.contract.backends import open_log
+            log = open_log({self.address!r})
+        """
+        return subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(script)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str) -> str:
+        """What the other process printed; fails when it failed; killing itself is no failure."""
+        out, err = self.start(script).communicate(timeout=60)
+        assert "Traceback" not in err, err
+        return out

@@ -1,0 +1,569 @@
+"""What every log promises; stream.kafka has to pass the same tests."""
+
+import time
+
+import pytest
+
+from schemas.topics import partition_of
+from stream.protocol import LogInUseError, LogMismatchError, LogResetError, TopicPartition
+
+ALL = range(4)
+HITS = "hits"
+
+
+@pytest.fixture
+def log(log_backend, closing):
+    return closing(log_backend.open())
+
+
+@pytest.fixture
+def appender(log, closing):
+    return closing(log.appender(HITS))
+
+
+def entries(count, partition=0, start=0):
+    return [(partition, b"k%d" % n, b"v%d" % n) for n in range(start, start + count)]
+
+
+def take(worker, count, seconds=20):
+    """Polls until `count` messages came, as {(topic, partition): [value, ...]} and the batches."""
+    batches = []
+    deadline = time.monotonic() + seconds
+    while sum(len(batch.messages) for batch in batches) < count and time.monotonic() < deadline:
+        batches += worker.poll(1000, 0.5)
+    values = {}
+    for batch in batches:
+        values.setdefault((batch.topic, batch.partition), []).extend(m.value for m in batch.messages)
+    return values, batches
+
+
+def last_of_each(batches):
+    """`commit` takes the newest batch of each partition like the sequence of all of them."""
+    return list({(batch.topic, batch.partition): batch for batch in batches}.values())
+
+
+def values_of(log, topic):
+    """Everything that exists of a topic, by partition, in order."""
+    reader = log.reader()
+    try:
+        found = {}
+        for partition, end in reader.end_offsets(topic).items():
+            offset = 0
+            while offset < end and (batch := reader.read(topic, partition, offset, 7)) is not None:
+                found.setdefault(partition, []).extend(message.value for message in batch.messages)
+                offset = batch.next_offset
+        return found
+    finally:
+        reader.close()
+
+
+# Append and read
+
+
+def test_offsets_of_a_partition_increase_and_follow_the_order_of_entries(appender):
+    first = appender.append([(0, b"a", b"1"), (1, b"b", b"2"), (0, b"c", b"3")])
+    second = appender.append([(0, b"d", b"4")])
+    assert first[0] < first[2] < second[0]
+
+
+def test_what_was_appended_is_read_with_the_offsets_that_append_returned(log, appender, closing):
+    offsets = appender.append([(2, b"key", b"value"), (2, b"", b""), (3, b"other", b"x")])
+    reader = closing(log.reader())
+    batch = reader.read(HITS, 2, 0, 10)
+    assert [tuple(message) for message in batch.messages] == [
+        (offsets[0], b"key", b"value"),
+        (offsets[1], b"", b""),
+    ]
+    assert batch.next_offset > offsets[1]
+    assert (batch.topic, batch.partition, batch.home) == (HITS, 2, 2)
+
+
+def test_reading_at_the_end_gives_none_and_then_what_comes(log, appender, closing):
+    appender.append(entries(3))
+    reader = closing(log.reader())
+    end = reader.end_offsets(HITS)[0]
+    assert reader.read(HITS, 0, end, 10) is None
+    appender.append(entries(1, start=3))
+    assert [m.value for m in reader.read(HITS, 0, end, 10).messages] == [b"v3"]
+
+
+def test_reading_a_topic_that_nobody_wrote_to_gives_none(log, closing):
+    reader = closing(log.reader())
+    assert reader.read("visits", 0, 0, 10) is None
+    assert reader.read(HITS, 0, 0, 10) is None
+    assert set(reader.end_offsets(HITS).values()) == {0}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_every_limit_on_messages_reads_all_of_them_in_order(log, appender, closing, size):
+    for start in range(0, 12, 3):
+        appender.append(entries(3, start=start))
+    reader = closing(log.reader())
+    values, offset = [], 0
+    while (batch := reader.read(HITS, 0, offset, size)) is not None:
+        assert len(batch.messages) <= size
+        values += [message.value for message in batch.messages]
+        offset = batch.next_offset
+    assert values == [b"v%d" % n for n in range(12)]
+
+
+def test_end_offsets_are_where_the_next_append_goes(log, appender, closing):
+    appender.append([*entries(5, partition=1), *entries(2, partition=3)])
+    ends = closing(log.reader()).end_offsets(HITS)
+    assert sorted(ends) == list(ALL)
+    assert appender.append([(1, b"", b"")]) == [ends[1]]
+
+
+def test_an_empty_append_changes_nothing(log, appender, closing):
+    assert list(appender.append([])) == []
+    assert set(closing(log.reader()).end_offsets(HITS).values()) == {0}
+
+
+def test_large_values_come_back_whole(log, appender, closing):
+    large = bytes(range(256)) * 3600
+    appender.append([(0, b"large", large), (0, b"k" * 2000, b"")])
+    first, second = closing(log.reader()).read(HITS, 0, 0, 10).messages
+    assert first.value == large
+    assert second.key == b"k" * 2000
+
+
+def test_an_appender_continues_where_the_last_one_ended(log, closing):
+    first = log.appender(HITS)
+    first.append(entries(3))
+    first.close()
+    second = closing(log.appender(HITS))
+    second.append(entries(2, start=3))
+    assert values_of(log, HITS) == {0: [b"v0", b"v1", b"v2", b"v3", b"v4"]}
+
+
+def test_a_topic_of_one_partition_has_one(log, closing):
+    config = closing(log.appender("config"))
+    config.append([(0, b"", b"event")])
+    assert list(closing(log.reader()).end_offsets("config")) == [0]
+
+
+def test_an_append_that_returned_survives_kill_9(log_backend, log):
+    log_backend.run(
+        """
+        appender = log.appender("hits")
+        appender.append([(0, b"k", b"v%d" % n) for n in range(100)])
+        os.kill(os.getpid(), 9)
+        """
+    )
+    assert values_of(log, HITS) == {0: [b"v%d" % n for n in range(100)]}
+
+
+def test_two_processes_cannot_append_to_one_topic(log_backend, appender):
+    said = log_backend.run(
+        """
+        from stream.protocol import LogInUseError
+        try:
+            log.appender("hits")
+        except LogInUseError as error:
+            print("refused:", error)
+        """
+    )
+    assert said.startswith("refused: ")
+    assert HITS in said
+
+
+def test_another_process_sees_appends_while_it_runs(log_backend, appender):
+    reading = log_backend.start(
+        """
+        worker = log.worker("g", ["hits"], range(4))
+        print("ready", flush=True)
+        seen = 0
+        while seen < 30:
+            for batch in worker.poll(100, 5):
+                seen += len(batch.messages)
+        print("seen", seen)
+        """
+    )
+    assert reading.stdout.readline() == "ready\n"
+    for n in range(30):
+        appender.append(entries(1, partition=n % 4))
+    out, err = reading.communicate(timeout=30)
+    assert (out, err) == ("seen 30\n", "")
+
+
+# Poll
+
+
+def test_poll_gives_every_message_of_the_owned_partitions_once(log, appender, closing):
+    appender.append([entry for partition in ALL for entry in entries(5, partition)])
+    worker = closing(log.worker("g", [HITS], [1, 3]))
+    values, _ = take(worker, 10)
+    assert values == {(HITS, p): [b"v%d" % n for n in range(5)] for p in (1, 3)}
+    assert worker.poll(100, 0.05) == []
+    assert worker.partitions == (1, 3)
+
+
+def test_poll_shares_the_limit_fairly(log, appender, closing):
+    appender.append([*entries(1000, 0), *entries(30, 1), *entries(30, 2)])
+    worker = closing(log.worker("g", [HITS], ALL))
+    counts = {}
+    for _ in range(4):
+        for batch in worker.poll(60, 1):
+            counts[batch.partition] = counts.get(batch.partition, 0) + len(batch.messages)
+    assert counts[1] == counts[2] == 30
+
+
+def test_a_limit_below_the_number_of_partitions_still_reaches_all_of_them(log, appender, closing):
+    appender.append([entry for partition in ALL for entry in entries(6, partition)])
+    worker = closing(log.worker("g", [HITS], ALL))
+    seen = set()
+    for _ in range(8):
+        seen |= {batch.partition for batch in worker.poll(2, 1)}
+    assert seen == set(ALL)
+
+
+def test_poll_waits_no_longer_than_asked(log, closing):
+    worker = closing(log.worker("g", [HITS], ALL))
+    began = time.monotonic()
+    assert worker.poll(10, 0.2) == []
+    assert 0.2 <= time.monotonic() - began < 2
+
+
+def test_poll_returns_soon_after_an_append(log_backend, log, appender, closing):
+    """Within 20 ms when the machine is free; the bound leaves room for a busy one."""
+    worker = closing(log.worker("g", [HITS], ALL))
+    worker.poll(10, 0.2)
+    other = log_backend.start(
+        """
+        worker = log.worker("h", ["hits"], range(4))
+        worker.poll(10, 0.3)
+        print("ready", flush=True)
+        batches = worker.poll(10, 30)
+        print(time.time() - float(batches[0].messages[0].value))
+        """
+    )
+    assert other.stdout.readline() == "ready\n"
+    appender.append([(0, b"", b"%f" % time.time())])
+    out, err = other.communicate(timeout=30)
+    assert not err
+    assert float(out) < 0.5
+
+
+# The unit of work
+
+
+def test_nothing_of_a_unit_of_work_is_seen_before_its_commit(log, appender, closing):
+    appender.append(entries(3))
+    worker = closing(log.worker("g", [HITS], ALL))
+    _, batches = take(worker, 3)
+    worker.emit(0, "visits", [(b"k", b"out")])
+    worker.emit_keyed(0, "links", [(7, b"link")])
+    worker.state(0).put_many("heads", [(b"a", b"1")])
+    assert values_of(log, "visits") == {}
+    assert values_of(log, "links") == {}
+    assert log.committed("g")[TopicPartition(HITS, 0)] == 0
+    worker.commit(last_of_each(batches))
+    assert values_of(log, "visits") == {0: [b"out"]}
+    assert list(values_of(log, "links").values()) == [[b"link"]]
+    assert log.committed("g")[TopicPartition(HITS, 0)] == batches[-1].next_offset
+
+
+def test_rollback_forgets_all_and_polls_the_same_again(log, appender, closing):
+    appender.append(entries(3))
+    worker = closing(log.worker("g", [HITS], ALL))
+    first, _ = take(worker, 3)
+    worker.emit(0, "visits", [(b"k", b"out")])
+    worker.state(0).put_many("heads", [(b"a", b"1")])
+    worker.rollback()
+    assert worker.state(0).get_many("heads", [b"a"]) == {}
+    again, batches = take(worker, 3)
+    assert again == first
+    worker.commit(last_of_each(batches))
+    assert values_of(log, "visits") == {}
+
+
+def test_rollback_keeps_what_was_committed_before(log, appender, closing):
+    appender.append(entries(2))
+    worker = closing(log.worker("g", [HITS], ALL))
+    (batch,) = worker.poll(1, 5)
+    worker.state(0).put_many("heads", [(b"a", b"1")])
+    worker.commit([batch])
+    worker.poll(1, 5)
+    worker.state(0).put_many("heads", [(b"a", b"2")])
+    worker.state(0).put_many("journal", [(b"j", b"1")])
+    worker.rollback()
+    assert worker.state(0).get_many("heads", [b"a"]) == {b"a": b"1"}
+    assert worker.state(0).scan("journal", b"", b"\xff") == []
+    assert [m.value for b in worker.poll(5, 5) for m in b.messages] == [b"v1"]
+    worker.state(0).put_many("journal", [(b"j", b"2")])
+    assert worker.state(0).get_many("journal", [b"j"]) == {b"j": b"2"}
+
+
+def test_polling_ahead_of_the_commit_loses_nothing(log, appender, closing):
+    appender.append(entries(4))
+    worker = closing(log.worker("g", [HITS], ALL))
+    (first,) = worker.poll(2, 5)
+    (second,) = worker.poll(2, 5)
+    worker.commit([first])
+    worker.rollback()
+    assert [m.value for b in worker.poll(9, 5) for m in b.messages] == [m.value for m in second.messages]
+
+
+@pytest.mark.parametrize("step", ["before", "after"])
+def test_a_process_killed_at_the_commit_leaves_all_or_nothing(log_backend, log, closing, step):
+    appender = log.appender(HITS)
+    appender.append([*entries(3, 0), *entries(3, 1)])
+    appender.close()
+    log_backend.run(
+        f"""
+        worker = log.worker("g", ["hits"], range(4))
+        batches = worker.poll(100, 5)
+        assert sum(len(batch.messages) for batch in batches) == 6
+        for batch in batches:
+            worker.state(batch.home).put_many("heads", [(m.key, m.value) for m in batch.messages])
+            worker.emit(batch.home, "visits", [(m.key, m.value) for m in batch.messages])
+            worker.emit_keyed(batch.home, "links", [(5, b"link")])
+        if {step!r} == "after":
+            worker.commit(batches)
+        os.kill(os.getpid(), 9)
+        """
+    )
+    expected = [b"v0", b"v1", b"v2"]
+    worker = closing(log.worker("g", [HITS], ALL))
+    if step == "before":
+        assert values_of(log, "visits") == {}
+        assert values_of(log, "links") == {}
+        assert worker.state(0).get_many("heads", [b"k0"]) == {}
+        values, _ = take(worker, 6)
+        assert values == {(HITS, 0): expected, (HITS, 1): expected}
+    else:
+        assert values_of(log, "visits") == {0: expected, 1: expected}
+        assert list(values_of(log, "links").values()) in ([[b"link"], [b"link"]], [[b"link", b"link"]])
+        assert worker.state(1).get_many("heads", [b"k0", b"k2"]) == {b"k0": b"v0", b"k2": b"v2"}
+        assert worker.poll(100, 0.1) == []
+
+
+def test_state_and_outputs_without_input_can_be_committed(log, closing):
+    worker = closing(log.worker("g", [HITS], ALL))
+    worker.emit(2, "visits", [(b"k", b"by a timer")])
+    worker.state(1).put_many("heads", [(b"a", b"1")])
+    worker.commit([])
+    worker.rollback()
+    assert values_of(log, "visits") == {2: [b"by a timer"]}
+    assert worker.state(1).get_many("heads", [b"a"]) == {b"a": b"1"}
+
+
+def test_outputs_follow_the_order_of_emits_and_commits(log, closing):
+    worker = closing(log.worker("g", [HITS], ALL))
+    for unit in range(3):
+        worker.emit(0, "visits", [(b"", b"%d.0" % unit), (b"", b"%d.1" % unit)])
+        worker.emit(0, "visits", [(b"", b"%d.2" % unit)])
+        worker.commit([])
+    assert values_of(log, "visits") == {0: [b"%d.%d" % (unit, n) for unit in range(3) for n in range(3)]}
+
+
+def test_keyed_outputs_reach_the_worker_that_owns_the_key(log, closing):
+    """Whoever emits it, a message comes to the owner of its key's partition, with the key, in order."""
+    sources = closing(log.worker("sources", [HITS], ALL))
+    owners = [closing(log.worker("owners", ["links"], [partition])) for partition in ALL]
+    keys = [0, 1, 2**64 - 1, *(n * 7919 for n in range(40))]
+    for source in ALL:
+        sources.emit_keyed(source, "links", [(key, b"%d:%d" % (source, key)) for key in keys])
+    sources.commit([])
+    for partition, owner in enumerate(owners):
+        mine = [key for key in keys if partition_of(key, 4) == partition]
+        _, batches = take(owner, 4 * len(mine))
+        assert {batch.home for batch in batches} <= {partition}
+        received = [(m.key, m.value) for batch in batches for m in batch.messages]
+        for source in ALL:
+            of_source = [item for item in received if item[1].startswith(b"%d:" % source)]
+            assert of_source == [(key.to_bytes(8, "big"), b"%d:%d" % (source, key)) for key in mine]
+        owner.commit(last_of_each(batches))
+        assert owner.poll(10, 0.05) == []
+    assert sum(log.lag("owners").values()) == 0
+
+
+def test_a_worker_may_consume_what_its_group_emits(log, appender, closing):
+    appender.append(entries(1, partition=2))
+    worker = closing(log.worker("g", [HITS, "links"], ALL))
+    _, batches = take(worker, 1)
+    worker.emit_keyed(2, "links", [(99, b"link")])
+    worker.commit(batches)
+    values, batches = take(worker, 1)
+    assert list(values.values()) == [[b"link"]]
+    assert batches[0].home == partition_of(99, 4)
+
+
+def test_inputs_emitted_by_another_group_come_by_partition(log, closing):
+    first = closing(log.worker("first", [HITS], ALL))
+    second = closing(log.worker("second", ["visits"], [3]))
+    first.emit(3, "visits", [(b"k", b"v")])
+    first.emit(1, "visits", [(b"k", b"not mine")])
+    first.commit([])
+    values, _ = take(second, 1)
+    assert values == {("visits", 3): [b"v"]}
+
+
+# Ownership
+
+
+def test_a_partition_of_a_group_has_one_owner(log_backend, log, closing):
+    closing(log.worker("g", [HITS], [0, 1]))
+    said = log_backend.run(
+        """
+        from stream.protocol import LogInUseError
+        log.worker("g", ["hits"], [2, 3]).close()
+        log.worker("other", ["hits"], [0, 1]).close()
+        try:
+            log.worker("g", ["hits"], [1, 2])
+        except LogInUseError as error:
+            print("refused:", error)
+        log.worker("g", ["hits"], [2]).close()
+        """
+    )
+    assert said.startswith("refused: ")
+
+
+def test_partitions_move_between_owners_with_state_and_offsets(log, appender, closing):
+    appender.append([*entries(3, 0), *entries(3, 1)])
+    first = log.worker("g", [HITS], [0, 1])
+    _, batches = take(first, 6)
+    for batch in batches:
+        first.state(batch.home).put_many("heads", [(b"owner", b"%d" % batch.home)])
+    first.commit(last_of_each(batches))
+    first.close()
+    appender.append([*entries(1, 0, start=3), *entries(1, 1, start=3)])
+    for partition in (1, 0):
+        worker = closing(log.worker("g", [HITS], [partition]))
+        assert worker.state(partition).get_many("heads", [b"owner"]) == {b"owner": b"%d" % partition}
+        assert take(worker, 1)[0] == {(HITS, partition): [b"v3"]}
+
+
+def test_the_partitions_of_a_killed_process_can_be_owned_at_once(log_backend, log, closing):
+    log_backend.run('worker = log.worker("g", ["hits"], range(4)); os.kill(os.getpid(), 9)')
+    closing(log.worker("g", [HITS], ALL))
+
+
+def test_groups_have_their_own_offsets(log, appender, closing):
+    appender.append(entries(2))
+    first, second = closing(log.worker("a", [HITS], ALL)), closing(log.worker("b", [HITS], ALL))
+    _, batches = take(first, 2)
+    first.commit(last_of_each(batches))
+    assert take(second, 2)[0] == {(HITS, 0): [b"v0", b"v1"]}
+    assert log.lag("a")[TopicPartition(HITS, 0)] == 0
+    assert log.lag("b")[TopicPartition(HITS, 0)] == 2
+    assert log.committed("nobody") == {}
+
+
+# State
+
+
+@pytest.fixture
+def state(log, closing):
+    return closing(log.worker("g", [HITS], ALL)).state(0)
+
+
+def test_state_reads_its_own_writes(state):
+    state.put_many("heads", [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")])
+    assert state.get_many("heads", [b"a", b"b", b"c", b"a"]) == {b"a": b"3", b"b": b"2"}
+    state.delete_many("heads", [b"a", b"unknown"])
+    assert state.get_many("heads", [b"a", b"b"]) == {b"b": b"2"}
+
+
+def test_state_of_a_table_that_was_never_written_is_empty(state):
+    assert state.get_many("heads", [b"a"]) == {}
+    assert state.scan("heads", b"", b"\xff") == []
+    state.delete_many("heads", [b"a"])
+
+
+def test_tables_and_partitions_do_not_share_keys(log, closing):
+    worker = closing(log.worker("g", [HITS], ALL))
+    worker.state(0).put_many("heads", [(b"a", b"1")])
+    worker.state(0).put_many("journal", [(b"a", b"2")])
+    worker.state(1).put_many("heads", [(b"a", b"3")])
+    assert worker.state(0).get_many("heads", [b"a"]) == {b"a": b"1"}
+    assert worker.state(0).get_many("journal", [b"a"]) == {b"a": b"2"}
+    assert worker.state(1).get_many("heads", [b"a"]) == {b"a": b"3"}
+
+
+def test_a_scan_is_in_key_order_from_start_up_to_but_without_end(state):
+    keys = [b"", b"\x00", b"a", b"a\x00", b"ab", b"b", b"\xff", b"\xff\xff"]
+    state.put_many("journal", [(key, b"v" + key) for key in reversed(keys)])
+    assert [key for key, _ in state.scan("journal", b"a", b"b")] == [b"a", b"a\x00", b"ab"]
+    assert state.scan("journal", b"", b"\xff\xff\xff") == [(key, b"v" + key) for key in keys]
+    assert [key for key, _ in state.scan("journal", b"a", b"\xff", 2)] == [b"a", b"a\x00"]
+    assert [key for key, _ in state.scan("journal", b"a", b"b", 1, reverse=True)] == [b"ab"]
+    assert [key for key, _ in state.scan("journal", b"", b"b", reverse=True)] == keys[4::-1]
+    assert state.scan("journal", b"b", b"a") == []
+
+
+def test_a_scan_sees_committed_and_own_changes_as_one(log, closing):
+    worker = closing(log.worker("g", [HITS], ALL))
+    state = worker.state(0)
+    state.put_many("journal", [(b"a", b"1"), (b"b", b"1"), (b"c", b"1")])
+    worker.commit([])
+    state.delete_many("journal", [b"b"])
+    state.put_many("journal", [(b"c", b"2"), (b"d", b"2")])
+    assert state.scan("journal", b"a", b"e") == [(b"a", b"1"), (b"c", b"2"), (b"d", b"2")]
+    assert state.scan("journal", b"a", b"e", 2, reverse=True) == [(b"d", b"2"), (b"c", b"2")]
+
+
+def test_large_numbers_of_keys_and_large_values_are_found(state):
+    items = {n.to_bytes(4, "big"): b"%d" % n for n in range(3000)}
+    items[b"large"] = b"x" * 300_000
+    state.put_many("heads", items.items())
+    assert state.get_many("heads", list(items)) == items
+
+
+# Retention, epoch, partitions
+
+
+def test_what_a_consumer_needs_is_kept_and_what_none_needs_may_go(log, closing):
+    """Every log keeps what a registered consumer has not released, however old."""
+    worker = closing(log.worker("g", [HITS], ALL))
+    log.release("sink", {TopicPartition("visits", 0): 0})
+    for n in range(20):
+        worker.emit(0, "visits", [(b"", b"%d" % n)])
+        worker.commit([])
+    log.release("sink", {TopicPartition("visits", 0): 5})
+    batch = closing(log.reader()).read("visits", 0, 5, 100)
+    assert [m.value for m in batch.messages] == [b"%d" % n for n in range(5, 20)]
+
+
+def test_another_number_of_partitions_is_refused_with_a_way_out(log_backend, log):
+    assert log.partitions == 4
+    with pytest.raises(LogMismatchError, match=r"4 partitions.*8"):
+        log_backend.open(8)
+    assert log_backend.open(None).partitions == 4
+
+
+def test_reset_empties_the_log_for_every_process(log_backend, log, appender, closing):
+    appender.append(entries(3))
+    worker = closing(log.worker("g", [HITS], ALL))
+    worker.state(0).put_many("heads", [(b"a", b"1")])
+    worker.commit([])
+    reader = closing(log.reader())
+    before = log.epoch
+    began = time.monotonic()
+    log_backend.run("log.reset()")
+    assert log.current_epoch() > before
+    for use in (
+        lambda: worker.poll(1, 0),
+        lambda: worker.commit([]),
+        lambda: appender.append(entries(1)),
+        lambda: reader.read(HITS, 0, 0, 1),
+        log.reader,
+    ):
+        with pytest.raises(LogResetError):
+            use()
+    assert time.monotonic() - began < 20
+    fresh = closing(log_backend.open())
+    assert fresh.epoch == log.current_epoch() == fresh.current_epoch()
+    assert values_of(fresh, HITS) == {}
+    assert closing(fresh.appender(HITS)).append(entries(1)) == [0]
+    worker = closing(fresh.worker("g", [HITS], ALL))
+    assert worker.state(0).get_many("heads", [b"a"]) == {}
+    assert take(worker, 1)[0] == {(HITS, 0): [b"v0"]}
+
+
+def test_a_closed_worker_can_be_opened_again_in_the_same_process(log, closing):
+    for _ in range(3):
+        worker = log.worker("g", [HITS], ALL)
+        with pytest.raises(LogInUseError):
+            log.worker("g", [HITS], [0])
+        worker.close()
