@@ -231,8 +231,13 @@ def _count(text: str | None) -> int:
     return int(text)
 
 
+_TIMING_NAMES = frozenset(("pf_net", "pf_srv", "pf_tfr", "pf_dm1", "pf_dm2", "pf_onl"))
+
+
 def page_timings(params: Params) -> Timings:
     """pf_net, pf_srv, pf_tfr, pf_dm1, pf_dm2, pf_onl in milliseconds; -1 when absent or unreadable."""
+    if _TIMING_NAMES.isdisjoint(params):
+        return NO_TIMINGS
     return (
         _timing(params, "pf_net"),
         _timing(params, "pf_srv"),
@@ -255,5 +260,7 @@ def pageview_id(params: Params) -> str:
 
 def media_parameters(params: Params) -> str:
     """JSON of the parameters of media and crash tracking, empty when there are none."""
+    if "ma_id" not in params and "cra" not in params:
+        return ""
     found = {name: value for name, value in params.items() if name.startswith(MEDIA_PREFIXES)}
     return _encode_json(found).decode() if found else ""

@@ -15,6 +15,9 @@ LONGEST_CACHED_VALUE = 512
 _LEADING_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
 _STRICT_INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
 
+# Flags, parts of the clock and most timings: 0.05 us against 0.4 us.
+_SMALL_INTEGERS = {str(number): number for number in range(1000)}
+
 # URLs, titles and referrers repeat from hit to hit: 0.1 us from the cache against 2-6 us to decode.
 _decode_cached = lru_cache(maxsize=65_536)(unquote_plus)
 
@@ -71,9 +74,11 @@ def decode_as(text: str, encoding: str) -> str:
 
 def read_integer(text: str | None, default: int) -> int:
     """A decimal integer in plain form; anything else (`1.5`, `01`, ` 1`, `abc`) is the default."""
-    if text is None or not _STRICT_INTEGER.fullmatch(text):
+    if text is None:
         return default
-    return int(text)
+    if text in _SMALL_INTEGERS:
+        return _SMALL_INTEGERS[text]
+    return int(text) if _STRICT_INTEGER.fullmatch(text) else default
 
 
 def read_float(text: str | None, default: float = 0.0) -> float:
@@ -89,7 +94,7 @@ def read_float(text: str | None, default: float = 0.0) -> float:
 
 def number_text(number: float) -> str:
     """A number of a JSON value as text; none for one that no field could hold."""
-    return str(number) if abs(number) < 1e18 else ""
+    return str(+number) if abs(number) < 1e18 else ""
 
 
 def is_set(params: Mapping[str, str], name: str) -> bool:
