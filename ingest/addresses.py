@@ -1,0 +1,116 @@
+"""Addresses of clients: canonical text, masking, exclusion ranges, who the client behind a proxy is."""
+
+import ipaddress
+from collections.abc import Iterable
+from functools import lru_cache
+
+UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - the text of "no address", nothing listens on it
+
+IPV6_MASK_BITS = (0, 64, 80, 104, 128)
+
+CRAWLER_RANGES = (
+    # Google's registered blocks of proxies and fetchers.
+    "64.233.160.0/19",
+    "66.102.0.0/20",
+    "66.249.80.0/20",
+    "72.14.192.0/18",
+    "74.125.0.0/16",
+    "209.85.128.0/17",
+    "216.239.32.0/19",
+    # Microsoft's, used by Bing and MSN.
+    "65.52.0.0/14",
+    "131.253.24.0/21",
+    "157.54.0.0/15",
+    "207.46.0.0/16",
+    # Yahoo's crawlers.
+    "72.30.192.0/20",
+    "98.137.207.0/24",
+)
+"""Blocks from which search engines fetch pages; hits from there are bots unless `bots=1`.
+
+Checked against recorded answers: 66.249.80.1, 64.233.160.9 and 207.46.1.1 are excluded, 66.249.66.1 and
+40.77.167.1 are not (their user agents tell)."""
+
+
+@lru_cache(maxsize=65536)
+def canonical_address(text: str) -> str:
+    """The usual text of an address; IPv4 inside IPv6 becomes IPv4, what is no address 0.0.0.0."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return UNKNOWN_ADDRESS
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+@lru_cache(maxsize=65536)
+def masked_address(address: str, mask_bytes: int) -> str:
+    """A canonical address whose end is zero: 0..4 bytes of IPv4, 0, 64, 80, 104 or 128 bits of IPv6."""
+    if mask_bytes <= 0:
+        return address
+    mask_bytes = min(mask_bytes, 4)
+    parsed = ipaddress.ip_address(address)
+    bits = mask_bytes * 8 if parsed.version == 4 else IPV6_MASK_BITS[mask_bytes]
+    value = int(parsed) >> bits << bits
+    return str(ipaddress.IPv4Address(value) if parsed.version == 4 else ipaddress.IPv6Address(value))
+
+
+class AddressRanges:
+    """A set of ranges such as `10.0.*.*`, `10.0.0.0/8`, `2001:db8::/32` or single addresses.
+
+    What can't be read as a range contains nothing."""
+
+    __slots__ = ("_v4", "_v6")
+
+    def __init__(self, ranges: Iterable[str]) -> None:
+        self._v4: list[tuple[int, int]] = []
+        self._v6: list[tuple[int, int]] = []
+        for text in ranges:
+            network = read_range(text)
+            if network is not None:
+                bounds = (int(network.network_address), int(network.broadcast_address))
+                (self._v4 if network.version == 4 else self._v6).append(bounds)
+
+    def __bool__(self) -> bool:
+        return bool(self._v4 or self._v6)
+
+    def __contains__(self, address: object) -> bool:
+        try:
+            parsed = ipaddress.ip_address(str(address))
+        except ValueError:
+            return False
+        value = int(parsed)
+        return any(low <= value <= high for low, high in (self._v4 if parsed.version == 4 else self._v6))
+
+
+def read_range(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The network of one range, None when the text is none. `*` only stands for whole last bytes of IPv4."""
+    text = text.strip()
+    if "*" in text:
+        parts = text.split(".")
+        fixed = parts.index("*") if "*" in parts else -1
+        if len(parts) != 4 or fixed < 0 or any(part != "*" for part in parts[fixed:]):
+            return None
+        text = ".".join([*parts[:fixed], *["0"] * (4 - fixed)]) + f"/{fixed * 8}"
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def client_address(peer: str, forwarded_for: str, trusted: AddressRanges) -> str:
+    """The client's address: the peer's, or behind trusted proxies the last forwarded one that is no proxy."""
+    address = canonical_address(peer)
+    if not forwarded_for or not trusted or address not in trusted:
+        return address
+    for hop in reversed(forwarded_for.split(",")):
+        address = canonical_address(hop)
+        if address not in trusted:
+            return address
+    return address

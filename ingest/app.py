@@ -1,0 +1,194 @@
+"""The ingest process: the HTTP application around an intake, and its life."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from ingest import answers
+from ingest.endpoint import TrackerEndpoint, response
+from ingest.intake import Intake
+from ingest.metrics import Metrics
+from ingest.proxy import ReportingProxy
+from ingest.settings import IngestSettings
+from schemas.hit import Location
+from stream.embedded import EmbeddedLog
+from stream.protocol import LogError
+
+logger = logging.getLogger(__name__)
+
+TRACKER_PATHS = ("/matomo.php", "/piwik.php")
+
+_LONGEST_PAUSE_S = 5.0
+
+
+class IngestProcess:
+    """Holds the current intake; opens another one when the log is emptied."""
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        log: EmbeddedLog,
+        *,
+        locate: Callable[[str], Location] | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+        reopen: Callable[[], EmbeddedLog] | None = None,
+    ) -> None:
+        self.metrics = Metrics()
+        self._settings = settings
+        self._log = log
+        self._locate = locate
+        self._clock_ns = clock_ns
+        self._reopen = reopen or (lambda: EmbeddedLog(log.directory, log.partitions))
+        self._intake: Intake | None = None
+        self._failed_refreshes = 0
+        self._switching: asyncio.Task[None] | None = None
+
+    def intake(self) -> Intake | None:
+        """None while there is no log to write to."""
+        return self._intake
+
+    async def start(self) -> None:
+        """Opens the log for appending and reads the last hits; raises LogError."""
+        self._intake = await self._open(self._log)
+
+    async def _open(self, log: EmbeddedLog) -> Intake:
+        intake = await asyncio.to_thread(
+            Intake, self._settings, log, self.metrics, locate=self._locate, clock_ns=self._clock_ns
+        )
+        intake.start()
+        return intake
+
+    def refresh(self) -> None:
+        """Follow the configuration now; a log that was emptied is opened anew in the background."""
+        intake = self._intake
+        if intake is None:
+            return
+        try:
+            if not intake.is_current():
+                self._begin_switch(intake)
+                return
+            intake.refresh()
+            self._failed_refreshes = 0
+        except (LogError, OSError) as error:
+            if self._failed_refreshes == 0:
+                logger.warning("the configuration can't be read now: %s", error)
+            self._failed_refreshes += 1
+
+    async def refreshed(self) -> None:
+        """As `refresh`, and wait until an emptied log is open again."""
+        self.refresh()
+        if self._switching is not None:
+            await asyncio.shield(self._switching)
+
+    def _begin_switch(self, old: Intake) -> None:
+        self._intake = None
+        self._switching = asyncio.create_task(self._switch(old))
+
+    async def _switch(self, old: Intake) -> None:
+        pause = 0.01
+        await old.close()
+        while True:
+            try:
+                self._intake = await self._open(await asyncio.to_thread(self._reopen))
+                break
+            except (LogError, OSError) as error:
+                logger.warning("the emptied log can't be opened yet: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+        self._switching = None
+
+    async def follow(self) -> None:
+        """Looks at the configuration every few milliseconds, for ever."""
+        while True:
+            await asyncio.sleep(self._settings.config_refresh_s)
+            self.refresh()
+            if self._intake is not None:
+                try:
+                    self._intake.tidy()
+                except LogError as error:
+                    logger.warning("salts of past days can't be erased now: %s", error)
+
+    async def close(self) -> None:
+        """Writes what was accepted."""
+        if self._switching is not None:
+            self._switching.cancel()
+        if self._intake is not None:
+            intake, self._intake = self._intake, None
+            await intake.close()
+
+    def metrics_text(self) -> str:
+        intake = self._intake
+        if intake is None:
+            return self.metrics.text({}, {})
+        gauges = {
+            "hitstream_ingest_queued_hits": ("Hits waiting for the log.", float(intake.committer.queued)),
+            "hitstream_ingest_identity_keys": (
+                "Ids and fingerprints of active visitors.",
+                float(len(intake.acceptance.identity)),
+            ),
+            "hitstream_ingest_config_offset": (
+                "Next offset of the configuration log.",
+                float(intake.rules.offset),
+            ),
+            "hitstream_log_epoch": ("Grows when the log is emptied.", float(intake.log.epoch)),
+        }
+        return self.metrics.text(gauges, intake.log.sizes())
+
+
+PROCESS: web.AppKey[IngestProcess] = web.AppKey("process", IngestProcess)
+
+
+def create_app(
+    settings: IngestSettings,
+    log: EmbeddedLog,
+    *,
+    locate: Callable[[str], Location] | None = None,
+    clock_ns: Callable[[], int] = time.time_ns,
+    reopen: Callable[[], EmbeddedLog] | None = None,
+) -> web.Application:
+    """The application: it takes hits into `log` once started, and closes it when cleaned up.
+
+    `locate` gives the place of a whole or masked address; `reopen` opens the log after it was emptied."""
+    process = IngestProcess(settings, log, locate=locate, clock_ns=clock_ns, reopen=reopen)
+    endpoint = TrackerEndpoint(settings, process.metrics, process.intake)
+    proxy = ReportingProxy(settings.reporting_url, process.refreshed)
+
+    async def run_process(_app: web.Application) -> AsyncIterator[None]:
+        await process.start()
+        await proxy.start()
+        following = asyncio.create_task(process.follow())
+        yield
+        following.cancel()
+        await proxy.close()
+        await process.close()
+
+    async def ready(_request: web.Request) -> web.Response:
+        if process.intake() is None:
+            return response(answers.NOT_READY)
+        return web.json_response({"ready": True})
+
+    async def live(_request: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(
+            text=process.metrics_text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def robots(_request: web.Request) -> web.Response:
+        return response(answers.ROBOTS)
+
+    app = web.Application(client_max_size=settings.max_body_bytes)
+    app[PROCESS] = process
+    app.cleanup_ctx.append(run_process)
+    for path in dict.fromkeys((*TRACKER_PATHS, *settings.tracker_paths)):
+        app.router.add_route("*", path if path.startswith("/") else f"/{path}", endpoint.handle)
+    app.router.add_get("/robots.txt", robots)
+    app.router.add_get("/health/live", live)
+    app.router.add_get("/health/ready", ready)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_route("*", "/{path:.*}", proxy.handle)
+    return app

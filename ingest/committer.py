@@ -1,0 +1,123 @@
+"""Group commit: hits are collected while the append before them runs, and appended together."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ingest.metrics import Metrics
+from stream.protocol import Appender, LogError
+
+logger = logging.getLogger(__name__)
+
+Entry = tuple[int, bytes, bytes]
+"""Partition, key, value."""
+
+
+class Committer:
+    """Appends to one topic from one thread; used on the event loop only.
+
+    A group holds at most `max_group` hits (a submission is never divided), so that one append stays short."""
+
+    def __init__(
+        self, appender: Appender, metrics: Metrics, *, max_queued: int, max_group: int = 20_000
+    ) -> None:
+        self._appender = appender
+        self._metrics = metrics
+        self._max_queued = max_queued
+        self._max_group = max_group
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
+        self._entries: list[Entry] = []
+        self._waiting: list[tuple[asyncio.Future[None], int]] = []
+        self._scheduled = False
+        self._running: asyncio.Future[None] | None = None
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def queued(self) -> int:
+        """Hits that are not yet durable."""
+        return len(self._entries) + self._in_flight
+
+    def is_full(self) -> bool:
+        return self.queued >= self._max_queued
+
+    def submit_one(self, entry: Entry) -> asyncio.Future[None]:
+        """As `submit`, for one hit."""
+        self._entries.append(entry)
+        future = self._loop.create_future()
+        self._waiting.append((future, 1))
+        if not self._scheduled:
+            self._schedule()
+        return future
+
+    def submit(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
+        """Resolves when all entries are durable; fails with LogError when none is."""
+        self._entries.extend(entries)
+        future = self._loop.create_future()
+        self._waiting.append((future, len(entries)))
+        if not self._scheduled:
+            self._schedule()
+        return future
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._idle.clear()
+        # The other requests of this turn of the event loop get into the same group.
+        self._loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        if len(self._entries) <= self._max_group:
+            entries, self._entries = self._entries, []
+            waiting, self._waiting = self._waiting, []
+        else:
+            hits = taken = 0
+            for _, count in self._waiting:
+                hits += count
+                taken += 1
+                if hits >= self._max_group:
+                    break
+            entries, self._entries = self._entries[:hits], self._entries[hits:]
+            waiting, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._in_flight = len(entries)
+        started = time.perf_counter()
+        append = self._loop.run_in_executor(self._thread, self._appender.append, entries)
+        append.add_done_callback(lambda done: self._finish(done, waiting, len(entries), started))
+
+    def _finish(
+        self,
+        done: "asyncio.Future[Sequence[int]]",
+        waiting: list[tuple[asyncio.Future[None], int]],
+        hits: int,
+        started: float,
+    ) -> None:
+        self._in_flight = 0
+        self._metrics.append_seconds.observe(time.perf_counter() - started)
+        error = done.exception()
+        if error is None:
+            self._metrics.accepted += hits
+            self._metrics.append_hits += hits
+            for future, _ in waiting:
+                if not future.done():
+                    future.set_result(None)
+        else:
+            self._metrics.append_failures += 1
+            logger.error("appending %d hits failed: %s", hits, error)
+            if not isinstance(error, LogError):
+                error = LogError(f"appending failed: {error}")
+            for future, _ in waiting:
+                if not future.done():
+                    future.set_exception(error)
+        if self._entries:
+            self._start()
+        else:
+            self._scheduled = False
+            self._idle.set()
+
+    async def close(self) -> None:
+        """Appends what is queued, then ends the thread. The appender stays open."""
+        await self._idle.wait()
+        await self._loop.run_in_executor(None, self._thread.shutdown)

@@ -1,0 +1,273 @@
+"""The tracker endpoint: HTTP requests in, hits into the log, answers out."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, istr
+
+from ingest import answers
+from ingest.acceptance import Refusal, Sender, client_hints_of_headers
+from ingest.addresses import AddressRanges, client_address
+from ingest.answers import Answer
+from ingest.intake import Intake
+from ingest.metrics import Metrics
+from ingest.query import (
+    Params,
+    clean_text,
+    decode,
+    looks_like_bulk,
+    merge,
+    read_bulk,
+    split_query,
+)
+from ingest.settings import IngestSettings
+from schemas.hit import Hit, format_visitor_id
+from stream.protocol import LogError
+
+_CLIENT_HINTS = tuple(
+    istr(name)
+    for name in (
+        "Sec-CH-UA",
+        "Sec-CH-UA-Mobile",
+        "Sec-CH-UA-Platform",
+        "Sec-CH-UA-Platform-Version",
+        "Sec-CH-UA-Model",
+        "Sec-CH-UA-Full-Version-List",
+        "Sec-CH-UA-Full-Version",
+    )
+)
+_X_PURPOSE = istr("X-Purpose")
+_X_MOZ = istr("X-Moz")
+_DNT = istr("DNT")
+_X_DO_NOT_TRACK = istr("X-Do-Not-Track")
+_X_FORWARDED_FOR = istr("X-Forwarded-For")
+
+_THIRD_PARTY_COOKIE = "_pk_uid"
+_THIRD_PARTY_COOKIE_SECONDS = 393 * 86400
+"""13 months, as long as the visitor id of the JavaScript client."""
+
+_LONGEST_HEADER = 4096
+_BULK_CHUNK = 500
+"""Hits of a bulk request decided at a stretch, about 10 ms; then other requests have their turn."""
+
+CurrentIntake = Callable[[], Intake | None]
+
+
+def response(answer: Answer, extra_headers: tuple[tuple[str, str], ...] = ()) -> web.Response:
+    """An aiohttp response."""
+    return web.Response(
+        status=answer.status, body=answer.body or None, headers=CIMultiDict((*answer.headers, *extra_headers))
+    )
+
+
+class TrackerEndpoint:
+    """Handlers of /matomo.php and its other names."""
+
+    def __init__(self, settings: IngestSettings, metrics: Metrics, intake: CurrentIntake) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._intake = intake
+        self._trusted_proxies = AddressRanges(settings.trusted_proxies)
+        self._max_url = settings.max_url_bytes
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers one HTTP request of a tracker."""
+        origin = request.headers.get(hdrs.ORIGIN, "")
+        if request.method == "OPTIONS":
+            asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+            if asked or hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+                return response(answers.preflight_answer(origin, asked))
+        answer = await self._answer(request)
+        return response(answer, answers.cross_origin_headers(request.method, origin))
+
+    async def _answer(self, request: web.Request) -> Answer:
+        path = request.raw_path
+        if len(path) > self._max_url:
+            return self._reject("url_too_long", answers.URL_TOO_LONG)
+        intake = self._intake()
+        if intake is None:
+            return self._reject("not_ready", answers.NOT_READY)
+        if intake.committer.is_full():
+            return self._reject("overloaded", answers.OVERLOADED)
+        query = clean_text(path.partition("?")[2])
+        method = request.method
+        if request.body_exists:
+            try:
+                async with asyncio.timeout(self._settings.client_timeout_s):
+                    body = await request.read()
+                    if looks_like_bulk(body):
+                        return await self._bulk(request, intake, body, query)
+                    query = merge(query, await _form_query(request, body))
+            except web.HTTPRequestEntityTooLarge:
+                return self._reject("body_too_large", answers.BODY_TOO_LARGE)
+            except TimeoutError:
+                return self._reject("too_slow", answers.TOO_SLOW)
+        elif method not in ("GET", "POST", "HEAD", "OPTIONS"):
+            return answers.METHOD_NOT_ALLOWED
+        params = split_query(query)
+        if not params:
+            return answers.EMPTY_GET if method == "GET" else answers.EMPTY_OTHER
+        return await self._single(request, intake, query, params)
+
+    async def _single(self, request: web.Request, intake: Intake, query: str, params: Params) -> Answer:
+        with_image = params.get("send_image") != "0"
+        if not intake.rules.tracking.record_statistics:
+            self._metrics.rejected["recording_off"] += 1
+            return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE
+        sender = self._sender(request, "web")
+        hit = self._decide(intake, query, params, sender)
+        if isinstance(hit, Refusal):
+            self._metrics.rejected[hit.reason] += 1
+            if params.get("debug") == "1" and self._is_authorised(intake, params, sender):
+                return answers.debug_answer(400, {"refused": hit.reason, "why": hit.detail})
+            return answers.REFUSED if with_image else answers.REFUSED_WITHOUT_IMAGE
+        if hit.exclusion:
+            self._metrics.excluded[hit.exclusion] += 1
+        try:
+            await intake.committer.submit_one(intake.entry(hit))
+        except LogError:
+            return self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
+        if hit.authenticated and params.get("debug") == "1":
+            return answers.debug_answer(200, _debug_facts(hit))
+        answer = answers.TRACKED if with_image else answers.TRACKED_WITHOUT_IMAGE
+        if intake.rules.tracking.use_third_party_id_cookie:
+            answer = answer._replace(headers=(*answer.headers, _third_party_cookie(hit.visitor_id)))
+        return answer
+
+    async def _bulk(self, request: web.Request, intake: Intake, body: bytes, query: str) -> Answer:
+        self._metrics.bulk_requests += 1
+        bulk = read_bulk(body)
+        with_image = bulk.send_image and split_query(query).get("send_image") != "0"
+        if not intake.rules.tracking.record_statistics:
+            self._metrics.rejected["recording_off"] += len(bulk.queries)
+            return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE
+        sender = self._sender(request, "bulk")
+        if bulk.token:
+            sender = sender._replace(token=bulk.token)
+        invalid: list[int] = []
+        written = []
+        for start in range(0, len(bulk.queries), _BULK_CHUNK):
+            if start:
+                await asyncio.sleep(0)
+            entries = []
+            for index, each in enumerate(bulk.queries[start : start + _BULK_CHUNK], start):
+                hit = (
+                    Refusal("malformed", "a text or an object was expected")
+                    if each is None
+                    else self._decide(intake, each, split_query(each), sender)
+                )
+                if isinstance(hit, Refusal):
+                    self._metrics.rejected[hit.reason] += 1
+                    invalid.append(index)
+                    continue
+                if hit.exclusion:
+                    self._metrics.excluded[hit.exclusion] += 1
+                entries.append(intake.entry(hit))
+            if entries:
+                written.append(intake.committer.submit(entries))
+        outcomes = await asyncio.gather(*written, return_exceptions=True)
+        if any(isinstance(outcome, LogError) for outcome in outcomes):
+            return self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
+        if not with_image:
+            return answers.TRACKED_WITHOUT_IMAGE
+        return answers.bulk_answer(
+            len(bulk.queries) - len(invalid),
+            invalid,
+            with_indices=bool(bulk.queries) and intake.tokens.is_superuser(bulk.token),
+        )
+
+    def _decide(self, intake: Intake, query: str, params: Params, sender: Sender) -> Hit | Refusal:
+        decision = intake.acceptance.accept(query, params, sender, intake.rules)
+        if isinstance(decision, Refusal) and decision.reason in ("unknown_site", "no_authority"):
+            # The site or the token may be newer than what was read last.
+            try:
+                rules = intake.refresh()
+            except LogError:
+                return decision
+            return intake.acceptance.accept(query, params, sender, rules)
+        return decision
+
+    def _sender(self, request: web.Request, origin: str) -> Sender:
+        headers = request.headers
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        authorization = headers.get(hdrs.AUTHORIZATION, "")
+        cookies = headers.get(hdrs.COOKIE, "")
+        hints = ""
+        if _CLIENT_HINTS[0] in headers:
+            hints = client_hints_of_headers(
+                {name.lower(): headers[name][:_LONGEST_HEADER] for name in _CLIENT_HINTS if name in headers}
+            )
+        return Sender(
+            address=client_address(
+                peer[0] if isinstance(peer, tuple) else "",
+                headers.get(_X_FORWARDED_FOR, ""),
+                self._trusted_proxies,
+            ),
+            received_at=time.time_ns() // 1_000_000,
+            token=authorization[7:].strip() if authorization[:7].lower() == "bearer " else "",
+            user_agent=_text(headers.get(hdrs.USER_AGENT, "")),
+            language=_text(headers.get(hdrs.ACCEPT_LANGUAGE, "")),
+            referer=_text(headers.get(hdrs.REFERER, "")),
+            client_hints=hints,
+            purpose=headers.get(_X_PURPOSE, ""),
+            moz=headers.get(_X_MOZ, ""),
+            cookies=cookies,
+            do_not_track=headers.get(_DNT, "")[:1] == "1" or headers.get(_X_DO_NOT_TRACK, "")[:1] == "1",
+            third_party_id=request.cookies.get(_THIRD_PARTY_COOKIE, "")
+            if _THIRD_PARTY_COOKIE in cookies
+            else "",
+            origin=origin,
+        )
+
+    @staticmethod
+    def _is_authorised(intake: Intake, params: Params, sender: Sender) -> bool:
+        token = decode(params["token_auth"]) if params.get("token_auth") else sender.token
+        return intake.tokens.is_superuser(token)
+
+    def _reject(self, reason: str, answer: Answer) -> Answer:
+        self._metrics.rejected[reason] += 1
+        return answer
+
+
+def _text(value: str) -> str:
+    """A header's value that can be encoded: bytes that are not UTF-8 become U+FFFD."""
+    if value.isascii():
+        return value[:_LONGEST_HEADER]
+    return value[:_LONGEST_HEADER].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+async def _form_query(request: web.Request, body: bytes) -> str:
+    """Form fields as a query. A body is a form whatever type it names, as beacons send other types; JSON is
+    none."""
+    if not body or body[:64].lstrip()[:1] in (b"{", b"["):
+        return ""
+    if request.content_type == "multipart/form-data":
+        try:
+            fields: Mapping[str, object] = await request.post()
+        except ValueError:
+            return ""
+        return urlencode([(name, value) for name, value in fields.items() if isinstance(value, str)])
+    return clean_text(body.decode("utf-8", "surrogateescape").strip())
+
+
+def _third_party_cookie(visitor_id: int) -> tuple[str, str]:
+    value = f"{_THIRD_PARTY_COOKIE}={format_visitor_id(visitor_id)}"
+    return "Set-Cookie", f"{value}; Max-Age={_THIRD_PARTY_COOKIE_SECONDS}; Path=/; SameSite=None; Secure"
+
+
+def _debug_facts(hit: Hit) -> dict[str, object]:
+    return {
+        "tracked": True,
+        "hit_id": hit.hit_id,
+        "site": hit.site_id,
+        "time": hit.time,
+        "owner": format_visitor_id(hit.owner),
+        "visitor_id": format_visitor_id(hit.visitor_id),
+        "user_id": hit.user_id,
+        "ip": hit.ip,
+        "exclusion": hit.exclusion,
+        "query": hit.query,
+    }

@@ -1,0 +1,54 @@
+"""Exclusions that ingest can tell: from the request's headers, its whole address and its parameters.
+
+Bots by user agent, exclude_requests, excluded user agents, referrer spam and unknown URLs are told later, by
+the processors (rules.exclusions)."""
+
+from ingest.addresses import AddressRanges
+from ingest.query import Params, integer
+from schemas.outcomes import Exclusion
+
+IGNORE_COOKIES = frozenset({"matomo_ignore", "piwik_ignore"})
+OPT_OUT_COOKIES = frozenset({"mtm_consent_removed"})
+
+
+def cookie_names(cookies: str) -> frozenset[str]:
+    """Names in a Cookie header."""
+    return frozenset(pair.partition("=")[0].strip() for pair in cookies.split(";"))
+
+
+def header_exclusion(
+    *, purpose: str, moz: str, cookies: str, do_not_track: bool, honour_do_not_track: bool
+) -> str:
+    """Reason told by the headers alone, empty when none. Only the two prefetch headers that trackers' servers
+    know count, with their exact values."""
+    if honour_do_not_track and do_not_track:
+        return Exclusion.DO_NOT_TRACK
+    if cookies:
+        names = cookie_names(cookies)
+        if names & IGNORE_COOKIES:
+            return Exclusion.IGNORE_COOKIE
+        if names & OPT_OUT_COOKIES:
+            return Exclusion.OPT_OUT
+    if purpose in ("preview", "instant") or moz == "prefetch":
+        return Exclusion.PREFETCH
+    return ""
+
+
+def request_exclusion(
+    params: Params,
+    address: str,
+    *,
+    header_reason: str,
+    crawlers: AddressRanges,
+    excluded: AddressRanges,
+) -> str:
+    """Reason why the hit does not count, empty when ingest knows none; the order is that of the semantics."""
+    if integer(params.get("rec"), 0) == 0:
+        return Exclusion.NOT_RECORDED
+    if address in crawlers and integer(params.get("bots"), 0) == 0:
+        return Exclusion.BOT_IP
+    if header_reason and header_reason != Exclusion.PREFETCH:
+        return header_reason
+    if excluded and address in excluded:
+        return Exclusion.EXCLUDED_IP
+    return header_reason

@@ -1,0 +1,227 @@
+"""What ingest holds while a log is open: configuration, secrets, the maps of identity, the committer."""
+
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from ingest.acceptance import Acceptance, HitIds, random_visitor_ids
+from ingest.committer import Committer, Entry
+from ingest.identity import Identity
+from ingest.metrics import Metrics
+from ingest.settings import IngestSettings
+from ingest.site_rules import Rules
+from schemas.access import Grant
+from schemas.hit import Hit, Location, decode_hit
+from schemas.topics import HITS, partition_of
+from stream.config import ConfigFollower
+from stream.embedded import EmbeddedLog
+from stream.protocol import Reader
+from stream.secrets import SaltStore, TokenStore
+
+logger = logging.getLogger(__name__)
+
+SALT_DAYS = 5
+"""Salts of older days are erased."""
+
+_SECRET_DAY = 1 << 31
+"""The salt that replaces ids by pseudonyms must last: its day is never in the past."""
+
+_READ_HITS = 2000
+_ROTATION_SLACK_S = 300
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
+
+
+class Tokens:
+    """Grants of tokens, remembered until `forget`, which the caller does a few times per second."""
+
+    def __init__(self, store: TokenStore, admin_token: str) -> None:
+        self._store = store
+        self._admin = admin_token.encode()
+        self._grants: dict[str, Grant | None] = {}
+
+    def grant(self, token: str) -> Grant | None:
+        if token in self._grants:
+            return self._grants[token]
+        given = token.encode("utf-8", "surrogatepass")
+        if self._admin and hmac.compare_digest(given, self._admin):
+            grant: Grant | None = Grant(login="admin", superuser=True)
+        else:
+            grant = self._store.find(token)
+        if len(self._grants) < 10_000:
+            self._grants[token] = grant
+        return grant
+
+    def may_write(self, token: str, site_id: int) -> bool:
+        grant = self.grant(token)
+        return grant is not None and grant.allows("write", site_id)
+
+    def is_superuser(self, token: str) -> bool:
+        grant = self.grant(token) if token else None
+        return grant is not None and grant.superuser
+
+    def forget(self) -> None:
+        self._grants.clear()
+
+
+class Intake:
+    """One epoch of the log, opened for appending hits. Made in a thread (it reads the last hits), used on the
+    event loop after `start`."""
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        log: EmbeddedLog,
+        metrics: Metrics,
+        *,
+        locate: Callable[[str], Location] | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.log = log
+        self._settings = settings
+        self._metrics = metrics
+        self._clock_ns = clock_ns
+        self._appender = log.appender(HITS.name)
+        self._follower = ConfigFollower(log)
+        self._token_store = TokenStore(log)
+        self._salts = SaltStore(log)
+        self.tokens = Tokens(self._token_store, settings.admin_token)
+        tracking = self._follower.current.tracking
+        window = max(tracking.visit_standard_length, tracking.window_look_back_for_visitor)
+        identity = Identity(
+            window=window,
+            visit_length=tracking.visit_standard_length,
+            max_entries=settings.identity_entries,
+            random_id=random_visitor_ids(),
+        )
+        started = time.perf_counter()
+        since_ms = clock_ns() // 1_000_000 - (window + _ROTATION_SLACK_S) * 1000
+        last_hit_id, replayed = rebuild(
+            identity, log.reader(), log.partitions, since_ms, settings.identity_entries
+        )
+        if replayed:
+            logger.info("identity rebuilt from %d hits in %.2f s", replayed, time.perf_counter() - started)
+        self.acceptance = Acceptance(
+            identity=identity,
+            hit_ids=HitIds(settings.ingest_number, last_hit_id),
+            authority=self.tokens.may_write,
+            salts=self._salts,
+            locate=locate,
+            secret=self._salts.salt(0, _SECRET_DAY),
+            clock_us=lambda: clock_ns() // 1000,
+        )
+        self.rules: Rules = self.acceptance.rules(self._follower.current)
+        self._rotate_at = time.monotonic() + window + _ROTATION_SLACK_S
+        self._erase_salts_at = 0.0
+        self._partitions = log.partitions
+        self.committer: Committer
+
+    def start(self) -> None:
+        """Called on the event loop, before the first hit."""
+        self.committer = Committer(self._appender, self._metrics, max_queued=self._settings.max_queued_hits)
+
+    def is_current(self) -> bool:
+        """Whether the log was not emptied since."""
+        return self.log.current_epoch() == self.log.epoch
+
+    def refresh(self) -> Rules:
+        """Follow configuration and tokens; microseconds when nothing changed. Raises LogError."""
+        self.rules = self.acceptance.rules(self._follower.refresh())
+        self.tokens.forget()
+        return self.rules
+
+    def tidy(self) -> None:
+        """Forget what is past: inactive visitors, salts of past days. Cheap; called a few times per second."""
+        now = time.monotonic()
+        if now >= self._rotate_at:
+            self._rotate_at = now + self.rules.window + _ROTATION_SLACK_S
+            self.acceptance.identity.rotate()
+        if now >= self._erase_salts_at:
+            self._erase_salts_at = now + 3600
+            self._salts.forget_before(self._clock_ns() // 86_400_000_000_000 - SALT_DAYS)
+            self.acceptance.forget_salts()
+
+    def entry(self, hit: Hit) -> Entry:
+        """What the log gets for a hit."""
+        value = bytearray()
+        _encode_into(hit, value)
+        return partition_of(hit.owner, self._partitions), hit.owner.to_bytes(8, "big"), bytes(value)
+
+    async def close(self) -> None:
+        """Appends what is queued and releases the log."""
+        await self.committer.close()
+        self._appender.close()
+        self._follower.close()
+        self._token_store.close()
+        self._salts.close()
+        self.log.close()
+
+
+def rebuild(
+    identity: Identity, reader: Reader, partitions: int, since_ms: int, max_hits: int
+) -> tuple[int, int]:
+    """Put the hits received since `since_ms` into `identity`, in order of acceptance, the newest `max_hits`.
+
+    Returns the largest hit_id of the log and the number of hits read."""
+    try:
+        ends = reader.end_offsets(HITS.name)
+        last_hit_id = 0
+        recent: list[Hit] = []
+        for partition in range(partitions):
+            end = ends.get(partition, 0)
+            if end == 0:
+                continue
+            start = _first_offset_since(reader, partition, end, since_ms)
+            start = max(start, end - max_hits)
+            for hit in _hits(reader, partition, min(start, end - 1)):
+                last_hit_id = max(last_hit_id, hit.hit_id)
+                if hit.received_at >= since_ms and not hit.exclusion:
+                    recent.append(hit)
+    finally:
+        reader.close()
+    recent.sort(key=lambda hit: hit.hit_id)
+    for hit in recent[-max_hits:]:
+        identity.observe(
+            hit.site_id,
+            hit.time,
+            hit.owner,
+            hit.visitor_id,
+            hit.config_id,
+            hit.user_id,
+            is_ping="ping=1" in hit.query,
+        )
+    return last_hit_id, len(recent)
+
+
+def _hits(reader: Reader, partition: int, offset: int) -> Iterator[Hit]:
+    while (batch := reader.read(HITS.name, partition, offset, _READ_HITS)) is not None:
+        for message in batch.messages:
+            try:
+                yield decode_hit(message.value)
+            except msgspec.DecodeError:
+                continue  # a processor puts it on `dead`
+        offset = batch.next_offset
+
+
+def _first_offset_since(reader: Reader, partition: int, end: int, since_ms: int) -> int:
+    """An offset at or shortly before the first hit received since; receipt times grow with offsets."""
+    low, high = 0, end
+    while low < high:
+        middle = (low + high) // 2
+        batch = reader.read(HITS.name, partition, middle, 1)
+        if batch is None:
+            high = middle
+            continue
+        try:
+            received_at = decode_hit(batch.messages[0].value).received_at
+        except msgspec.DecodeError:
+            low = batch.next_offset
+            continue
+        if received_at < since_ms:
+            low = batch.next_offset
+        else:
+            high = middle
+    return low

@@ -1,0 +1,204 @@
+"""Listening: connection limit, slow clients, graceful end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from ingest.app import PROCESS, create_app
+from ingest.metrics import Metrics
+from ingest.settings import IngestSettings
+from schemas.hit import Location
+from stream.embedded import EmbeddedLog
+from stream.protocol import LogError
+
+logger = logging.getLogger(__name__)
+
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
+    b"Retry-After: 1\r\nConnection: close\r\n\r\nToo many connections.\n"
+)
+_LONGEST_LINE = 1 << 20
+"""Longer request lines are refused before they are read to the end; shorter ones get a clear 414."""
+
+
+class Guard(asyncio.Protocol):
+    """Between the socket and aiohttp's handler: notes when a request began to arrive."""
+
+    __slots__ = ("handler", "limits", "partial_since", "seen_requests", "transport")
+
+    def __init__(self, handler: RequestHandler, limits: "ConnectionLimits") -> None:
+        self.handler = handler
+        self.limits = limits
+        self.transport: asyncio.Transport | None = None
+        self.partial_since: float | None = None
+        self.seen_requests = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        if not self.limits.admit(self):
+            transport.write(_BUSY)
+            transport.close()
+            return
+        # A connection over which nothing comes is as slow as one over which a request never ends.
+        self.partial_since = time.monotonic()
+        self.handler.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.partial_since is None:
+            self.partial_since = time.monotonic()
+        self.handler.data_received(data)
+
+    def eof_received(self) -> None:
+        if self in self.limits.open:
+            self.handler.eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self.limits.forget(self):
+            self.handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self.handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.handler.resume_writing()
+
+    def is_stuck(self, now: float, timeout_s: float) -> bool:
+        """Whether a head has been arriving for longer than a client has."""
+        # Private but stable since aiohttp 3.0: there is no public way to see that no request is being handled.
+        requests = self.handler._request_count
+        if requests != self.seen_requests or self.handler._current_request is not None:
+            self.seen_requests = requests
+            self.partial_since = None
+            return False
+        return self.partial_since is not None and now - self.partial_since > timeout_s
+
+
+class ConnectionLimits:
+    """The open connections."""
+
+    def __init__(self, settings: IngestSettings, metrics: Metrics) -> None:
+        self.open: set[Guard] = set()
+        self._max = settings.max_connections
+        self._timeout_s = settings.client_timeout_s
+        self._metrics = metrics
+
+    def admit(self, guard: Guard) -> bool:
+        if len(self.open) >= self._max:
+            self._metrics.cut_connections += 1
+            return False
+        self.open.add(guard)
+        return True
+
+    def forget(self, guard: Guard) -> bool:
+        """Whether it had been admitted."""
+        if guard in self.open:
+            self.open.discard(guard)
+            return True
+        return False
+
+    async def watch(self) -> None:
+        """Cuts slow clients, for ever."""
+        while True:
+            await asyncio.sleep(min(1.0, self._timeout_s / 2))
+            now = time.monotonic()
+            for guard in [each for each in self.open if each.is_stuck(now, self._timeout_s)]:
+                self._metrics.cut_connections += 1
+                if guard.transport is not None:
+                    guard.transport.abort()
+
+
+class Listener:
+    """A started application that listens on a socket."""
+
+    def __init__(self, app: web.Application, settings: IngestSettings) -> None:
+        self._app = app
+        self._settings = settings
+        self._limits = ConnectionLimits(settings, app[PROCESS].metrics)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=settings.keepalive_timeout_s,
+            max_line_size=_LONGEST_LINE,
+            shutdown_timeout=settings.shutdown_timeout_s,
+        )
+        self._server: asyncio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Opens the log, then listens. Raises LogError, OSError."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Guard(server(), self._limits),
+            self._settings.host,
+            self._settings.port,
+            backlog=1024,
+            reuse_address=True,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._watching = asyncio.create_task(self._limits.watch())
+
+    async def stop(self) -> None:
+        """Stops accepting, answers what is in flight, writes what is queued."""
+        if self._server is not None:
+            self._server.close()
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._runner.cleanup()
+
+
+def open_locator(settings: IngestSettings) -> Callable[[str], Location] | None:
+    """The lookup of places, None without a database."""
+    if not settings.geoip_database:
+        return None
+    try:
+        from ingest.geolocation import Geolocator
+    except ImportError:
+        return None
+    locate: Callable[[str], Location] = Geolocator(settings).locate
+    return locate
+
+
+def run(settings: IngestSettings) -> int:
+    """Runs the ingest process until SIGTERM or SIGINT; returns its exit status."""
+    try:
+        import uvloop
+
+        new_loop: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:  # Windows
+        new_loop = None
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: IngestSettings) -> int:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    directory: Path = settings.data_dir / "log"
+    try:
+        log = EmbeddedLog(directory, settings.partitions)
+        listener = Listener(create_app(settings, log, locate=open_locator(settings)), settings)
+        await listener.start()
+    except (LogError, OSError) as error:
+        print(f"hitstream ingest: {error}", file=sys.stderr)
+        return 1
+    logger.info("taking hits on %s:%d", settings.host, listener.port)
+    with contextlib.suppress(asyncio.CancelledError):
+        await stopped.wait()
+    await listener.stop()
+    return 0
