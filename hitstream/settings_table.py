@@ -14,6 +14,7 @@ COMMANDS: Sequence[tuple[str, str]] = (
     ("ingest", "ingest.settings:IngestSettings"),
     ("processor", "processors.settings:ProcessorSettings"),
     ("database", "hitstream.settings:DatabaseSettings"),
+    ("database", "sink.settings:SinkSettings"),
     ("other commands", "hitstream.settings:ClientSettings"),
 )
 """Command and its settings class, in the order in which they are listed."""

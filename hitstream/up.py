@@ -61,8 +61,8 @@ def plan_processes(settings: UpSettings, token: str, database_port: int) -> list
         "HITSTREAM_PARTITIONS": str(settings.partitions),
         "HITSTREAM_COMPATIBILITY": settings.compatibility,
         "HITSTREAM_ADMIN_TOKEN": token,
-        "HITSTREAM_DATABASE_PORT": str(database_port),
-        "HITSTREAM_DATABASE_URL": f"http://127.0.0.1:{database_port}",
+        "HITSTREAM_REPORTING_PORT": str(database_port),
+        "HITSTREAM_REPORTING_URL": f"http://127.0.0.1:{database_port}",
     }
     shares = partition_shares(settings.partitions, settings.processors)
     return [

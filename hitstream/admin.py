@@ -1,0 +1,249 @@
+"""Operator endpoints of an instance, under /hitstream/: a token with superuser access is needed.
+
+    GET  /hitstream/status            what was accepted and what became of it
+    POST /hitstream/drain             returns when all sent before is visible (timeout=seconds)
+    POST /hitstream/reset             yes=1; empties the instance; tracking=, privacy= JSON: settings to begin with
+    POST /hitstream/configure         tracking=, privacy= JSON: changes of instance-wide settings
+    GET  /hitstream/sites             ids, names and addresses
+    GET  /hitstream/explain           visit=ID
+    GET  /hitstream/imports           file_id=, scope=: what was imported of a log file
+    POST /hitstream/imports           an import record
+    POST /hitstream/imports/seen      marker=: lines of an import found in the raw hits
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from hitstream.drain import DrainTimeoutError, drain
+from hitstream.engine import Engine
+from hitstream.explain import explain_visit
+from hitstream.import_journal import ImportJournal, ImportRecord
+from hitstream.status import gather_status
+from schemas.config import ConfigEvent, Privacy, Tracking
+from stream.protocol import LogError
+
+DRAIN_SECONDS = 600.0
+_DIGITS = re.compile(r"[0-9]+")
+_MARKER = re.compile(r"[0-9a-f]{16}\.[0-9]+\.")
+
+
+class RefusedError(Exception):
+    """A request that can't be carried out; becomes a status and a JSON error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What the endpoints act on."""
+
+    engine: Callable[[], Engine]
+    reset: Callable[[], Awaitable[Engine]]
+    """Begins a new epoch; returns when all processes run on it."""
+    data_dir: Path
+    executor: ThreadPoolExecutor
+
+
+Handler = Callable[[Operations, Mapping[str, str]], Awaitable[Mapping[str, Any]]]
+
+
+def admin_routes(operations: Operations) -> list[web.RouteDef]:
+    """The endpoints, to be added to the application of the database process."""
+    return [
+        web.get("/hitstream/status", _endpoint(operations, _status)),
+        web.post("/hitstream/drain", _endpoint(operations, _drain)),
+        web.post("/hitstream/reset", _endpoint(operations, _reset)),
+        web.post("/hitstream/configure", _endpoint(operations, _configure)),
+        web.get("/hitstream/sites", _endpoint(operations, _sites)),
+        web.get("/hitstream/explain", _endpoint(operations, _explain)),
+        web.get("/hitstream/imports", _endpoint(operations, _imports)),
+        web.post("/hitstream/imports", _endpoint(operations, _save_import)),
+        web.post("/hitstream/imports/seen", _endpoint(operations, _seen_lines)),
+    ]
+
+
+def _endpoint(operations: Operations, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        parameters = {name: str(value) for name, value in request.query.items()}
+        if request.method == "POST":
+            parameters |= {name: str(value) for name, value in (await request.post()).items()}
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        token = token or parameters.pop("token_auth", "")
+        grant = operations.engine().tokens.find(token) if token else None
+        if grant is None or not grant.superuser:
+            return web.json_response({"error": "a token with superuser access is needed"}, status=401)
+        try:
+            return web.json_response(await handler(operations, parameters))
+        except RefusedError as refusal:
+            return web.json_response({"error": str(refusal)}, status=refusal.status)
+        except DrainTimeoutError as error:
+            return web.json_response({"error": f"not drained in time: {error}"}, status=504)
+        except LogError as error:
+            return web.json_response({"error": str(error)}, status=503)
+
+    return answer
+
+
+async def _in_thread(operations: Operations, work: Callable[[], Any]) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(operations.executor, work)
+
+
+async def _status(operations: Operations, _parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    engine = operations.engine()
+    found: Mapping[str, Any] = await _in_thread(operations, lambda: gather_status(engine))
+    return found
+
+
+async def _drain(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    try:
+        timeout = float(parameters.get("timeout", DRAIN_SECONDS))
+    except ValueError:
+        raise RefusedError(400, f"timeout={parameters['timeout']}: expected seconds") from None
+    engine = operations.engine()
+    seconds = await _in_thread(operations, lambda: drain(engine.log, engine.sink, timeout))
+    return {"drained": True, "seconds": round(seconds, 4)}
+
+
+async def _reset(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    if parameters.get("yes") != "1":
+        raise RefusedError(400, "reset deletes all hits, reports and sites: say yes=1 (hitstream reset --yes)")
+    # Read before anything is deleted, so that a typing error deletes nothing.
+    changes = _changes(parameters)
+    began = time.monotonic()
+    engine = await operations.reset()
+    await _in_thread(operations, lambda: _write_changes(engine, changes))
+    return {"epoch": engine.log.epoch, "seconds": round(time.monotonic() - began, 4)}
+
+
+async def _configure(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    changes = _changes(parameters)
+    if not changes:
+        raise RefusedError(400, "nothing to change: expected tracking= or privacy= with a JSON object")
+    engine = operations.engine()
+    await _in_thread(operations, lambda: _write_changes(engine, changes))
+    config = engine.writer.current
+    return {"tracking": msgspec.to_builtins(config.tracking), "privacy": msgspec.to_builtins(config.privacy)}
+
+
+def _changes(parameters: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The checked JSON objects of `tracking` and `privacy`; raises RefusedError."""
+    found: dict[str, dict[str, Any]] = {}
+    kinds: Mapping[str, type[Tracking | Privacy]] = {"tracking": Tracking, "privacy": Privacy}
+    for name, kind in kinds.items():
+        text = parameters.get(name, "")
+        if not text:
+            continue
+        try:
+            values = json.loads(text)
+            if not isinstance(values, dict):
+                raise ValueError("expected a JSON object")
+            unknown = set(values) - {field.name for field in msgspec.structs.fields(kind)}
+            if unknown:
+                raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
+            msgspec.convert(values, kind, strict=False)
+        except (ValueError, msgspec.ValidationError) as error:
+            raise RefusedError(400, f"{name}: {error}") from None
+        found[name] = values
+    return found
+
+
+def _write_changes(engine: Engine, changes: Mapping[str, dict[str, Any]]) -> None:
+    now = int(time.time() * 1000)
+    with engine.writing:
+        if "tracking" in changes:
+            current = msgspec.to_builtins(engine.writer.current.tracking)
+            tracking = msgspec.convert({**current, **changes["tracking"]}, Tracking, strict=False)
+            engine.writer.write(ConfigEvent(at=now, tracking=tracking))
+        if "privacy" in changes:
+            current = msgspec.to_builtins(engine.writer.current.privacy)
+            privacy = msgspec.convert({**current, **changes["privacy"]}, Privacy, strict=False)
+            engine.writer.write(ConfigEvent(at=now, privacy=privacy))
+
+
+async def _sites(operations: Operations, _parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    config = operations.engine().current_config()
+    return {
+        "sites": [
+            {"id": site.site_id, "name": site.name, "urls": list(site.urls)}
+            for site in config.sites.values()
+            if not site.deleted
+        ]
+    }
+
+
+async def _explain(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    visit = parameters.get("visit", "")
+    if not _DIGITS.fullmatch(visit):
+        raise RefusedError(400, f"visit={visit!r}: expected the number of a visit (idVisit)")
+    engine = operations.engine()
+    found: Mapping[str, Any] | None = await _in_thread(
+        operations, lambda: explain_visit(engine.database.rows, int(visit))
+    )
+    if found is None:
+        raise RefusedError(404, f"there is no visit {visit}")
+    return found
+
+
+def _journal(operations: Operations) -> ImportJournal:
+    # Per epoch: an emptied instance has imported nothing.
+    return ImportJournal(operations.data_dir / "imports" / str(operations.engine().log.epoch))
+
+
+async def _imports(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    file_id, scope = parameters.get("file_id", ""), parameters.get("scope", "")
+    _check_record(file_id, scope)
+    records = _journal(operations).find(file_id, scope)
+    return {"records": [msgspec.to_builtins(record) for record in records]}
+
+
+async def _save_import(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    known = {name: value for name, value in parameters.items() if name in {f.name for f in fields(ImportRecord)}}
+    try:
+        record = msgspec.convert(known, ImportRecord, strict=False)
+    except msgspec.ValidationError as error:
+        raise RefusedError(400, f"import record: {error}") from None
+    _check_record(record.file_id, record.scope)
+    await _in_thread(operations, lambda: _journal(operations).save(record, time.time()))
+    return {"saved": True}
+
+
+def _check_record(file_id: str, scope: str) -> None:
+    """Both become part of a file name."""
+    if not re.fullmatch(r"[0-9a-f]{16}", file_id) or not re.fullmatch(r"[0-9]+|hosts", scope):
+        raise RefusedError(400, "expected file_id of 16 hex digits and scope as a site id or `hosts`")
+
+
+async def _seen_lines(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    marker = parameters.get("marker", "")
+    if not _MARKER.fullmatch(marker):
+        raise RefusedError(400, f"marker={marker!r}: expected file.generation.")
+    try:
+        since = float(parameters.get("since", "0"))
+    except ValueError:
+        raise RefusedError(400, "since: expected unix seconds") from None
+    engine = operations.engine()
+
+    def look() -> list[int]:
+        drain(engine.log, engine.sink, DRAIN_SECONDS)
+        rows = engine.database.rows(
+            "SELECT DISTINCT toUInt64OrZero(extract(query, concat('hs_line=', {marker:String}, '([0-9]+)')))"
+            " FROM hits WHERE received_at >= toDateTime64({since:Float64}, 3)"
+            " AND position(query, concat('hs_line=', {marker:String})) > 0",
+            # The dots of a marker match themselves, and nothing else stands in their place.
+            {"marker": marker, "since": since},
+        )
+        return [int(row[0]) for row in rows]
+
+    return {"lines": await _in_thread(operations, look)}

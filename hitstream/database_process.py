@@ -1,0 +1,123 @@
+"""`hitstream database`: the one process that holds the database: sink, rollups, Reporting API, SQL endpoint."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+
+from hitstream.admin import Operations, admin_routes
+from hitstream.engine import Engine
+from hitstream.settings import DatabaseSettings
+from processors.service import GROUP
+from sink.settings import SinkSettings
+from stream.protocol import LogError
+
+logger = logging.getLogger("hitstream.database")
+
+RESET_SECONDS = 30.0
+POLL_SECONDS = 0.005
+
+
+class ResetTimeoutError(LogError):
+    """The instance is empty, but not all processes run on the new epoch yet."""
+
+
+class DatabaseProcess:
+    """Holds the engine of the current epoch and replaces it when the instance is emptied."""
+
+    def __init__(self, settings: DatabaseSettings, sink_settings: SinkSettings) -> None:
+        self._settings, self._sink_settings = settings, sink_settings
+        self._engine = Engine(settings, sink_settings)
+        self._resetting = asyncio.Lock()
+        self._cleaning: set[asyncio.Task[None]] = set()
+        self._executor = ThreadPoolExecutor(8, thread_name_prefix="work")
+        self.operations = Operations(
+            engine=lambda: self._engine,
+            reset=self.reset,
+            data_dir=settings.data_dir,
+            executor=self._executor,
+        )
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    async def reset(self) -> Engine:
+        """Begin a new epoch; returns when ingest, processors and this process run on it.
+
+        Raises LogError, ResetTimeoutError."""
+        loop = asyncio.get_running_loop()
+        async with self._resetting:
+            old = self._engine
+
+            def begin() -> Engine:
+                old.log.reset()
+                return Engine(self._settings, self._sink_settings)
+
+            self._engine = engine = await loop.run_in_executor(self._executor, begin)
+            engine.start()
+            deadline = time.monotonic() + RESET_SECONDS
+            while not await loop.run_in_executor(self._executor, lambda: followed(engine)):
+                if time.monotonic() > deadline:
+                    raise ResetTimeoutError(
+                        f"the instance is empty, but not all processes took up epoch {engine.log.epoch} "
+                        f"within {RESET_SECONDS:.0f} s"
+                    )
+                await asyncio.sleep(POLL_SECONDS)
+            task = asyncio.create_task(self._clean_up(old, engine))
+            self._cleaning.add(task)
+            task.add_done_callback(self._cleaning.discard)
+            return engine
+
+    async def _clean_up(self, old: Engine, engine: Engine) -> None:
+        """Close and drop what was before; it may take longer than a reset should."""
+
+        def clean() -> None:
+            old.close()
+            engine.database.drop_others()
+            engine.log.remove_old_epochs()
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, clean)
+        except Exception:
+            logger.exception("cleaning up after a reset failed; the next start tries again")
+
+    async def close(self) -> None:
+        """Store what was read, close everything."""
+        if self._cleaning:
+            await asyncio.wait(self._cleaning)
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._engine.close)
+        self._executor.shutdown()
+
+
+def followed(engine: Engine) -> bool:
+    """Whether the processors have opened the engine's epoch. Ingest has, when it forwards the answer."""
+    partitions = {place.partition for place in engine.log.committed(GROUP) if place.topic == "hits"}
+    return len(partitions) == engine.log.partitions
+
+
+async def serve(settings: DatabaseSettings, sink_settings: SinkSettings) -> None:
+    """Runs until SIGTERM or SIGINT, or until the sink or the rollups fail."""
+    process = DatabaseProcess(settings, sink_settings)
+    process.engine.start()
+    app = web.Application(client_max_size=64 << 20)
+    app.add_routes(admin_routes(process.operations))
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", settings.reporting_port, backlog=512).start()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    logger.info("ready (epoch %d)", process.engine.log.epoch)
+    while not stop.is_set() and not process.engine.failed:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
+    await runner.cleanup()
+    failed = process.engine.failed
+    await process.close()
+    if failed:
+        raise RuntimeError(failed)

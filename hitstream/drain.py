@@ -1,0 +1,70 @@
+"""Waits until everything that was accepted before is visible in reports.
+
+The targets are taken one after the other, in the order in which the facts flow: once the processors are past
+a moment of `hits`, all that follows from it is on the next topics. Orders and their verdicts can follow from
+each other, so those two are taken until a round finds nothing new.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from processors.service import GROUP
+from schemas.topics import HITS, ORDER_VERDICTS, ORDERS
+from sink.encoding import TABLES
+from sink.loop import Sink
+from stream.protocol import Log, Reader, TopicPartition
+
+POLL_SECONDS = 0.004
+
+
+class DrainTimeoutError(Exception):
+    """Not everything got through in time; the message says what was still under way."""
+
+
+def places(topic: str, ends: Mapping[int, int]) -> dict[TopicPartition, int]:
+    """End offsets of a topic as positions; what has no messages needs no waiting."""
+    return {TopicPartition(topic, partition): end for partition, end in ends.items() if end}
+
+
+def behind(targets: Mapping[TopicPartition, int], reached: Mapping[TopicPartition, int]) -> int:
+    """How many offsets are missing."""
+    return sum(max(0, end - reached.get(place, 0)) for place, end in targets.items())
+
+
+def wait_until_processed(log: Log, reader: Reader, topics: Sequence[str], deadline: float) -> bool:
+    """Until the processors are past what is on the topics now; says whether anything was under way.
+
+    Raises DrainTimeoutError."""
+    targets: dict[TopicPartition, int] = {}
+    for topic in topics:
+        targets |= places(topic, reader.end_offsets(topic))
+    waited = False
+    while missing := behind(targets, log.committed(GROUP)):
+        waited = True
+        if time.monotonic() > deadline:
+            raise DrainTimeoutError(f"the processors have {missing} messages of {', '.join(topics)} to go")
+        time.sleep(POLL_SECONDS)
+    return waited
+
+
+def drain(log: Log, sink: Sink, timeout: float) -> float:
+    """Returns the seconds it took. Raises DrainTimeoutError, LogError. Blocking."""
+    began = time.monotonic()
+    deadline = began + timeout
+    reader = log.reader()
+    try:
+        wait_until_processed(log, reader, [HITS.name], deadline)
+        while wait_until_processed(log, reader, [ORDERS.name, ORDER_VERDICTS.name], deadline):
+            pass
+        targets: dict[TopicPartition, int] = {}
+        for table in TABLES:
+            targets |= places(table.name, reader.end_offsets(table.name))
+        while missing := behind(targets, sink.visible_positions()):
+            if time.monotonic() > deadline:
+                said = f": {sink.error}" if sink.error else ""
+                raise DrainTimeoutError(f"the sink has {missing} rows to go{said}")
+            sink.flush_soon()
+            time.sleep(POLL_SECONDS)
+    finally:
+        reader.close()
+    return time.monotonic() - began

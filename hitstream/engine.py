@@ -1,0 +1,92 @@
+"""What the database process holds of one epoch: log, tables, sink, rollups, configuration, tokens.
+
+A reset begins a new epoch: a new engine is opened beside the old one, which is then closed and dropped.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hitstream.settings import DatabaseSettings
+from schemas.access import Grant
+from schemas.config import Config
+from sink.database import Database, database_name
+from sink.loop import Sink
+from sink.settings import SinkSettings
+from stream.config import ConfigFollower, ConfigWriter
+from stream.embedded import EmbeddedLog
+from stream.secrets import TokenStore
+
+logger = logging.getLogger("hitstream.database")
+
+
+def log_directory(data_dir: Path) -> Path:
+    """Where the embedded log lies."""
+    return data_dir / "log"
+
+
+def clickhouse_dsn(data_dir: Path) -> str:
+    """chDB with its files in the data directory."""
+    return f"chdb://{(data_dir / 'clickhouse').resolve()}"
+
+
+class Engine:
+    """Opened for the log's current epoch; its threads run from `start` to `close`."""
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        sink_settings: SinkSettings,
+    ) -> None:
+        self.log = EmbeddedLog(log_directory(settings.data_dir), settings.partitions)
+        self.database = Database(clickhouse_dsn(settings.data_dir), database_name(self.log.epoch))
+        self.database.open()
+        self.database.keep_hits(sink_settings.keep_hits_days)
+        self.writer = ConfigWriter(self.log)
+        self.tokens = TokenStore(self.log)
+        if settings.admin_token:
+            self.tokens.add(settings.admin_token, Grant(login="admin", superuser=True))
+        self.writing = threading.Lock()
+        """Held while the configuration is changed: what is written depends on what is read."""
+        self._follower = ConfigFollower(self.log)
+        self._following = threading.Lock()
+        self.sink = Sink(self.log, self.database, sink_settings)
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._guard, args=("sink", self.sink.run), name="sink"),
+        ]
+        self.failed: str = ""
+        """What ended a thread that should run for ever; the process then ends, to be started again."""
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def current_config(self) -> Config:
+        """The configuration now; microseconds when nothing changed."""
+        with self._following:
+            return self._follower.refresh()
+
+    def _guard(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            if not self._stop.is_set():
+                logger.exception("the %s stopped", name)
+                self.failed = f"{name}: {error}"
+
+    def close(self) -> None:
+        """Let the threads finish what they are at, then release log and database."""
+        began = time.monotonic()
+        self._stop.set()
+        self.sink.stop()
+        for thread in self._threads:
+            thread.join()
+        self._follower.close()
+        self.writer.close()
+        self.tokens.close()
+        self.log.close()
+        self.database.close()
+        logger.info("epoch %d closed in %.1f s", self.log.epoch, time.monotonic() - began)

@@ -1,0 +1,115 @@
+"""status, drain, explain, reset and sql: ask the running instance and print what it says."""
+
+import argparse
+import base64
+import datetime
+import json
+import sys
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+from hitstream.client import InstanceClient, InstanceError, find_instance, sql_url
+from hitstream.settings import ClientSettings
+from hitstream.tallies import status_lines
+from schemas.settings import load_settings
+
+
+def run_operator_command(options: argparse.Namespace) -> int:
+    """Returns the exit status: 1 when the instance can't be reached or refuses."""
+    try:
+        settings = load_settings(ClientSettings)
+        match options.command:
+            case "sql":
+                return _sql(settings, options)
+            case "reset" if not options.yes:
+                print(
+                    "hitstream: reset deletes all hits, reports and sites of the instance; "
+                    "if that is what you want: hitstream reset --yes",
+                    file=sys.stderr,
+                )
+                return 1
+        client = find_instance(settings, options.url, options.token)
+        match options.command:
+            case "status":
+                return _status(client, as_json=options.json)
+            case "drain":
+                found = client.json("POST", "/hitstream/drain", timeout=str(options.timeout))
+                print(f"everything sent before is visible ({found['seconds']:.2f} s)")
+            case "reset":
+                found = client.json("POST", "/hitstream/reset", yes="1")
+                print(f"emptied in {found['seconds']:.2f} s (epoch {found['epoch']})")
+            case "explain":
+                print("\n".join(explanation(client.json("GET", "/hitstream/explain", visit=options.visit))))
+    except InstanceError as error:
+        print(f"hitstream: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _status(client: InstanceClient, *, as_json: bool) -> int:
+    """Exit status 2 when the numbers do not add up, for scripts that watch."""
+    found = client.json("GET", "/hitstream/status")
+    print(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found)))
+    return 2 if found["balance"]["adds_up"] is False else 0
+
+
+def _sql(settings: ClientSettings, options: argparse.Namespace) -> int:
+    api = find_instance(settings, options.url, options.token)
+    address = options.url or sql_url(settings.data_dir)
+    if not address:
+        raise InstanceError("the SQL endpoint is switched off (HITSTREAM_SQL_PORT=0) or not running")
+    client = InstanceClient(address, api.token)
+    login = base64.b64encode(f"hitstream:{api.token}".encode()).decode()
+    status, answer = client.request(
+        "POST",
+        "/?" + urllib.parse.urlencode({"default_format": options.format}),
+        options.query.encode(),
+        {"Authorization": f"Basic {login}"},
+    )
+    out = sys.stdout.buffer if status == 200 else sys.stderr.buffer
+    out.write(answer if answer.endswith(b"\n") or not answer else answer + b"\n")
+    out.flush()
+    return 0 if status == 200 else 1
+
+
+def _clock(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def explanation(found: Mapping[str, Any]) -> list[str]:
+    """The story of a visit as a person reads it; times in UTC."""
+    visit = found["visit"]
+    lines = [
+        f"visit {visit['visit_id']} of visitor {visit['visitor_id']} on site {visit['site_id']}, day {visit['date']}",
+        f"  {_clock(visit['first_time'])} to {_clock(visit['last_time'])} UTC, {visit['actions']} actions,"
+        f" {visit['duration']} s, owner {visit['owner']}",
+        "",
+        "actions and conversions",
+    ]
+    told = [
+        (
+            action["time"],
+            action["hit_id"],
+            f"{action['kind']} {action['url'] or action['title'] or action['event_category']}",
+        )
+        for action in found["actions"]
+    ]
+    told += [
+        (
+            conversion["time"],
+            conversion["hit_id"],
+            f"conversion of goal {conversion['goal_id']}"
+            + (f", order {conversion['order_id']}" if conversion["order_id"] else "")
+            + f", revenue {conversion['revenue']:g}",
+        )
+        for conversion in found["conversions"]
+    ]
+    lines += [f"  {_clock(at)}  hit {hit}  {text}" for at, hit, text in sorted(told)]
+    lines += ["", "raw hits of the owner around the visit"]
+    for hit in found["hits"]:
+        late = hit["received_at_ms"] / 1000 - hit["time"]
+        became = " and ".join(hit["became"]) or (hit["excluded_by_ingest"] or "no action of this visit")
+        lines.append(f"  {_clock(hit['time'])}  hit {hit['hit_id']}  received {late:.0f} s later  -> {became}")
+        lines.append(f"      {hit['query'][:160]}")
+    return lines

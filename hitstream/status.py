@@ -1,0 +1,84 @@
+"""Gathers what `hitstream status` and the balance check need from log and tables."""
+
+import time
+from collections import defaultdict
+from typing import Any
+
+from hitstream.engine import Engine
+from hitstream.tallies import balance
+from processors.service import GROUP
+from schemas.topics import HITS, TALLIES
+
+
+def gather_status(engine: Engine) -> dict[str, Any]:
+    """A JSON object; blocking. Raises LogError and the database's errors.
+
+    Order matters for the balance: tables first, then the log, so that what moves meanwhile shows as under way
+    and never as lost."""
+    outcomes: dict[str, int] = defaultdict(int)
+    excluded: dict[str, int] = defaultdict(int)
+    dead: dict[str, int] = defaultdict(int)
+    counted: dict[int, int] = defaultdict(int)
+    visible = engine.sink.visible_positions()
+    for partition, outcome, reason, count in engine.database.rows(
+        "SELECT partition, outcome, reason, sum(count) FROM tallies FINAL WHERE topic = 'hits'"
+        " GROUP BY partition, outcome, reason"
+    ):
+        counted[int(partition)] += int(count)
+        outcomes[str(outcome)] += int(count)
+        if outcome == "excluded":
+            excluded[str(reason)] += int(count)
+        elif outcome == "dead":
+            dead[str(reason)] += int(count)
+    reader = engine.log.reader()
+    try:
+        committed = engine.log.committed(GROUP)
+        tally_ends = reader.end_offsets(TALLIES.name)
+        accepted = reader.end_offsets(HITS.name)
+        lag = _lags(engine)
+    finally:
+        reader.close()
+    found = balance(
+        committed,
+        counted,
+        tally_ends,
+        {place.partition: end for place, end in visible.items() if place.topic == TALLIES.name},
+    )
+    rollups = getattr(engine.rollups, "status", dict)()
+    return {
+        "epoch": engine.log.epoch,
+        "partitions": engine.log.partitions,
+        "accepted": sum(accepted.values()),
+        "outcomes": dict(outcomes),
+        "excluded": dict(excluded),
+        "dead": dict(dead),
+        "lag": lag,
+        "freshness": freshness(engine, sum(lag.values())),
+        "balance": {"consumed": found.consumed, "counted": found.counted, "adds_up": found.adds_up},
+        "rollups": dict(rollups),
+        "bytes": dict(engine.log.sizes()),
+        "problems": [text for text in (engine.failed, engine.sink.error) if text],
+    }
+
+
+def _lags(engine: Engine) -> dict[str, int]:
+    """Messages not yet processed, by input topic, and rows not yet in the tables."""
+    lags: dict[str, int] = {HITS.name: 0}
+    for place, count in engine.log.lag(GROUP).items():
+        lags[place.topic] = lags.get(place.topic, 0) + count
+    for table, count in engine.sink.metrics.lag.items():
+        lags[f"sink {table}"] = count
+    return lags
+
+
+def freshness(engine: Engine, lag: int) -> dict[str, Any]:
+    """Up to which moment of receipt everything is in reports; now, when nothing is under way."""
+    if lag == 0:
+        return {"complete_up_to": "", "seconds_behind": 0.0}
+    newest = engine.database.rows("SELECT max(toUnixTimestamp64Milli(received_at)) FROM hits")
+    at = int(newest[0][0]) / 1000 if newest and newest[0][0] else time.time()
+    behind = max(0.0, time.time() - at)
+    return {
+        "complete_up_to": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at)),
+        "seconds_behind": round(behind, 3),
+    }
