@@ -2,8 +2,8 @@
 
 An `Active` is what ingest remembers of a visitor whose last hit is recent: the owner all its hits went to,
 the visitor id that reports show now, the fingerprint its visit began with and the user id. Times are event
-times in unix seconds; nothing here reads a clock. What is remembered lives in two generations: entries touched
-since the last rotation and those touched in the one before. A rotation drops the older one: nothing is swept.
+times in unix seconds; nothing here reads a clock. What is remembered lives in two generations: entries
+touched since the last rotation and those touched before. A rotation drops the older one: nothing is swept.
 """
 
 import hashlib

@@ -83,7 +83,7 @@ def with_values(query: str, values: Mapping[str, str | None]) -> str:
 
 
 def merge(query: str, form: str) -> str:
-    """Query and form fields as one query. The query's come last: they win over the form's, as in PHP's union."""
+    """Query and form fields as one query; the query's come last, since they win over the form's."""
     if not form:
         return query
     return f"{form}&{query}" if query else form

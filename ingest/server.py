@@ -73,7 +73,7 @@ class Guard(asyncio.Protocol):
 
     def is_stuck(self, now: float, timeout_s: float) -> bool:
         """Whether a head has been arriving for longer than a client has."""
-        # Private but stable since aiohttp 3.0: there is no public way to see that no request is being handled.
+        # Private, but there is no public way to see that no request is being handled.
         requests = self.handler._request_count
         if requests != self.seen_requests or self.handler._current_request is not None:
             self.seen_requests = requests

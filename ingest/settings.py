@@ -8,7 +8,7 @@ from schemas.settings import setting
 
 @dataclass(frozen=True, kw_only=True)
 class IngestSettings:
-    """Filled by schemas.settings.load_settings; what concerns a site or visitors' privacy is configuration."""
+    """Filled by schemas.settings.load_settings; what concerns sites or visitors' privacy is configuration."""
 
     data_dir: Path = setting(Path("data"), "directory of the log, the state and the database")
     partitions: int = setting(8, "partitions of the log, fixed when it is created", minimum=1)

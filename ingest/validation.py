@@ -38,7 +38,7 @@ def search_keyword(params: Params, site: Site, config: Config) -> bool:
 
 
 def has_custom_kind(params: Params, site: Site, config: Config) -> bool:
-    """Whether a request with `ca=1` says what it is: event, content, search, outlink, download, media or crash."""
+    """Whether the request says what it is: event, content, search, outlink, download, media or crash."""
     return (
         (is_given(params, "e_c") and is_given(params, "e_a"))
         or is_given(params, "c_n")
@@ -50,8 +50,9 @@ def has_custom_kind(params: Params, site: Site, config: Config) -> bool:
 
 
 def fault(params: Params, site: Site, config: Config) -> str:
-    """Why the request is refused, empty when it is not. Pings, orders, carts and manual goals record no action,
-    so what is wrong with an action is no fault of theirs."""
+    """Why the request is refused, empty when it is not.
+
+    Pings, orders, carts and manual goals record no action: what is wrong with one is no fault of theirs."""
     if "idgoal" in params:
         goal_id = integer(params["idgoal"], -1)
         if goal_id > 0:
