@@ -140,6 +140,10 @@ class ProcessedMetric:
     compute: Callable[[Row, Table], Scalar]
     """(row, its table) -> value; the table is whole (not limited), for shares of a total."""
     unit: Unit = Unit.NUMBER
+    first_level_only: bool = False
+    """Rows of sub tables do not get it."""
+    applies: Callable[[Table], bool] | None = None
+    """Whether the (top) table gets the column at all; None: always."""
 
 
 @dataclass(frozen=True, kw_only=True)
