@@ -85,7 +85,7 @@ def _read_item(entry: Any) -> Item | None:
         sku=sku,
         name=_text(fields[1]),
         categories=_categories(fields[2]),
-        price=_number(fields[3]),
+        price=round(_number(fields[3]), MONEY_DECIMALS),
         quantity=_quantity(fields[4]),
     )
 
@@ -104,7 +104,7 @@ def _categories(value: Any) -> tuple[str, ...]:
         value = list(value.values())
     entries = value if isinstance(value, list) else [value]
     names = (_text(entry) for entry in entries)
-    return tuple(name for name in names if name)[:MAX_CATEGORIES]
+    return tuple(name for name in names if name not in ("", "0"))[:MAX_CATEGORIES]
 
 
 def _number(value: Any) -> float:

@@ -59,6 +59,7 @@ def test_items_of_an_order() -> None:
         ('""', ()),
         ("null", ()),
         ("7", ("7",)),
+        ('["a","",0,"0","b"]', ("a", "b")),
         ('{"0":"x"}', ("x",)),
         ('[["nested"],"x"]', ("x",)),
     ],
@@ -91,6 +92,13 @@ def test_an_item_has_up_to_five_categories(sent: str, categories: tuple[str, ...
 )
 def test_items_that_are_not_as_expected(sent: str, expected: tuple[Item, ...]) -> None:
     assert read_items(sent) == expected
+
+
+def test_the_price_of_an_item_has_two_decimals_that_of_a_product_view_all() -> None:
+    assert read_items('[["s","n","c",500.111,1]]')[0].price == 500.11
+    viewed = product_view({"_pks": "s", "_pkp": "1111.11111"})
+    assert viewed is not None
+    assert viewed.price == 1111.11111
 
 
 @pytest.mark.parametrize(
