@@ -27,7 +27,7 @@ from processors.owners import (
     save_segments,
     segments_from,
 )
-from rules.fold import Rows, VisitRules, row_key
+from rules.fold import Facts, Rows, VisitRules, row_key
 from rules.local_time import local_clock
 from rules.owner import (
     Entry,
@@ -38,20 +38,22 @@ from rules.owner import (
     changes_of,
     decode_record,
     encode_record,
+    facts_of,
     last_key,
     new_record,
     refold,
+    with_link,
 )
 from rules.prepare import Lookups, SiteRules, prepare, site_rules
 from rules.prepared import PreparedHit
 from schemas.config import Config
 from schemas.hit import Hit, decode_hit
 from schemas.outcomes import Exclusion, Outcome
-from schemas.rows import DeadLetter, Row, Tally, encode_output
-from schemas.topics import DEAD, HITS, ORDER_VERDICTS, ORDERS, TALLIES
+from schemas.rows import DeadLetter, Row, Tally, VisitLink, encode_output
+from schemas.topics import DEAD, HITS, LINKS, ORDER_VERDICTS, ORDERS, TALLIES
 from stream.protocol import Batch, Message, Worker
 
-INPUTS = (HITS.name, ORDERS.name, ORDER_VERDICTS.name)
+INPUTS = (HITS.name, LINKS.name, ORDERS.name, ORDER_VERDICTS.name)
 _MILLISECONDS_PER_DAY = 86_400_000
 _MAX_CACHED_RULES = 20_000
 
@@ -122,6 +124,7 @@ class _Unit:
         self.tallies: Counter[tuple[int, int, str, str]] = Counter()
         self.dead: list[DeadLetter] = []
         self.outputs: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
+        self.links: list[tuple[int, bytes]] = []
 
     def count(self, hit: Hit | None, outcome: Outcome, reason: str = "") -> None:
         if hit is None:
@@ -133,6 +136,9 @@ class _Unit:
     def add_changes(self, owner: int, changes: Iterable[tuple[Row, bool]]) -> None:
         key = owner.to_bytes(8, "big")
         for row, is_deleted in changes:
+            if isinstance(row, VisitLink):
+                self.links.append((row.visitor_id, encode_output(row, is_deleted=is_deleted)))
+                continue
             self.outputs[row_key(row)[0]].append((key, encode_output(row, is_deleted=is_deleted)))
 
     def tally_rows(self) -> list[tuple[bytes, bytes]]:
@@ -172,6 +178,7 @@ class _OwnerChange:
 
 encode_row_of_tally = msgspec.msgpack.Encoder().encode
 encode_dead_letter = msgspec.msgpack.Encoder().encode
+decode_link = msgspec.msgpack.Decoder(VisitLink).decode
 
 
 class Processor:
@@ -195,12 +202,16 @@ class Processor:
         unit = _Unit(batch)
         if batch.topic == HITS.name:
             self._process_hits(unit)
+        elif batch.topic == LINKS.name:
+            self._process_links(unit)
         elif batch.topic == ORDERS.name:
             self._process_claims(unit)
         else:
             self._process_verdicts(unit)
         for topic, messages in unit.outputs.items():
             self._worker.emit(batch.home, topic, messages)
+        if unit.links:
+            self._worker.emit_keyed(batch.home, LINKS.name, unit.links)
         if unit.tallies:
             self._worker.emit(batch.home, TALLIES.name, unit.tally_rows())
         if unit.dead:
@@ -307,7 +318,7 @@ class Processor:
         if late:
             late, duplicates = self._without_known(unit.batch.home, key, record, late)
             if late:
-                self._refold(unit, key, change, late, frozenset(record.lost_orders), late[0].key)
+                self._refold(unit, key, change, late, facts_of(record), late[0].key)
         fresh: list[ReadyHit] = []
         for ready, _ in pairs:
             if ready.key > last:
@@ -381,10 +392,10 @@ class Processor:
         key: OwnerKey,
         change: _OwnerChange,
         late: Sequence[ReadyHit],
-        lost_after: frozenset[int],
+        facts_after: Facts,
         since: tuple[int, int],
     ) -> None:
-        """Refold from the first change on, at (time, hit_id) `since`: late hits or verdicts."""
+        """Refold from the first change on, at (time, hit_id) `since`: late hits, verdicts or links."""
         partition = unit.batch.home
         record = change.record
         tail = record.tail
@@ -394,8 +405,8 @@ class Processor:
             [*stored, tail],
             lambda entries: self._load(partition, entries),
             late,
-            frozenset(record.lost_orders),
-            lost_after,
+            facts_of(record),
+            facts_after,
         )
         self.counts.refolds += 1
         change.rows.extend(result.changes)
@@ -405,7 +416,9 @@ class Processor:
             change.saved.extend(result.segments)
         else:
             change.saved.extend(result.segments[:-1])
-            change.record = OwnerRecord(result.state, result.segments[-1], record.lost_orders, record.horizon)
+            change.record = msgspec.structs.replace(record, state=result.state, tail=result.segments[-1])
+        change.record.lost_orders = sorted(facts_after.lost_orders)
+        change.record.links = list(facts_after.links)
 
     def _load(self, partition: int, entries: Sequence[Entry]) -> list[ReadyHit]:
         found = load_hits(self._worker.state(partition), [entry.offset for entry in entries])
@@ -444,12 +457,38 @@ class Processor:
             fresh = [verdict for verdict in verdicts if verdict.hit_id not in record.lost_orders]
             if not fresh:
                 continue
-            lost_after = frozenset(record.lost_orders) | {verdict.hit_id for verdict in fresh}
+            facts = facts_of(record)
+            told = Facts(facts.lost_orders | {verdict.hit_id for verdict in fresh}, facts.links)
             since = min((verdict.time, verdict.hit_id) for verdict in fresh)
             change = _OwnerChange(record)
-            self._refold(unit, key, change, (), lost_after, since)
-            change.record.lost_orders = sorted(lost_after)
+            self._refold(unit, key, change, (), told, since)
             self._write(unit, key, change, fresh[0].owner)
+            changed[key] = change.record
+        save_records(state, changed)
+
+    # -- links -----------------------------------------------------------------------------------------
+
+    def _process_links(self, unit: _Unit) -> None:
+        state = self._worker.state(unit.batch.home)
+        by_visitor: dict[OwnerKey, list[tuple[VisitLink, bool]]] = defaultdict(list)
+        for message in unit.batch.messages:
+            link = decode_link(message.value[1:])
+            by_visitor[owner_key(link.site_id, link.visitor_id)].append((link, message.value[:1] == b"\x01"))
+        records = load_records(state, list(by_visitor))
+        changed: dict[OwnerKey, OwnerRecord] = {}
+        for key, told in by_visitor.items():
+            record = records.get(key) or new_record()
+            links = record.links
+            for link, is_deleted in told:
+                links = with_link(links, link, is_deleted=is_deleted)
+            change = _OwnerChange(record)
+            since = (min(link.first_time for link, _ in told), 0)
+            if since <= last_key(record):
+                facts = Facts(frozenset(record.lost_orders), tuple(links))
+                self._refold(unit, key, change, (), facts, since)
+                self._write(unit, key, change, told[0][0].visitor_id)
+            else:
+                change.record.links = links
             changed[key] = change.record
         save_records(state, changed)
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from processors.agent_cache import AgentCache
 from processors.journal import JournalTrimmer
 from processors.processor import INPUTS, Counts, Processor
 from processors.settings import ProcessorSettings
+from rules.locations import country_of_language, language_code
 from rules.prepare import Lookups
 from stream.config import ConfigFollower
 from stream.faults import crash_point
@@ -22,6 +24,12 @@ RETRY_SECONDS = 1.0
 FLUSH_AGENTS_SECONDS = 30.0
 
 logger = logging.getLogger("hitstream.processor")
+
+
+@lru_cache(maxsize=4096)
+def locale_of(language: str) -> tuple[str, str]:
+    """Code and guessed country of a browser's language; there are few distinct ones."""
+    return language_code(language), country_of_language(language)
 
 
 @dataclass
@@ -73,7 +81,8 @@ class ProcessorService:
     def _open(self) -> _Opened:
         worker = self._log.worker(GROUP, INPUTS, self._partitions)
         follower = ConfigFollower(self._log)
-        processor = Processor(worker, follower.at, Lookups(agent=self._agents.get), time.time)
+        lookups = Lookups(agent=self._agents.get, locale=locale_of)
+        processor = Processor(worker, follower.at, lookups, time.time)
         processor.counts = self.counts
         keep = timedelta(days=self._settings.allowed_lateness_days + 1)
         return _Opened(worker, processor, JournalTrimmer(worker, keep, time.time))

@@ -6,6 +6,8 @@ hits in the same order always give the same rows: rules.owner builds late hits, 
 deletion on that.
 """
 
+from dataclasses import dataclass
+
 import msgspec
 
 from rules.local_time import LocalClock
@@ -22,7 +24,17 @@ from rules.prepared import (
 )
 from schemas.config import Tracking
 from schemas.outcomes import Exclusion
-from schemas.rows import CART_GOAL, ORDER_GOAL, Action, ActionKind, Conversion, ConversionItem, Row, Visit
+from schemas.rows import (
+    CART_GOAL,
+    ORDER_GOAL,
+    Action,
+    ActionKind,
+    Conversion,
+    ConversionItem,
+    Row,
+    Visit,
+    VisitLink,
+)
 
 BUYER_NONE, BUYER_ORDERED, BUYER_CART, BUYER_ORDERED_AND_CART = 0, 1, 2, 3
 NEW, RETURNING, RETURNING_CUSTOMER = 0, 1, 2
@@ -54,6 +66,30 @@ class FoldState(msgspec.Struct, array_like=True):
     cart: Cart | None = None
     last_page: Action | None = None
     """The last page view that has a pageview id: later hits may bring its performance timings."""
+    link: VisitLink | None = None
+    """What the visitor of the open visit was told of it, when that is not the owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an owner was told by other folds; the fold of its hits depends on it."""
+
+    lost_orders: frozenset[int] = frozenset()
+    """hit_ids of orders whose order id belongs to an earlier order."""
+    links: tuple[VisitLink, ...] = ()
+    """Visits of this visitor that belong to other owners, by first_time."""
+
+    def latest_link(self, before: int) -> VisitLink | None:
+        """The last linked visit that began before a time."""
+        found = None
+        for link in self.links:
+            if link.first_time >= before:
+                break
+            found = link
+        return found
+
+
+NO_FACTS = Facts()
 
 
 class VisitRules(msgspec.Struct, frozen=True):
@@ -75,6 +111,8 @@ def row_key(row: Row) -> RowKey:
         return ("visits", row.site_id, row.date, row.visit_id, 0)
     if isinstance(row, Conversion):
         return ("conversions", row.site_id, row.date, row.hit_id, row.goal_id)
+    if isinstance(row, VisitLink):
+        return ("links", row.site_id, 0, row.visit_id, row.visitor_id)
     return ("conversion_items", row.site_id, row.date, row.hit_id, row.sku)
 
 
@@ -106,15 +144,15 @@ def fold_hit(
     hit: PreparedHit,
     rules: VisitRules,
     rows: Rows,
-    *,
-    order_is_lost: bool = False,
+    facts: Facts = NO_FACTS,
 ) -> Exclusion | None:
     """Continue `state` (changed in place) with the next hit in event order and collect the rows that changed.
 
-    Returns the reason when the hit leaves no trace. `order_is_lost` says that another hit owns its order id.
-    The Visit row in `state` is live: the caller copies or encodes it before the next call if it keeps it.
+    Returns the reason when the hit leaves no trace. The Visit row in `state` is live: the caller copies or
+    encodes it before the next call if it keeps it.
     """
     visit = state.visit
+    order_is_lost = hit.hit_id in facts.lost_orders
     opens = visit is None or begins_visit(visit, hit, rules)
     if opens:
         if hit.is_ping:
@@ -122,7 +160,7 @@ def fold_hit(
         if visit is not None:
             # The closed visit's row stays as it is now; the state goes on with a new one.
             rows.put(visit)
-        visit = _open_visit(state, visit, hit, rules, is_lost_order=order_is_lost)
+        visit = _open_visit(state, _visit_before(visit, hit, facts), hit, rules, is_lost_order=order_is_lost)
     else:
         assert visit is not None
         if order_is_lost:
@@ -139,7 +177,41 @@ def fold_hit(
     if visit.date != date_before:
         rows.delete(_visit_at(visit, date_before))
     rows.put(visit)
+    if visit.visitor_id != visit.owner or state.link is not None:
+        _tell_visitor(state, visit, rows)
     return None
+
+
+def _tell_visitor(state: FoldState, visit: Visit, rows: Rows) -> None:
+    """Keep the visitor's own fold informed of a visit that goes by its id but belongs to another owner."""
+    link = None
+    if visit.visitor_id != visit.owner:
+        link = VisitLink(
+            site_id=visit.site_id,
+            visitor_id=visit.visitor_id,
+            owner=visit.owner,
+            visit_id=visit.visit_id,
+            first_time=visit.first_time,
+            visit_count=visit.visit_count,
+            seconds_since_first=visit.seconds_since_first,
+            has_order_before=visit.has_order_before,
+            seconds_since_order=visit.seconds_since_order,
+        )
+    if link == state.link:
+        return
+    if state.link is not None and (link is None or link.visitor_id != state.link.visitor_id):
+        rows.delete(state.link)
+    if link is not None:
+        rows.put(link)
+    state.link = link
+
+
+def _visit_before(visit: Visit | None, hit: PreparedHit, facts: Facts) -> Visit | VisitLink | None:
+    """The visitor's previous visit: the owner's last one, or a later one that a link tells of."""
+    link = facts.latest_link(hit.time) if facts.links else None
+    if link is not None and (visit is None or link.first_time > visit.first_time):
+        return link
+    return visit
 
 
 def _visit_at(visit: Visit, date: int) -> Visit:
@@ -165,6 +237,8 @@ def rows_in_state(state: FoldState) -> Rows:
         rows.put(state.cart.conversion)
         for item in state.cart.items:
             rows.put(item)
+    if state.link is not None:
+        rows.put(state.link)
     return rows
 
 
@@ -205,7 +279,12 @@ def _is_other_campaign(visit: Visit, referrer: Referrer) -> bool:
 
 
 def _open_visit(
-    state: FoldState, before: Visit | None, hit: PreparedHit, rules: VisitRules, *, is_lost_order: bool
+    state: FoldState,
+    before: Visit | VisitLink | None,
+    hit: PreparedHit,
+    rules: VisitRules,
+    *,
+    is_lost_order: bool,
 ) -> Visit:
     time = hit.time
     clock = rules.clock
@@ -259,7 +338,7 @@ def _open_visit(
         visit.visit_count = before.visit_count + 1
         visit.seconds_since_first = before.seconds_since_first + since_before
         visit.seconds_since_last = since_before
-        visit.has_order_before = before.has_order_before or bool(before.buyer & BUYER_ORDERED)
+        visit.has_order_before = before.has_order_before
         if visit.has_order_before:
             visit.seconds_since_order = before.seconds_since_order + since_before
         # The visit directly after the ordering one is still `returning` (semantics section 3).
@@ -277,6 +356,7 @@ def _open_visit(
     state.last_keyword = ""
     state.cart = None
     state.last_page = None
+    state.link = None
     return visit
 
 

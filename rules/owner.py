@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rules.fold import FoldState, Rows, VisitRules, fold_hit, rows_in_state
+from rules.fold import Facts, FoldState, Rows, VisitRules, fold_hit, rows_in_state
 from rules.prepared import PreparedHit
 from schemas.outcomes import Exclusion
-from schemas.rows import Row
+from schemas.rows import Row, VisitLink
 
 SEGMENT_LENGTH = 64
+MOST_LINKS = 64
 _SEGMENT_SPAN_HIT_IDS = 86_400 * 1_000_000 * 16
 """A day of receipt, in hit_ids (microseconds times 16): a segment holds no more, so that it can be dropped
 whole when its hits leave the journal."""
@@ -48,6 +49,8 @@ class OwnerRecord(msgspec.Struct, array_like=True):
     """hit_ids of orders whose order id belongs to an earlier order."""
     horizon: tuple[int, int] = (0, 0)
     """(time, hit_id) before which the journal is no longer at hand; (0, 0) when it is whole."""
+    links: list[VisitLink] = msgspec.field(default_factory=list)
+    """Visits of this visitor under other owners, by first_time; the newest MOST_LINKS."""
 
 
 @dataclass(slots=True)
@@ -73,6 +76,19 @@ decode_segment = msgspec.msgpack.Decoder(Segment).decode
 
 def new_record() -> OwnerRecord:
     return OwnerRecord(FoldState(), Segment(b"", []))
+
+
+def facts_of(record: OwnerRecord) -> Facts:
+    return Facts(frozenset(record.lost_orders), tuple(record.links))
+
+
+def with_link(links: Sequence[VisitLink], link: VisitLink, *, is_deleted: bool) -> list[VisitLink]:
+    """The links after one was told, told anew or taken back."""
+    kept = [known for known in links if known.visit_id != link.visit_id]
+    if not is_deleted:
+        kept.append(link)
+    kept.sort(key=lambda known: (known.first_time, known.visit_id))
+    return kept[-MOST_LINKS:]
 
 
 def last_key(record: OwnerRecord) -> tuple[int, int]:
@@ -101,6 +117,7 @@ def append(record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows) -> Appende
     full: list[Segment] = []
     excluded: dict[int, Exclusion] = {}
     state = record.state
+    facts = facts_of(record)
     entries = record.tail.entries
     for ready in hits:
         if entries and (
@@ -109,8 +126,7 @@ def append(record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows) -> Appende
             full.append(record.tail)
             record.tail = Segment(_encode_state(state), [])
             entries = record.tail.entries
-        lost = bool(record.lost_orders) and ready.entry.hit_id in record.lost_orders
-        exclusion = fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=lost)
+        exclusion = fold_hit(state, ready.hit, ready.rules, rows, facts)
         if exclusion is not None:
             excluded[ready.entry.hit_id] = exclusion
         entries.append(ready.entry)
@@ -135,8 +151,8 @@ def refold(
     segments: Sequence[Segment],
     load: Callable[[Sequence[Entry]], Sequence[ReadyHit]],
     late: Sequence[ReadyHit],
-    lost_before: frozenset[int],
-    lost_after: frozenset[int],
+    facts_before: Facts,
+    facts_after: Facts,
 ) -> Refolded:
     """Fold the owner again from the first of `segments`, with `late` hits put in their places.
 
@@ -146,12 +162,28 @@ def refold(
     new_state = state_before(segments[0])
     old_rows = rows_in_state(old_state)
     new_rows = rows_in_state(new_state)
-    judged = lost_after ^ lost_before
+    judged = facts_after.lost_orders ^ facts_before.lost_orders
+    last_change_of_links = max(
+        (
+            link.first_time
+            for one, other in (
+                (facts_after.links, facts_before.links),
+                (facts_before.links, facts_after.links),
+            )
+            for link in one
+            if link not in other
+        ),
+        default=-1,
+    )
     pending = list(late)
     excluded: dict[int, Exclusion] = {}
     rebuilt: list[Segment] = []
     for index, segment in enumerate(segments):
-        is_rest_the_same = not pending and not _contains(segments[index:], judged)
+        is_rest_the_same = (
+            not pending
+            and not _contains(segments[index:], judged)
+            and (new_state.visit is None or new_state.visit.first_time >= last_change_of_links)
+        )
         if index > 0 and is_rest_the_same and _agree(old_state, new_state):
             return Refolded(rebuilt, None, index, difference(old_rows, new_rows), excluded)
         old_hits = load(segment.entries)
@@ -159,25 +191,22 @@ def refold(
         here = [ready for ready in pending if until is None or ready.key < until]
         pending = pending[len(here) :]
         new_hits = sorted([*old_hits, *here], key=lambda ready: ready.key) if here else old_hits
-        _fold_all(old_state, old_hits, old_rows, lost_before)
+        _fold_all(old_state, old_hits, old_rows, facts_before)
         for start in range(0, len(new_hits), SEGMENT_LENGTH):
             part = new_hits[start : start + SEGMENT_LENGTH]
             is_first = index == 0 and start == 0
             before = segments[0].before if is_first else _encode_state(new_state)
             rebuilt.append(Segment(before, [ready.entry for ready in part]))
-            excluded |= _fold_all(new_state, part, new_rows, lost_after)
+            excluded |= _fold_all(new_state, part, new_rows, facts_after)
     return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows), excluded)
 
 
-def _fold_all(
-    state: FoldState, hits: Iterable[ReadyHit], rows: Rows, lost: frozenset[int]
-) -> dict[int, Exclusion]:
+def _fold_all(state: FoldState, hits: Iterable[ReadyHit], rows: Rows, facts: Facts) -> dict[int, Exclusion]:
     excluded: dict[int, Exclusion] = {}
     for ready in hits:
-        hit_id = ready.entry.hit_id
-        exclusion = fold_hit(state, ready.hit, ready.rules, rows, order_is_lost=hit_id in lost)
+        exclusion = fold_hit(state, ready.hit, ready.rules, rows, facts)
         if exclusion is not None:
-            excluded[hit_id] = exclusion
+            excluded[ready.entry.hit_id] = exclusion
     return excluded
 
 

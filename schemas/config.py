@@ -122,8 +122,9 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
         "pk_kwd", "pk_keyword", "piwik_kwd", "mtm_kwd", "mtm_keyword", "matomo_kwd", "utm_term",
     )  # fmt: skip
     excluded_url_parameters: tuple[str, ...] = (
-        "gclid", "fbclid", "msclkid", "twclid", "wbraid", "gbraid", "yclid", "fb_xd_fragment", "fb_comment_id",
-        "phpsessid", "jsessionid", "sessionid", "aspsessionid", "doing_wp_cron", "sid", "pk_vid",
+        "gclid", "fbclid", "msclkid", "twclid", "wbraid", "gbraid", "yclid", "fb_xd_fragment",
+        "fb_comment_id", "phpsessid", "jsessionid", "sessionid", "aspsessionid", "doing_wp_cron", "sid",
+        "pk_vid",
     )  # fmt: skip
     site_search_keyword_parameters: tuple[str, ...] = (
         "q", "query", "s", "search", "searchword", "k", "keyword",
@@ -183,8 +184,8 @@ class Config:
     dimensions: Mapping[int, Mapping[int, Dimension]] = field(default_factory=dict)
     """site_id -> dimension_id -> dimension"""
     segments: Mapping[int, StoredSegment] = field(default_factory=dict)
-    tracking: Tracking = Tracking()
-    privacy: Privacy = Privacy()
+    tracking: Tracking = field(default_factory=Tracking)
+    privacy: Privacy = field(default_factory=Privacy)
 
     def with_event(self, event: ConfigEvent) -> "Config":
         changed = replace(self, offset=self.offset + 1)

@@ -231,7 +231,23 @@ class ConversionItem(msgspec.Struct, array_like=True, kw_only=True):
     quantity: int = 1
 
 
-Row = Visit | Action | Conversion | ConversionItem
+class VisitLink(msgspec.Struct, array_like=True, kw_only=True):
+    """A visit that goes by another visitor id than its owner's (a login on a device known before): what the
+    fold of that visitor must know of it. Key: (site_id, visit_id, visitor_id). On topic `links`, keyed by
+    visitor_id; no table."""
+
+    site_id: int
+    visitor_id: int
+    owner: int
+    visit_id: int
+    first_time: int
+    visit_count: int
+    seconds_since_first: int
+    has_order_before: bool
+    seconds_since_order: int
+
+
+Row = Visit | Action | Conversion | ConversionItem | VisitLink
 
 
 class Tally(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -279,5 +295,5 @@ EPOCH_BITS = 44
 
 
 def row_version(epoch: int, offset: int) -> int:
-    """What ReplacingMergeTree compares: a later output of the same key wins, also after a reset of the log."""
+    """What ReplacingMergeTree compares: a later output of a key wins, also after a reset of the log."""
     return (epoch << EPOCH_BITS) | offset

@@ -42,7 +42,8 @@ class Pipeline:
     def open_worker(self) -> None:
         self.worker = self.log.worker("processors", INPUTS, range(self.log.partitions))
         follower = ConfigFollower(self.log)
-        self.processor = Processor(self.worker, follower.at, Lookups(agent=lambda *_: FIREFOX), lambda: 0.0)
+        lookups = Lookups(agent=lambda *_: FIREFOX, locale=lambda language: (language[:5], language[:2]))
+        self.processor = Processor(self.worker, follower.at, lookups, lambda: 0.0)
 
     def send(self, *hits: Hit) -> None:
         entries = []

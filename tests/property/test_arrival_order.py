@@ -18,6 +18,9 @@ from tests.pipeline import Pipeline
 LAST_DAY_OF_SEPTEMBER = 1_790_726_400
 """2026-09-30 00:00:00 UTC: the hits spread over two midnights and the end of a month."""
 
+ALICE = 3
+"""Visitor id of the user, who also has hits of an own owner: logins elsewhere reach it by links."""
+
 GOALS = (
     Goal(site_id=1, goal_id=1, name="thanks", pattern="thanks", revenue=5.0),
     Goal(site_id=1, goal_id=2, name="many", pattern="page", allow_multiple=True),
@@ -69,7 +72,7 @@ def some_hits(draw: st.DrawFn) -> list[Hit]:
                 time,
                 hit_id=1000 + number * 16,
                 owner=owner,
-                visitor_id=owner,
+                visitor_id=ALICE if "uid" in kind else owner,
                 user_id=kind.get("uid", ""),
                 **kind,
             )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rules.fold import FoldState, Rows, fold_hit
+from rules.fold import Facts, FoldState, Rows, fold_hit
 from rules.prepared import (
     CAMPAIGN,
     DIRECT,
@@ -24,7 +24,7 @@ from tests.builders import NOON, a_prepared_hit, visit_rules
 def fold(*hits: PreparedHit, timezone: str = "UTC", lost: tuple[int, ...] = (), **tracking: Any) -> Rows:
     state, rows = FoldState(), Rows()
     for hit in hits:
-        fold_hit(state, hit, visit_rules(timezone, **tracking), rows, order_is_lost=hit.hit_id in lost)
+        fold_hit(state, hit, visit_rules(timezone, **tracking), rows, Facts(frozenset(lost)))
     return rows
 
 
