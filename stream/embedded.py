@@ -5,6 +5,7 @@
     <epoch>/topics/<topic>/           segments of topics with one appender (stream.segments)
     <epoch>/groups/<group>/p<k>.sqlite  state, outputs and input offsets of a partition (stream.groups)
     <epoch>/producers/<topic>         name of the group that emits the topic
+    <epoch>/bell                      rung at every commit (stream.sqlite_files.Bell)
     <epoch>/consumers/<name>.json     what other consumers need no more (stream.consumers)
 
 Topics filled by `emit_keyed` have partitions * partitions physical partitions: number target * partitions +
@@ -16,6 +17,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +26,15 @@ from typing import TypeVar
 
 from schemas.topics import DEFAULT_PARTITIONS, LINKS, ORDER_VERDICTS, ORDERS, TOPICS
 from stream import consumers
-from stream.groups import GroupReader, GroupWiring, GroupWorker, group_names
+from stream.groups import (
+    BELL_TRUSTED_S,
+    LONGEST_PAUSE_S,
+    SHORTEST_PAUSE_S,
+    GroupReader,
+    GroupWiring,
+    GroupWorker,
+    group_names,
+)
 from stream.protocol import (
     Batch,
     Log,
@@ -36,7 +46,7 @@ from stream.protocol import (
     TopicPartition,
 )
 from stream.segments import SegmentAppender, SegmentLimits, SegmentReader
-from stream.sqlite_files import make_directory, sync_directory, translate_errors, write_small_file
+from stream.sqlite_files import Bell, make_directory, sync_directory, translate_errors, write_small_file
 
 FORMAT = 1
 SPLIT_TOPICS = frozenset(topic.name for topic in (LINKS, ORDERS, ORDER_VERDICTS))
@@ -89,6 +99,7 @@ class EmbeddedLog(Log):
         make_directory(self.root)
         for name in ("topics", "groups", "producers", "consumers"):
             make_directory(self.root / name)
+        self.bell = Bell(self.root / "bell")
 
     @property
     def partitions(self) -> int:
@@ -158,6 +169,7 @@ class EmbeddedLog(Log):
             ),
             self.check_open,
             lambda: self._needed_from(topic),
+            self.bell.ring,
         )
 
     def reader(self) -> "EmbeddedReader":
@@ -182,6 +194,8 @@ class EmbeddedLog(Log):
             is_split=SPLIT_TOPICS.__contains__,
             needed_from=self._needed_from,
             check_open=self.check_open,
+            ring=self.bell.ring,
+            look=self.bell.look,
         )
         return GroupWorker(wiring, EmbeddedReader(self), inputs, partitions)
 
@@ -254,7 +268,7 @@ class EmbeddedLog(Log):
         }
 
     def close(self) -> None:
-        """Nothing is held by the log itself."""
+        self.bell.close()
 
 
 class EmbeddedReader(Reader):
@@ -266,6 +280,9 @@ class EmbeddedReader(Reader):
         self._groups: dict[str, GroupReader] = {}
         self._producers: dict[str, str] = {}
         self._mutex = threading.Lock()
+        self._heard = b"never"
+        self._known_ends: dict[str, tuple[bytes, float, dict[int, int]]] = {}
+        """Topic -> bell at which the ends were read, until when to rely on it, the ends."""
 
     def _segment_reader(self, topic: str) -> SegmentReader | None:
         reader = self._segments.get(topic)
@@ -315,7 +332,30 @@ class EmbeddedReader(Reader):
 
         return self._reading(topic, look)
 
+    def wait(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        pause = SHORTEST_PAUSE_S
+        while (bell := self._log.bell.look()) == self._heard:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self._log.check_open()
+            time.sleep(min(pause, remaining))
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+        self._heard = bell
+        return True
+
     def end_offsets(self, topic: str) -> dict[int, int]:
+        bell, now = self._log.bell.look(), time.monotonic()
+        known = self._known_ends.get(topic)
+        if bell and known is not None and known[0] == bell and now < known[1]:
+            self._log.check_open()
+            return known[2]
+        ends = self._look_at_ends(topic)
+        self._known_ends[topic] = (bell, now + BELL_TRUSTED_S, ends)
+        return ends
+
+    def _look_at_ends(self, topic: str) -> dict[int, int]:
         def look() -> dict[int, int]:
             segments = self._segment_reader(topic)
             if segments is not None:
@@ -323,9 +363,11 @@ class EmbeddedReader(Reader):
             ends = dict.fromkeys(range(self._log.topic_partitions(topic)), 0)
             group = self._group_reader(topic)
             if group is not None:
+                of_sources = group.ends()
                 for partition in ends:
                     source, target = self._place(topic, partition)
-                    ends[partition] = group.ends(source).get((topic, target), 0)
+                    if source in of_sources:
+                        ends[partition] = of_sources[source].get((topic, target), 0)
             return ends
 
         return self._reading(topic, look)

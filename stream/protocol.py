@@ -89,6 +89,11 @@ class Reader(Protocol):
         call."""
         ...
 
+    def wait(self, timeout: float) -> bool:
+        """Sleeps until something was committed to the log after the last time this returned, or until
+        `timeout` seconds have passed; whether something was. A hint, for loops that would otherwise poll."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -172,7 +177,7 @@ class Log(Protocol):
         ...
 
     def reset(self) -> int:
-        """Empties the log at once, for all processes, and returns the new epoch. What others still do with the
+        """Empties the log at once, for all processes, and returns the new epoch. What others do with the
         old epoch raises LogResetError; nothing that was acknowledged after this call is lost."""
         ...
 

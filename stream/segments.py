@@ -23,10 +23,12 @@ from stream.sqlite_files import (
     FileLock,
     checkpoint_passive,
     create_file,
+    open_finished,
     open_reader,
     open_writer,
     translate_errors,
     unlink_database,
+    wal_bytes,
 )
 
 PAGE_SIZE = 4096
@@ -95,7 +97,7 @@ class SegmentAppender:
     """The one writer of a topic's segments (stream.protocol.Appender).
 
     `check_open` raises when the log was emptied; `needed_from` says which offset of each partition some
-    consumer still needs first, or None when it isn't known yet."""
+    consumer still needs first, or None when it isn't known yet; `ring` tells readers to look."""
 
     def __init__(
         self,
@@ -105,12 +107,14 @@ class SegmentAppender:
         limits: SegmentLimits,
         check_open: Callable[[], None],
         needed_from: Callable[[], Mapping[int, int] | None],
+        ring: Callable[[], None],
     ) -> None:
         self._directory = directory
         self._topic = topic
         self._limits = limits
         self._check_open = check_open
         self._needed_from = needed_from
+        self._ring = ring
         self._mutex = threading.Lock()
         self._swept_at = time.monotonic()
         with translate_errors(directory, "Opening"):
@@ -126,6 +130,7 @@ class SegmentAppender:
                 raise
         self._background = Background(f"log-{topic}")
         self._background.submit("sealed", self._copy_sealed)
+        ring()  # what a crash may have left committed but untold
 
     def _open(self, path: Path) -> None:
         self._connection = open_writer(path, cache_bytes=4 << 20, journal_size_limit=0)
@@ -146,6 +151,7 @@ class SegmentAppender:
             if full and self._ends != list(self._segment.starts):
                 self._roll()
             offsets = self._write(entries)
+        self._ring()
         # After the commit: an append that a reset overtook is refused, to be repeated in the new epoch.
         self._check_open()
         if time.monotonic() - self._swept_at > 15:
@@ -228,8 +234,8 @@ class SegmentAppender:
 
 
 def _seal(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    connection.close()  # the last connection of all processes removes the WAL
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
 
 
 class SegmentReader:
@@ -246,10 +252,10 @@ class SegmentReader:
         self._seen: tuple[sqlite3.Connection, int] | None = None
         self._ends: dict[int, int] = dict.fromkeys(range(partitions), 0)
 
-    def _connection(self, path: Path) -> sqlite3.Connection:
+    def _connection(self, path: Path, *, is_last: bool) -> sqlite3.Connection:
         connection = self._connections.pop(path, None)
         if connection is None:
-            connection = open_reader(path)
+            connection = open_reader(path) if is_last or wal_bytes(path) else open_finished(path)
             while len(self._connections) >= self.OPEN_FILES:
                 self._connections.pop(next(iter(self._connections))).close()
         self._connections[path] = connection  # the last one used is the last to be closed
@@ -270,7 +276,10 @@ class SegmentReader:
             gone = self._connections.pop(path, None)
             if gone is not None:
                 gone.close()
-        self._segments = [known.get(path) or describe(path, self._connection(path)) for path in paths]
+        self._segments = [
+            known.get(path) or describe(path, self._connection(path, is_last=path == paths[-1]))
+            for path in paths
+        ]
         return self._segments
 
     def read(self, partition: int, offset: int, max_messages: int) -> list[Message]:
@@ -282,7 +291,7 @@ class SegmentReader:
         for segment in segments[max(0, at) :]:
             wanted = max_messages - len(messages)
             following = messages[-1].offset + 1 if messages else offset
-            connection = self._connection(segment.path)
+            connection = self._connection(segment.path, is_last=segment is segments[-1])
             messages += frames.read_frames(connection, "batch", partition, following, wanted)
             if len(messages) >= max_messages:
                 break
@@ -292,7 +301,7 @@ class SegmentReader:
         segments = self._list()
         if segments:
             last = segments[-1]
-            connection = self._connection(last.path)
+            connection = self._connection(last.path, is_last=True)
             # data_version changes with every commit of another connection, and costs microseconds.
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             if self._seen is None or self._seen[0] is not connection or self._seen[1] != version:

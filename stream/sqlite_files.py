@@ -41,10 +41,16 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def open_finished(path: Path) -> sqlite3.Connection:
+    """A reading connection to a file that nobody will ever change and that has nothing in a WAL: it takes no
+    locks and creates no files, so it also opens on a full disk."""
+    return _connect(path, "mode=ro&immutable=1")
+
+
+def _connect(path: Path, options: str = "mode=rw") -> sqlite3.Connection:
     # mode=rw: a file that retention or a reset removed must not be created again, empty.
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{path.absolute().as_uri()}?{options}",
         uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,
@@ -137,6 +143,33 @@ class FileLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class Bell:
+    """Tells other processes that something was committed: 16 bytes in a file, new ones at every ring.
+
+    Looking costs a microsecond, where asking every SQLite file for its version costs two hundred. It is only
+    a hint: a process may die between its commit and its ring, so look at the files themselves now and then."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close
+        self._file.close()
+        self._file = open(path, "r+b", buffering=0)  # noqa: SIM115
+
+    def ring(self) -> None:
+        # A full disk or a closed log: those who listen find out a little later.
+        with contextlib.suppress(OSError, ValueError):
+            os.pwrite(self._file.fileno(), os.urandom(16), 0)
+
+    def look(self) -> bytes:
+        """What the last ring left; empty when nobody has rung."""
+        try:
+            return os.pread(self._file.fileno(), 16, 0)
+        except (OSError, ValueError):
+            return b""
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Background:
