@@ -1,14 +1,14 @@
 """Operator endpoints of an instance, under /hitstream/: a token with superuser access is needed.
 
-    GET  /hitstream/status            what was accepted and what became of it
-    POST /hitstream/drain             returns when all sent before is visible (timeout=seconds)
-    POST /hitstream/reset             yes=1; empties the instance; tracking=, privacy= JSON: settings to begin with
-    POST /hitstream/configure         tracking=, privacy= JSON: changes of instance-wide settings
-    GET  /hitstream/sites             ids, names and addresses
-    GET  /hitstream/explain           visit=ID
-    GET  /hitstream/imports           file_id=, scope=: what was imported of a log file
-    POST /hitstream/imports           an import record
-    POST /hitstream/imports/seen      marker=: lines of an import found in the raw hits
+GET  /hitstream/status            what was accepted and what became of it
+POST /hitstream/drain             returns when all sent before is visible (timeout=seconds)
+POST /hitstream/reset             yes=1; empties the instance; tracking=, privacy= JSON: what to begin with
+POST /hitstream/configure         tracking=, privacy= JSON: changes of instance-wide settings
+GET  /hitstream/sites             ids, names and addresses
+GET  /hitstream/explain           visit=ID
+GET  /hitstream/imports           file_id=, scope=: what was imported of a log file
+POST /hitstream/imports           an import record
+POST /hitstream/imports/seen      marker=: lines of an import found in the raw hits
 """
 
 import asyncio
@@ -118,7 +118,9 @@ async def _drain(operations: Operations, parameters: Mapping[str, str]) -> Mappi
 
 async def _reset(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
     if parameters.get("yes") != "1":
-        raise RefusedError(400, "reset deletes all hits, reports and sites: say yes=1 (hitstream reset --yes)")
+        raise RefusedError(
+            400, "reset deletes all hits, reports and sites: say yes=1 (hitstream reset --yes)"
+        )
     # Read before anything is deleted, so that a typing error deletes nothing.
     changes = _changes(parameters)
     began = time.monotonic()
@@ -209,7 +211,9 @@ async def _imports(operations: Operations, parameters: Mapping[str, str]) -> Map
 
 
 async def _save_import(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
-    known = {name: value for name, value in parameters.items() if name in {f.name for f in fields(ImportRecord)}}
+    known = {
+        name: value for name, value in parameters.items() if name in {f.name for f in fields(ImportRecord)}
+    }
     try:
         record = msgspec.convert(known, ImportRecord, strict=False)
     except msgspec.ValidationError as error:

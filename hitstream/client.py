@@ -41,7 +41,7 @@ class InstanceClient:
                 return answer.status, answer.read()
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
                 self._connection.close()
-                # A POST that was cut off may have been carried out: only the caller knows whether to repeat it.
+                # A POST that was cut off may have been carried out: the caller decides whether to repeat it.
                 if attempt or method != "GET":
                     raise InstanceError(f"{self.url} closed the connection: {error}") from None
             except (OSError, http.client.HTTPException) as error:
@@ -83,7 +83,8 @@ def find_instance(settings: ClientSettings, url: str = "", token: str = "") -> I
     token = token or settings.admin_token or stored_token(settings.data_dir)
     if not token:
         raise InstanceError(
-            f"no token found in {settings.data_dir.resolve()}: set HITSTREAM_ADMIN_TOKEN or HITSTREAM_DATA_DIR"
+            f"no token found in {settings.data_dir.resolve()}: set HITSTREAM_ADMIN_TOKEN"
+            " or HITSTREAM_DATA_DIR"
         )
     return InstanceClient(url, token)
 

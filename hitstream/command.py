@@ -32,15 +32,19 @@ def _parser() -> argparse.ArgumentParser:
 
     def client(name: str, meaning: str) -> argparse.ArgumentParser:
         sub = command(name, meaning)
-        sub.add_argument("--url", default="", help="address of the instance (default: the one on the data directory)")
+        sub.add_argument(
+            "--url", default="", help="address of the instance (default: the one on the data directory)"
+        )
         sub.add_argument("--token", default="", help="token (default: HITSTREAM_ADMIN_TOKEN or the kept one)")
         return sub
 
     sql = client("sql", "ask the documented views in SQL, read-only")
-    sql.add_argument("query", help="for example: \"SELECT count() FROM visits\"")
+    sql.add_argument("query", help='for example: "SELECT count() FROM visits"')
     sql.add_argument("--format", default="PrettyCompactMonoBlock", help="any output format of ClickHouse")
     log = client("import-log", "import web server access logs; running it twice on a file imports it once")
-    log.add_argument("files", nargs="+", metavar="FILE", help="combined, vhost or JSON lines; .gz; - is stdin")
+    log.add_argument(
+        "files", nargs="+", metavar="FILE", help="combined, vhost or JSON lines; .gz; - is stdin"
+    )
     log.add_argument("--site", type=int, default=0, help="site id (default: by host name, else 1)")
     log.add_argument("--format", choices=("auto", "combined", "vhost", "json"), default="auto")
     log.add_argument(
@@ -69,17 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--days", type=int, default=14, help="days of history to send first")
     demo.add_argument("--visits", type=int, default=300, help="visits per day")
     demo.add_argument("--once", action="store_true", help="stop after the history")
-    command("refresh-lists", "fetch the lists of search engines, networks and spam anew")
+    lists = command("refresh-lists", "make rules/lists anew from a folder of the public lists")
+    lists.add_argument(
+        "source", help="folder with SearchEngines.yml, Socials.yml, AIAssistants.yml, spammers.txt"
+    )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 for a refusal, 78 for a setting that can't be used."""
-    options, rest = _parser().parse_known_args(arguments)
-    if rest and options.command != "refresh-lists":
-        _parser().error("unrecognized arguments: " + " ".join(rest))
+    options = _parser().parse_args(arguments)
     try:
-        return _run(options, rest)
+        return _run(options)
     except SettingsError as error:
         print(f"hitstream: {error}", file=sys.stderr)
         return EXIT_SETTINGS
@@ -89,8 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    match options.command:
+def _run(options: argparse.Namespace) -> int:
+    command: str = options.command
+    match command:
         case "up":
             from hitstream.up import run_up
 
@@ -104,9 +110,7 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
             return print_settings(as_markdown=options.markdown)
         case "refresh-lists":
-            from hitstream.refresh_lists import main as refresh
-
-            return int(refresh(rest) or 0)
+            return _refresh_lists(options.source)
         case "import-log":
             from hitstream.import_command import run_import
 
@@ -119,3 +123,19 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
             from hitstream.operator_commands import run_operator_command
 
             return run_operator_command(options)
+
+
+def _refresh_lists(source: str) -> int:
+    from pathlib import Path
+
+    import rules.lists
+    from hitstream.refresh_lists import ListError, refresh
+
+    try:
+        counts = refresh(Path(source), Path(rules.lists.__path__[0]))
+    except ListError as error:
+        print(f"hitstream: {error}", file=sys.stderr)
+        return 1
+    for name, count in counts.items():
+        print(f"{name}: {count} entries")
+    return 0

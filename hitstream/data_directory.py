@@ -1,9 +1,9 @@
 """The data directory as a whole: who holds it, which version wrote it, the token kept in it.
 
-    lock          held with flock by the supervisor; holds its process number
-    format.json   {"format": 1, "written_by": "0.1.0"}
-    admin_token   mode 0600
-    instance.json addresses of the running instance, for the other commands
+lock          held with flock by the supervisor; holds its process number
+format.json   {"format": 1, "written_by": "0.1.0"}
+admin_token   mode 0600
+instance.json addresses of the running instance, for the other commands
 """
 
 import fcntl
@@ -41,7 +41,8 @@ def open_data_directory(path: Path) -> IO[str]:
         lock = (path / "lock").open("a+")
     except OSError as error:
         raise DataDirectoryError(
-            f"can't write to the data directory {path}: {error.strerror}; make it writable or set HITSTREAM_DATA_DIR"
+            f"can't write to the data directory {path}: {error.strerror};"
+            " make it writable or set HITSTREAM_DATA_DIR"
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +61,8 @@ def open_data_directory(path: Path) -> IO[str]:
     except OSError as error:
         lock.close()
         raise DataDirectoryError(
-            f"can't write to the data directory {path}: {error.strerror}; free some space or set HITSTREAM_DATA_DIR"
+            f"can't write to the data directory {path}: {error.strerror};"
+            " free some space or set HITSTREAM_DATA_DIR"
         ) from None
     except DataDirectoryError:
         lock.close()
@@ -79,12 +81,13 @@ def check_format(path: Path) -> None:
         number, writer = int(found["format"]), str(found.get("written_by", "?"))
     except (ValueError, KeyError, TypeError):
         raise DataDirectoryError(
-            f"{file} is not readable: expected the format of the data; restore it or use another HITSTREAM_DATA_DIR"
+            f"{file} is not readable: expected the format of the data;"
+            " restore it or use another HITSTREAM_DATA_DIR"
         ) from None
     if number > FORMAT:
         raise DataDirectoryError(
-            f"{path} was written by the newer Hitstream {writer} (data format {number}, this one knows {FORMAT}): "
-            "start that version, or set HITSTREAM_DATA_DIR to another directory"
+            f"{path} was written by the newer Hitstream {writer} (data format {number}, this one knows"
+            f" {FORMAT}): start that version, or set HITSTREAM_DATA_DIR to another directory"
         )
 
 

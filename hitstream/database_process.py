@@ -1,4 +1,4 @@
-"""`hitstream database`: the one process that holds the database: sink, rollups, Reporting API, SQL endpoint."""
+"""`hitstream database`: the one process that holds the database: sink, rollups, API, SQL endpoint."""
 
 import asyncio
 import contextlib

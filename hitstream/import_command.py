@@ -158,7 +158,9 @@ class Importer:
         self._sites = self._read_sites()
         self._site = int(options.site)
         if self._site and self._site not in self._sites:
-            raise LogImportError(f"there is no site {self._site}; known: {', '.join(map(str, self._sites)) or 'none'}")
+            raise LogImportError(
+                f"there is no site {self._site}; known: {', '.join(map(str, self._sites)) or 'none'}"
+            )
 
     def _read_sites(self) -> dict[int, Site]:
         found = self._client.json("GET", "/hitstream/sites")["sites"]
@@ -208,7 +210,10 @@ class Importer:
         if not record.sending_to:
             return record, set()
         found = self._client.json(
-            "POST", "/hitstream/imports/seen", marker=f"{file_id}.{record.generation}.", since=str(record.since)
+            "POST",
+            "/hitstream/imports/seen",
+            marker=f"{file_id}.{record.generation}.",
+            since=str(record.since),
         )
         return record, set(found["lines"])
 
@@ -329,7 +334,9 @@ def json_fields(given: Sequence[str]) -> Mapping[str, str]:
     for text in given:
         name, _, key = text.partition("=")
         if name not in JSON_FIELDS or not key:
-            raise LogImportError(f"--json-field {text}: expected NAME=FIELD with a name of {', '.join(JSON_FIELDS)}")
+            raise LogImportError(
+                f"--json-field {text}: expected NAME=FIELD with a name of {', '.join(JSON_FIELDS)}"
+            )
         fields[name] = key
     return fields
 
@@ -338,7 +345,8 @@ def show_progress(file: LogFile, tally: Tally, seconds: float) -> None:
     """One line on standard error: lines, hits, rate, what is left."""
     share = file.position() / file.size if file.size else 1.0
     left = f", {seconds / share - seconds:.0f} s left" if 0 < share < 1 else ""
-    text = f"{file.name}: {tally.lines} lines, {tally.sent} hits, {tally.sent / seconds:.0f} hits/s, {share:.0%}{left}"
+    rate = tally.sent / seconds
+    text = f"{file.name}: {tally.lines} lines, {tally.sent} hits, {rate:.0f} hits/s, {share:.0%}{left}"
     end = "" if sys.stderr.isatty() else "\n"
     print(("\r\x1b[K" if not end else "") + text, end=end, file=sys.stderr, flush=True)
 

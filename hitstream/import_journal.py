@@ -56,8 +56,10 @@ class ImportJournal:
         return sorted(found, key=lambda record: record.generation)
 
     def save(self, record: ImportRecord, now: float) -> None:
-        """Durable when it returns. `since` is set here: at the first save with these lines under way, and kept
-        when the same lines are sent anew after an interruption."""
+        """Durable when it returns.
+
+        `since` is set here: at the first save with these lines under way, and kept when the same lines are
+        sent anew after an interruption."""
         self._directory.mkdir(parents=True, exist_ok=True)
         file, since = self._file(record), 0.0
         if record.sending_to:

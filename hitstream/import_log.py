@@ -1,4 +1,4 @@
-"""Reads web server access logs: a line becomes a request, a request becomes a hit or a reason to leave it out.
+"""Reads web server access logs: a line becomes a request, a request a hit or a reason to leave it out.
 
 Formats: combined and common (Apache, nginx), the same with the virtual host in front, JSON lines.
 """
@@ -18,12 +18,13 @@ _COMBINED = (
     r' (?P<size>\d+|-)(?: "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)")?'
 )
 COMBINED = re.compile(_COMBINED)
-VHOST = re.compile(r"(?P<host>[^\s:]+)(?::\d+)? " + _COMBINED)
+# A client is never "-", which is what follows the client's address when no host stands in front.
+VHOST = re.compile(r"(?P<host>[^\s:]+)(?::\d+)? (?!- )" + _COMBINED)
 
 _MONTHS = {
-    name: number
-    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)
-}
+    "Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6,
+    "Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12,
+}  # fmt: skip
 _TIME = re.compile(r"(\d{1,2})/(\w{3})/(\d{4}):(\d{2}):(\d{2}):(\d{2})(?:\.\d+)?(?: ([+-])(\d{2})(\d{2}))?")
 
 JSON_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -43,14 +44,22 @@ JSON_FIELDS: Mapping[str, tuple[str, ...]] = {
 """Names that servers give to what we read, first match wins."""
 
 STATIC = frozenset(
-    "3gp aif aiff avif bmp css cur eot flac gif heic ico jpeg jpg js json jxl less m4a m4v map mid mjs mov mp3 "
-    "mp4 mpeg mpg oga ogg ogv otf png scss svg svgz swf tif tiff ttf wav webm webmanifest webp wmv woff woff2".split()
-)
+    {
+        "3gp", "aif", "aiff", "avif", "bmp", "css", "cur", "eot", "flac", "gif", "heic", "ico", "jpeg",
+        "jpg", "js", "json", "jxl", "less", "m4a", "m4v", "map", "mid", "mjs", "mov", "mp3", "mp4",
+        "mpeg", "mpg", "oga", "ogg", "ogv", "otf", "png", "scss", "svg", "svgz", "swf", "tif", "tiff",
+        "ttf", "wav", "webm", "webmanifest", "webp", "wmv", "woff", "woff2",
+    }
+)  # fmt: skip
 DOWNLOADS = frozenset(
-    "7z aac apk arc arj asc asf asx avi azw3 bin csv deb dmg doc docx epub exe flv gz gzip hqx img ipa iso jar "
-    "mobi msi msp odb odf odg odp ods odt pdf pkg ppt pptx qt qtm ra ram rar rpm rtf sea sit tar tbz tbz2 tgz "
-    "torrent txt vcard wma xls xlsx xml xsd z zip zst".split()
-)
+    {
+        "7z", "aac", "apk", "arc", "arj", "asc", "asf", "asx", "avi", "azw3", "bin", "csv", "deb",
+        "dmg", "doc", "docx", "epub", "exe", "flv", "gz", "gzip", "hqx", "img", "ipa", "iso", "jar",
+        "mobi", "msi", "msp", "odb", "odf", "odg", "odp", "ods", "odt", "pdf", "pkg", "ppt", "pptx",
+        "qt", "qtm", "ra", "ram", "rar", "rpm", "rtf", "sea", "sit", "tar", "tbz", "tbz2", "tgz",
+        "torrent", "txt", "vcard", "wma", "xls", "xlsx", "xml", "xsd", "z", "zip", "zst",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +199,8 @@ def _parse_json(line: str, json_fields: Mapping[str, str]) -> LogRequest | None:
 
 def detect_format(lines: list[str]) -> LogFormat | None:
     """The format that reads most of these first lines; None when none reads half of them."""
-    formats: tuple[LogFormat, ...] = ("combined", "vhost", "json")
+    # A line with a host in front also reads as combined, with the address as a user: the stricter one first.
+    formats: tuple[LogFormat, ...] = ("vhost", "combined", "json")
     counts = {kind: sum(parse_line(line, kind) is not None for line in lines) for kind in formats}
     best = max(counts, key=lambda kind: counts[kind])
     return best if lines and counts[best] * 2 >= len(lines) else None

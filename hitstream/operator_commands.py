@@ -81,7 +81,8 @@ def explanation(found: Mapping[str, Any]) -> list[str]:
     """The story of a visit as a person reads it; times in UTC."""
     visit = found["visit"]
     lines = [
-        f"visit {visit['visit_id']} of visitor {visit['visitor_id']} on site {visit['site_id']}, day {visit['date']}",
+        f"visit {visit['visit_id']} of visitor {visit['visitor_id']} on site {visit['site_id']},"
+        f" day {visit['date']}",
         f"  {_clock(visit['first_time'])} to {_clock(visit['last_time'])} UTC, {visit['actions']} actions,"
         f" {visit['duration']} s, owner {visit['owner']}",
         "",
@@ -110,6 +111,8 @@ def explanation(found: Mapping[str, Any]) -> list[str]:
     for hit in found["hits"]:
         late = hit["received_at_ms"] / 1000 - hit["time"]
         became = " and ".join(hit["became"]) or (hit["excluded_by_ingest"] or "no action of this visit")
-        lines.append(f"  {_clock(hit['time'])}  hit {hit['hit_id']}  received {late:.0f} s later  -> {became}")
+        lines.append(
+            f"  {_clock(hit['time'])}  hit {hit['hit_id']}  received {late:.0f} s later  -> {became}"
+        )
         lines.append(f"      {hit['query'][:160]}")
     return lines

@@ -46,7 +46,9 @@ def parse_partitions(text: str, partitions: int) -> list[int]:
         found |= set(range(int(first), int(last or first) + 1))
     beyond = sorted(number for number in found if number >= partitions)
     if beyond:
-        raise SettingsError(f"--partitions {text}: the log has partitions 0 to {partitions - 1}, not {beyond[0]}")
+        raise SettingsError(
+            f"--partitions {text}: the log has partitions 0 to {partitions - 1}, not {beyond[0]}"
+        )
     return sorted(found)
 
 

@@ -44,7 +44,6 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         tally_ends,
         {place.partition: end for place, end in visible.items() if place.topic == TALLIES.name},
     )
-    rollups = getattr(engine.rollups, "status", dict)()
     return {
         "epoch": engine.log.epoch,
         "partitions": engine.log.partitions,
@@ -55,7 +54,6 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         "lag": lag,
         "freshness": freshness(engine, sum(lag.values())),
         "balance": {"consumed": found.consumed, "counted": found.counted, "adds_up": found.adds_up},
-        "rollups": dict(rollups),
         "bytes": dict(engine.log.sizes()),
         "problems": [text for text in (engine.failed, engine.sink.error) if text],
     }

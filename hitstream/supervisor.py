@@ -119,7 +119,10 @@ class Supervisor:
             deaths = 1 if time.monotonic() - started > STEADY_AFTER else deaths + 1
             pause = pause_before_restart(deaths)
             self.restarts += 1
-            self._say("up", f"{plan.name} (pid {process.pid}) {describe_end(code)}; starting it again in {pause:.1f} s")
+            self._say(
+                "up",
+                f"{plan.name} (pid {process.pid}) {describe_end(code)}; starting it again in {pause:.1f} s",
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 

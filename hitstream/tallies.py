@@ -9,7 +9,7 @@ from stream.protocol import TopicPartition
 
 @dataclass(frozen=True)
 class Balance:
-    """What was consumed and what the tallies say of it; equal at every moment in which nothing is under way."""
+    """What was consumed and what the tallies say of it; equal whenever nothing is under way."""
 
     consumed: int
     counted: int
@@ -30,9 +30,10 @@ def balance(
     tally_ends: Mapping[int, int],
     tallies_visible: Mapping[int, int],
 ) -> Balance:
-    """`committed`: input offsets of the processors, of which `hits` are looked at; `counted`: tallied hits per
-    partition in the tables; `tally_ends` and `tallies_visible`: offsets of topic `tallies` on the log and in
-    the tables."""
+    """Compares the offsets of `hits` with the tallied hits.
+
+    `committed`: input offsets of the processors; `counted`: tallied hits per partition in the tables;
+    `tally_ends` and `tallies_visible`: offsets of topic `tallies` on the log and in the tables."""
     consumed = sum(offset for place, offset in committed.items() if place.topic == "hits")
     in_flight = any(tallies_visible.get(partition, 0) < end for partition, end in tally_ends.items())
     return Balance(consumed, sum(counted.values()), in_flight)
@@ -58,7 +59,9 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     ]
     lines += [f"lag {name:<18} {count:>8,}" for name, count in status["lag"].items()]
     fresh = status["freshness"]
-    lines.append(f"complete up to {fresh['complete_up_to'] or 'now'} ({fresh['seconds_behind']:.1f} s behind)")
+    lines.append(
+        f"complete up to {fresh['complete_up_to'] or 'now'} ({fresh['seconds_behind']:.1f} s behind)"
+    )
     lines += _rollup_lines(status.get("rollups", {}))
     if status.get("problems"):
         lines += ["", *(f"! {problem}" for problem in status["problems"])]

@@ -130,7 +130,9 @@ async def _supervise(settings: UpSettings, token: str) -> int:
     url = local_url(settings.host, settings.port)
     sql = f"http://127.0.0.1:{settings.sql_port}" if settings.sql_port else ""
     announce(settings.data_dir, Instance(url, sql, os.getpid()))
-    greeting = asyncio.create_task(asyncio.to_thread(_greet_when_ready, settings, token, url, sql, supervisor))
+    greeting = asyncio.create_task(
+        asyncio.to_thread(_greet_when_ready, settings, token, url, sql, supervisor)
+    )
     code = await supervisor.run()
     greeting.cancel()
     say("up", "stopped" if code == 0 else f"stopped: a process could not start (status {code}), see above")
@@ -214,8 +216,8 @@ Hitstream is ready.
 Send a hit, then ask for the report:
 
   curl '{url}/matomo.php?idsite={site}&rec=1&url=http://localhost/hello&action_name=Hello'
-  curl '{url}/index.php' -d 'module=API&method=Actions.getPageUrls&idSite={site}&period=day&date=today&format=json' \\
-       -d "token_auth={used}"
+  curl '{url}/index.php?module=API&format=json&method=Actions.getPageUrls' \\
+       -d 'idSite={site}&period=day&date=today' -d "token_auth={used}"
 
 Stop with Ctrl-C.
 """
