@@ -70,6 +70,16 @@ class Database:
         """Run a statement without a result set, or one whose first value is wanted."""
         return self.client.command(sql, parameters=dict(parameters) if parameters else None)
 
+    def execute(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """Run a statement for its effect, with {name:Type} bound from `parameters`."""
+        self.client.command(
+            sql,
+            parameters=dict(parameters) if parameters else None,
+            settings=dict(settings) if settings else None,
+        )
+
     def rows(
         self,
         sql: str,

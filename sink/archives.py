@@ -1,0 +1,244 @@
+# ruff: noqa: S608 - the texts are declarations of ours or compiled segments; values are bound
+"""Archives: the daily result of every aggregate, computed from rows and read back with the same columns.
+
+One computation is one (site, day, segment). It is idempotent: its rows carry a generation, and only the last
+record in archive_days says which generation counts."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from schemas.reports import AGGREGATES, Aggregate, day_sql
+from sink.database import Database
+from stream.faults import crash_point
+
+SLACK = timedelta(seconds=60)
+"""A row may become visible this much later than its inserted_at says."""
+
+_ROWS_OF_A_DAY = ("visits", "actions", "conversions", "conversion_items")
+
+
+@dataclass(frozen=True)
+class ArchivedSegment:
+    """A segment compiled to SQL: `visit` is a condition on rows of visits, `ids` one on visit_id (as
+    schemas.reports.day_sql takes them), with their bound parameters. `key` names it in the tables."""
+
+    key: str = ""
+    visit: str = ""
+    ids: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+ALL_VISITS = ArchivedSegment()
+
+
+@dataclass(frozen=True)
+class ArchivedDay:
+    """One finished computation."""
+
+    site_id: int
+    date: date
+    segment: str
+    generation: int
+    read_at: datetime
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """Of one query of a computation."""
+
+    max_memory_bytes: int = 1 << 30
+    max_threads: int = 2
+    max_seconds: int = 600
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "max_memory_usage": self.max_memory_bytes,
+            "max_bytes_before_external_group_by": self.max_memory_bytes // 4,
+            "max_threads": self.max_threads,
+            "max_execution_time": self.max_seconds,
+            "do_not_merge_across_partitions_select_final": 1,
+        }
+
+
+@lru_cache(maxsize=4096)
+def report_key(aggregate: Aggregate) -> str:
+    """Name and a hash of the declaration: what was computed under another declaration is not read."""
+    digest = hashlib.sha256(day_sql(aggregate).encode()).hexdigest()[:10]
+    return f"{aggregate.name}:{digest}"
+
+
+def archive_sql(aggregate: Aggregate) -> str:
+    """The columns of schemas.reports.day_sql, from archives.
+
+    Bound parameters: site, segment, report, days (dates) and generations, of equal length."""
+    labels = [f"labels[{at}] AS l{at - 1}" for at in range(1, len(aggregate.labels) + 1)]
+    metrics = [f"metrics[{at}] AS {one.name}" for at, one in enumerate(aggregate.metrics, 1)]
+    return (
+        f"SELECT {', '.join(['date', *labels, *metrics])} FROM archives"
+        " WHERE site_id = {site:UInt32} AND segment = {segment:String} AND report = {report:String}"
+        " AND date IN {days:Array(Date)}"
+        " AND (date, generation) IN arrayZip({days:Array(Date)}, {generations:Array(UInt64)})"
+    )
+
+
+def current_days(
+    database: Database, site_id: int, first: date, last: date, *, segment: str = "", reports: Iterable[str]
+) -> dict[date, int]:
+    """Days of [first, last] whose archive holds all of `reports` (report_key) and is newer than every row of
+    the day, with their generation. Days without any row and without archive are missing too."""
+    rows_of_days = "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
+    found = database.rows(
+        f"""
+        SELECT d.date, d.generation FROM (
+            SELECT date, generation, read_at, reports FROM archive_days FINAL
+            WHERE site_id = {{site:UInt32}} AND segment = {{segment:String}}
+            AND date BETWEEN {{first:Date}} AND {{last:Date}}) AS d
+        LEFT JOIN ({_last_changes(rows_of_days)}) AS r
+        ON d.date = r.date
+        WHERE hasAll(d.reports, {{reports:Array(String)}})
+        AND d.read_at > r.changed_at + toIntervalSecond({int(SLACK.total_seconds())})
+        """,
+        {"site": site_id, "segment": segment, "first": first, "last": last, "reports": sorted(reports)},
+    )
+    return {day: int(generation) for day, generation in found}
+
+
+def _last_changes(where: str) -> str:
+    """When rows of each site and day were last inserted; superseded and deleted rows count too."""
+    parts = " UNION ALL ".join(
+        f"SELECT site_id, date, inserted_at FROM {table} WHERE {where}" for table in _ROWS_OF_A_DAY
+    )
+    return f"SELECT site_id, date, max(inserted_at) AS changed_at FROM ({parts}) GROUP BY site_id, date"
+
+
+@dataclass(frozen=True)
+class StaleDay:
+    site_id: int
+    date: date
+    changed_at: datetime
+    """When its rows were last inserted."""
+
+
+def stale_days(
+    database: Database, *, since: datetime | None = None, segment: str = "", reports: Iterable[str] = ()
+) -> list[StaleDay]:
+    """Days whose rows are newer than their archive, or whose archive lacks one of `reports`; with `since`,
+    only days that got rows from then on. Exact whatever hints were lost."""
+    where = "inserted_at >= {since:DateTime64(3)}" if since else "1"
+    found = database.rows(
+        f"""
+        SELECT r.site_id, r.date, r.changed_at FROM ({_last_changes(where)}) AS r
+        LEFT JOIN (SELECT site_id, date, read_at, reports FROM archive_days FINAL
+            WHERE segment = {{segment:String}}) AS d
+        ON r.site_id = d.site_id AND r.date = d.date
+        WHERE d.read_at <= r.changed_at + toIntervalSecond({int(SLACK.total_seconds())})
+        OR NOT hasAll(d.reports, {{reports:Array(String)}})
+        ORDER BY r.date DESC, r.site_id
+        """,
+        {"segment": segment, "reports": sorted(reports), "since": since or datetime(1970, 1, 1, tzinfo=UTC)},
+    )
+    return [StaleDay(int(site), day, _utc(changed)) for site, day, changed in found]
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+DEFAULT_LIMITS = ArchiveLimits()
+
+
+def archive_day(
+    database: Database,
+    site_id: int,
+    day: date,
+    *,
+    segment: ArchivedSegment = ALL_VISITS,
+    aggregates: Sequence[Aggregate] | None = None,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+) -> ArchivedDay:
+    """Compute every aggregate of one site, day and segment anew, and make the result current.
+
+    Repeating it gives the same numbers under a new generation; killed half-way it changes nothing."""
+    chosen = tuple(AGGREGATES.values()) if aggregates is None else aggregates
+    started = time.monotonic()
+    read_at = _utc(database.rows("SELECT now64(3, 'UTC')")[0][0])
+    generation = time.time_ns()
+    bound = {"site": site_id, "first": day, "last": day, **segment.parameters}
+    constants = {**bound, "segment": segment.key, "generation": generation}
+    settings = limits.settings()
+    for aggregate in chosen:
+        database.execute(
+            _compute_sql(aggregate, segment), {**constants, "report": report_key(aggregate)}, settings
+        )
+        crash_point("archive.report")
+    database.execute(
+        f"""
+        INSERT INTO uniques (site_id, segment, date, generation, visitors, users)
+        SELECT {{site:UInt32}}, {{segment:String}}, {{first:Date}}, {{generation:UInt64}},
+            uniqExactState(visitor_id), uniqExactStateIf(user_id, user_id != '')
+        FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date BETWEEN {{first:Date}} AND {{last:Date}}
+        AND ({segment.visit or "1"})
+        """,
+        constants,
+        settings,
+    )
+    crash_point("archive.before_current")
+    seconds = time.monotonic() - started
+    database.execute(
+        "INSERT INTO archive_days (site_id, segment, date, generation, read_at, seconds, reports) SELECT"
+        " {site:UInt32}, {segment:String}, {first:Date}, {generation:UInt64}, {read_at:DateTime64(3, 'UTC')},"
+        " {seconds:Float64}, {reports:Array(String)}",
+        {**constants, "read_at": read_at, "seconds": seconds, "reports": [report_key(one) for one in chosen]},
+    )
+    crash_point("archive.current")
+    return ArchivedDay(site_id, day, segment.key, generation, read_at, seconds)
+
+
+def _compute_sql(aggregate: Aggregate, segment: ArchivedSegment) -> str:
+    labels = ", ".join(f"l{at}" for at in range(len(aggregate.labels)))
+    metrics = ", ".join(one.name for one in aggregate.metrics)
+    return (
+        "INSERT INTO archives (site_id, segment, report, date, generation, labels, metrics)"
+        " SELECT {site:UInt32}, {segment:String}, {report:String}, date, {generation:UInt64},"
+        f" {f'[{labels}]' if labels else 'emptyArrayString()'}, [{metrics}]"
+        f" FROM ({day_sql(aggregate, visit=segment.visit, ids=segment.ids)})"
+    )
+
+
+def superseded(database: Database) -> list[tuple[int, date, int]]:
+    """(site_id, date, generation) of computations that are not current: replaced, or never finished."""
+    found = database.rows(
+        """
+        SELECT DISTINCT site_id, date, generation FROM uniques
+        WHERE (site_id, segment, date, generation) NOT IN
+            (SELECT site_id, segment, date, generation FROM archive_days FINAL)
+        UNION DISTINCT
+        SELECT DISTINCT site_id, date, generation FROM archives
+        WHERE (site_id, segment, date, generation) NOT IN
+            (SELECT site_id, segment, date, generation FROM archive_days FINAL)
+        """
+    )
+    return [(int(site), day, int(generation)) for site, day, generation in found]
+
+
+def forget(database: Database, computations: Sequence[tuple[int, date, int]]) -> None:
+    """Remove the rows of computations; a generation belongs to one computation only."""
+    for start in range(0, len(computations), 1000):
+        part = computations[start : start + 1000]
+        bound = {
+            "sites": sorted({site for site, _, _ in part}),
+            "days": sorted({day for _, day, _ in part}),
+            "generations": [generation for _, _, generation in part],
+        }
+        for table in ("archives", "uniques"):
+            database.execute(
+                f"DELETE FROM {table} WHERE site_id IN {{sites:Array(UInt32)}}"
+                " AND date IN {days:Array(Date)} AND generation IN {generations:Array(UInt64)}",
+                bound,
+            )
