@@ -137,6 +137,9 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     keep_url_fragments: bool = False
     exclude_referrer_spam: bool = True
     ai_assistants: bool = True
+    default_timezone: str = "UTC"
+    """Of sites that are added without one."""
+    default_currency: str = "USD"
 
 
 class Privacy(msgspec.Struct, frozen=True, kw_only=True):
