@@ -101,6 +101,8 @@ class ActionKind:
     EVENT = 10
     CONTENT = 13
     """A content impression or interaction."""
+    MEDIA = 99
+    """A request of media or crash tracking (`ca=1` with `ma_id`, `cra`...): kept, counted nowhere."""
     PRODUCT_VIEW = 5
     """Not stored: a page with product parameters is a PAGE with product_* filled."""
 
