@@ -11,7 +11,7 @@ import msgspec
 
 from rules.ecommerce import ProductView, product_view
 from rules.prepared import ActionDraft
-from rules.query import cut_bytes, is_set, query_parameters, read_float, read_integer
+from rules.query import cut_bytes, is_set, query_parameters, read_integer, read_leading_number
 from rules.urls import PageUrl, UrlRules, clean_text, clean_url
 from schemas.config import Site, Tracking
 from schemas.rows import ActionKind
@@ -26,6 +26,8 @@ LARGEST_TIMING = 16_777_215
 NO_TIMINGS: Timings = (-1, -1, -1, -1, -1, -1)
 NO_URL = PageUrl("", "", 4)
 MEDIA_PREFIXES = ("ma_", "cra")
+MEDIA_SIGNS = ("ma_id", "cra", "cra_tp", "cra_st")
+"""One of them makes a custom action (`ca=1`) one of media or crash tracking."""
 
 _UNSIGNED = re.compile(r"\d{1,15}", re.ASCII)
 _encode_json = msgspec.json.Encoder().encode
@@ -112,7 +114,8 @@ def _kind_of_action(params: Params, raw_url: str, page: PageUrl, rules: ActionRu
                 search_count=search.count,
             )
     if is_set(params, "ca"):
-        return None
+        is_media = any(params.get(name) for name in MEDIA_SIGNS)
+        return ActionDraft(ActionKind.MEDIA, url=page.url, url_prefix=page.prefix) if is_media else None
     return _page(params, page, rules)
 
 
@@ -134,7 +137,7 @@ def _event(params: Params, page: PageUrl, rules: ActionRules) -> ActionDraft | N
         event_category=category,
         event_action=action,
         event_name=clean_name(params.get("e_n", ""), rules.max_bytes),
-        event_value=round(read_float(value), EVENT_VALUE_DECIMALS),
+        event_value=round(read_leading_number(value), EVENT_VALUE_DECIMALS),
         has_event_value=value != "",
     )
 
@@ -260,7 +263,7 @@ def pageview_id(params: Params) -> str:
 
 def media_parameters(params: Params) -> str:
     """JSON of the parameters of media and crash tracking, empty when there are none."""
-    if "ma_id" not in params and "cra" not in params:
+    if not any(name in params for name in MEDIA_SIGNS):
         return ""
     found = {name: value for name, value in params.items() if name.startswith(MEDIA_PREFIXES)}
     return _encode_json(found).decode() if found else ""

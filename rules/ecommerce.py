@@ -1,5 +1,6 @@
 """Orders, carts and product views (tracking semantics section 8)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rules.prepared import Ecommerce, Item
-from rules.query import cut_bytes, number_text, read_float
+from rules.query import cut_bytes, number_text, read_integer, read_leading_number, read_number
 from rules.urls import clean_text
 
 Params = Mapping[str, str]
@@ -33,7 +34,7 @@ class ProductView:
 
 def ecommerce_of(params: Params) -> Ecommerce | None:
     """The order (with `ec_id`) or cart update of a hit with `idgoal=0`; None for any other hit."""
-    if params.get("idgoal") != "0":
+    if read_integer(params.get("idgoal"), -1) != 0:
         return None
     return Ecommerce(
         order_id=clean_text(params.get("ec_id", ""))[:ORDER_ID_MAX_LENGTH],
@@ -47,7 +48,7 @@ def ecommerce_of(params: Params) -> Ecommerce | None:
 
 
 def read_money(text: str | None, default: float = 0.0) -> float:
-    return round(read_float(text, default), MONEY_DECIMALS)
+    return round(read_number(text, default), MONEY_DECIMALS)
 
 
 def read_items(text: str) -> tuple[Item, ...]:
@@ -110,7 +111,7 @@ def _categories(value: Any) -> tuple[str, ...]:
 def _number(value: Any) -> float:
     if isinstance(value, int | float):
         value = number_text(value)
-    return read_float(value) if isinstance(value, str) else 0.0
+    return read_leading_number(value) if isinstance(value, str) else 0.0
 
 
 def _quantity(value: Any) -> int:
@@ -127,8 +128,8 @@ def product_view(params: Params) -> ProductView | None:
     categories = read_categories(params.get("_pkc", ""))
     if not sku and not name and not categories:
         return None
-    price = params.get("_pkp", "")
-    return ProductView(sku, name, categories, read_float(price) if price else None)
+    price = read_number(params.get("_pkp"), math.nan)
+    return ProductView(sku, name, categories, None if math.isnan(price) else price)
 
 
 def read_categories(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from rules.prepared import Agent
-from rules.query import is_set, read_float
+from rules.query import is_set, read_leading_number
 from rules.spam import is_referrer_spam
 from rules.urls import compile_delimited, host_and_path
 from schemas.config import Site, Tracking
@@ -171,10 +171,10 @@ def _holds(rule: RequestRule, params: Params) -> bool:
         case "=$":
             return actual.lower().endswith(rule.value.lower())
         case "<":
-            return read_float(actual) < read_float(rule.value)
+            return read_leading_number(actual) < read_leading_number(rule.value)
         case "<=":
-            return read_float(actual) <= read_float(rule.value)
+            return read_leading_number(actual) <= read_leading_number(rule.value)
         case ">":
-            return read_float(actual) > read_float(rule.value)
+            return read_leading_number(actual) > read_leading_number(rule.value)
         case _:
-            return read_float(actual) >= read_float(rule.value)
+            return read_leading_number(actual) >= read_leading_number(rule.value)

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from rules.ecommerce import read_money
 from rules.prepared import ActionDraft, GoalMatch, ThresholdGoal
-from rules.query import read_float, read_integer
+from rules.query import read_integer, read_number
 from rules.urls import compile_linear
 from schemas.config import Goal
 from schemas.rows import ActionKind
@@ -73,7 +73,7 @@ def compile_goal(goal: Goal) -> PatternGoal | ThresholdGoal | None:
     """What matches the goal; None for manual goals and for those that can never match."""
     attribute = goal.match_attribute
     if attribute in SECONDS_OF_THRESHOLD:
-        threshold = read_float(goal.pattern.strip(), -1.0)
+        threshold = read_number(goal.pattern, -1.0)
         if threshold < 0:
             return None
         return ThresholdGoal(

@@ -13,7 +13,8 @@ from urllib.parse import unquote_plus
 LONGEST_CACHED_VALUE = 512
 
 _LEADING_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
-_STRICT_INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
+_INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*", re.ASCII)
 
 # Flags, parts of the clock and most timings: 0.05 us against 0.4 us.
 _SMALL_INTEGERS = {str(number): number for number in range(1000)}
@@ -32,7 +33,7 @@ def decode(text: str) -> str:
 def parse_query(query: str) -> dict[str, str]:
     """Parameters by name. Measured: 14 parameters, 400 bytes in about 4 us with URL and title seen before.
 
-    Names are decoded only when one holds a `%`; a name in brackets (`x[]`) keeps them.
+    Names are decoded only when one is encoded; a name in brackets (`x[]`) keeps them.
     """
     params: dict[str, str] = {}
     for pair in query.split("&"):
@@ -41,7 +42,8 @@ def parse_query(query: str) -> dict[str, str]:
             value = _decode_cached(value) if len(value) <= LONGEST_CACHED_VALUE else unquote_plus(value)
         params[name] = value
     params.pop("", None)
-    if "%" in "".join(params):
+    names = "".join(params)
+    if "%" in names or "+" in names:
         params = {decode(name): value for name, value in params.items()}
     return params
 
@@ -73,23 +75,28 @@ def decode_as(text: str, encoding: str) -> str:
 
 
 def read_integer(text: str | None, default: int) -> int:
-    """A decimal integer in plain form; anything else (`1.5`, `01`, ` 1`, `abc`) is the default."""
+    """A decimal integer; anything else (`1.5`, `1a`, `abc`) is the default."""
     if text is None:
         return default
     if text in _SMALL_INTEGERS:
         return _SMALL_INTEGERS[text]
-    return int(text) if _STRICT_INTEGER.fullmatch(text) else default
+    return int(text) if _INTEGER.fullmatch(text) else default
 
 
-def read_float(text: str | None, default: float = 0.0) -> float:
+def read_number(text: str | None, default: float) -> float:
+    """A decimal number; anything else (`1,5`, `12 EUR`, `abc`) is the default."""
+    if not text or not _NUMBER.fullmatch(text):
+        return default
+    number = float(text)
+    return number if math.isfinite(number) else default
+
+
+def read_leading_number(text: str | None, default: float = 0.0) -> float:
     """The number that the text begins with (`1,5` is 1, `1e3` is 1000); the default when there is none."""
     if not text:
         return default
     found = _LEADING_NUMBER.match(text)
-    if found is None:
-        return default
-    number = float(found.group(1))
-    return number if math.isfinite(number) else default
+    return read_number(found.group(1), default) if found else default
 
 
 def number_text(number: float) -> str:

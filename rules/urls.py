@@ -36,7 +36,7 @@ class UrlRules:
     max_bytes: int
 
     def excludes(self, parameter: str) -> bool:
-        name = decode(parameter).partition("[")[0].lower()
+        name = decode(parameter).partition("[")[0].strip().lower()
         return name in self.excluded_names or any(p.search(name) for p in self.excluded_patterns)
 
 
@@ -127,10 +127,9 @@ def _clean(rules: UrlRules, raw: str) -> PageUrl:
         query = _without_excluded(rules, query)
         full = f"{full}?{query}" if query else full
     if rules.keep_fragments and fragment:
-        if "=" in fragment:
-            fragment = _without_excluded(rules, fragment)
+        fragment = _without_excluded(rules, fragment) if "=" in fragment else fragment.rstrip()
         full = f"{full}#{fragment}" if fragment else full
-    full = cut_bytes(full, rules.max_bytes)
+    full = cut_bytes(full.rstrip(), rules.max_bytes).rstrip()
     url, prefix = split_prefix(full)
     return PageUrl(full, url, prefix) if url else PageUrl("", "", NO_PREFIX)
 
@@ -169,8 +168,8 @@ def _lower_host(authority: str) -> str:
 
 
 def _without_excluded(rules: UrlRules, query: str) -> str:
-    pairs = [pair for pair in query.split("&") if pair]
-    return "&".join(pair for pair in pairs if not rules.excludes(pair.partition("=")[0]))
+    pairs = [pair for pair in query.split("&") if pair and not pair.isspace()]
+    return "&".join(pair for pair in pairs if not rules.excludes(pair.partition("=")[0])).rstrip()
 
 
 @lru_cache(maxsize=16_384)

@@ -228,6 +228,14 @@ def test_bandwidth(sent: str, expected: int) -> None:
     assert an_action("").bandwidth == -1
 
 
+@pytest.mark.parametrize("query", ["ma_id=1&ma_pr=3", "cra=boom", "cra_tp=Error"])
+def test_a_custom_action_of_media_or_crash_tracking_is_kept(query: str) -> None:
+    action = an_action(f"ca=1&{query}")
+    assert (action.kind, action.url) == (ActionKind.MEDIA, "example.org/a")
+    assert action.media != ""
+    assert an_action(query).kind == ActionKind.PAGE
+
+
 def test_media_and_crash_parameters_are_kept_as_json() -> None:
     assert an_action("ma_id=1&ma_ti=T&cra=boom&x=1").media == '{"ma_id":"1","ma_ti":"T","cra":"boom"}'
     assert an_action("x=1").media == ""

@@ -16,6 +16,13 @@ def test_with_an_order_id_it_is_an_order() -> None:
     assert order.items == ()
 
 
+@pytest.mark.parametrize("sent", ["1,5", "12 EUR", "abc", ""])
+def test_an_unreadable_amount_counts_as_not_sent(sent: str) -> None:
+    order = ecommerce_of({"idgoal": "0", "ec_id": "o", "revenue": sent})
+    assert order is not None
+    assert order.revenue == 0.0
+
+
 def test_without_an_order_id_it_is_a_cart() -> None:
     for query in ("idgoal=0&revenue=5", "idgoal=0&revenue=5&ec_id=", "idgoal=0&revenue=5&ec_id=+"):
         cart = ecommerce_of(parse_query(query))
@@ -29,7 +36,7 @@ def test_an_empty_cart_is_a_cart_of_zero() -> None:
     assert (cart.revenue, cart.items) == (0.0, ())
 
 
-@pytest.mark.parametrize("query", ["", "idgoal=1&ec_id=x", "idgoal=&ec_id=x", "idgoal=abc", "idgoal=00"])
+@pytest.mark.parametrize("query", ["", "idgoal=1&ec_id=x", "idgoal=&ec_id=x", "idgoal=abc", "idgoal=-1"])
 def test_only_goal_zero_is_ecommerce(query: str) -> None:
     assert ecommerce_of(parse_query(query)) is None
 

@@ -8,8 +8,9 @@ from rules.query import (
     is_set,
     parse_query,
     query_parameters,
-    read_float,
     read_integer,
+    read_leading_number,
+    read_number,
 )
 
 
@@ -76,42 +77,36 @@ def test_url_values_are_read_in_the_pages_encoding(text: str, encoding: str, exp
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0", 0),
-        ("12", 12),
-        ("-5", -5),
-        ("", 7),
-        ("1.5", 7),
-        ("01", 7),
-        (" 1", 7),
-        ("abc", 7),
-        ("١", 7),
-        (None, 7),
+        ("0", 0), ("12", 12), ("-5", -5), ("1000", 1000), ("07", 7), (" 1", 1), ("+3", 3), ("", 9),
+        ("1.5", 9), ("1a", 9), ("abc", 9), ("١", 9), ("9" * 19, 9), (None, 9),
     ],
-)
-def test_integers_are_taken_in_plain_form_only(text: str | None, expected: int) -> None:
-    assert read_integer(text, 7) == expected
+)  # fmt: skip
+def test_what_is_an_integer(text: str | None, expected: int) -> None:
+    assert read_integer(text, 9) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "whole", "leading"),
     [
-        ("1,5", 1.0),
-        ("1e3", 1000.0),
-        ("00.50", 0.5),
-        ("-2", -2.0),
-        (".5", 0.5),
-        ("3.14159", 3.14159),
-        ("12 EUR", 12.0),
-        ("abc", 9.0),
-        ("", 9.0),
-        (None, 9.0),
-        ("1e999", 9.0),
-        ("nan", 9.0),
-        ("inf", 9.0),
+        ("1,5", 9.0, 1.0),
+        ("12 EUR", 9.0, 12.0),
+        ("1e3", 1000.0, 1000.0),
+        ("00.50", 0.5, 0.5),
+        ("-2", -2.0, -2.0),
+        (".5", 0.5, 0.5),
+        (" 7 ", 7.0, 7.0),
+        ("3.14159", 3.14159, 3.14159),
+        ("abc", 9.0, 9.0),
+        ("", 9.0, 9.0),
+        (None, 9.0, 9.0),
+        ("1e999", 9.0, 9.0),
+        ("nan", 9.0, 9.0),
+        ("inf", 9.0, 9.0),
     ],
 )
-def test_the_number_a_text_begins_with(text: str | None, expected: float) -> None:
-    assert read_float(text, 9.0) == expected
+def test_what_is_a_number_and_what_begins_with_one(text: str | None, whole: float, leading: float) -> None:
+    assert read_number(text, 9.0) == whole
+    assert read_leading_number(text, 9.0) == leading
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("2", True), ("0", False), ("true", False)])
