@@ -92,6 +92,36 @@ class StoredSegment(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = False
 
 
+class Annotation(msgspec.Struct, frozen=True, kw_only=True):
+    """A note on a day of a site."""
+
+    site_id: int
+    annotation_id: int
+    date: str
+    """YYYY-MM-DD in the site's timezone."""
+    note: str
+    starred: bool = False
+    login: str = ""
+    deleted: bool = False
+
+
+class ScheduledReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish for a report by mail; kept for clients, nothing is sent."""
+
+    report_id: int
+    site_id: int
+    login: str = ""
+    description: str = ""
+    period: str = "week"
+    hour: int = 0
+    report_type: str = "email"
+    report_format: str = "pdf"
+    reports: tuple[str, ...] = ()
+    segment_id: int = 0
+    created_at: str = ""
+    deleted: bool = False
+
+
 class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     """Instance-wide tracking rules; the defaults are Matomo's (tracking semantics)."""
 
@@ -155,7 +185,7 @@ class Privacy(msgspec.Struct, frozen=True, kw_only=True):
     anonymise_referrer: Literal["", "exclude_query", "exclude_path", "exclude_all"] = ""
 
 
-ConfigEntity = Site | Goal | Dimension | StoredSegment | Tracking | Privacy
+ConfigEntity = Site | Goal | Dimension | StoredSegment | Annotation | ScheduledReport | Tracking | Privacy
 
 
 class ConfigEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +197,8 @@ class ConfigEvent(msgspec.Struct, frozen=True, kw_only=True):
     goal: Goal | None = None
     dimension: Dimension | None = None
     segment: StoredSegment | None = None
+    annotation: Annotation | None = None
+    scheduled_report: ScheduledReport | None = None
     tracking: Tracking | None = None
     privacy: Privacy | None = None
 
@@ -187,6 +219,8 @@ class Config:
     dimensions: Mapping[int, Mapping[int, Dimension]] = field(default_factory=dict)
     """site_id -> dimension_id -> dimension"""
     segments: Mapping[int, StoredSegment] = field(default_factory=dict)
+    annotations: Mapping[int, Annotation] = field(default_factory=dict)
+    scheduled_reports: Mapping[int, ScheduledReport] = field(default_factory=dict)
     tracking: Tracking = field(default_factory=Tracking)
     privacy: Privacy = field(default_factory=Privacy)
 
@@ -203,6 +237,12 @@ class Config:
             changed = replace(changed, dimensions={**self.dimensions, site_id: of_dims})
         if event.segment is not None:
             changed = replace(changed, segments={**self.segments, event.segment.segment_id: event.segment})
+        if event.annotation is not None:
+            note = event.annotation
+            changed = replace(changed, annotations={**self.annotations, note.annotation_id: note})
+        if event.scheduled_report is not None:
+            wish = event.scheduled_report
+            changed = replace(changed, scheduled_reports={**self.scheduled_reports, wish.report_id: wish})
         if event.tracking is not None:
             changed = replace(changed, tracking=event.tracking)
         if event.privacy is not None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from schemas.config import (
+    Annotation,
     Config,
     ConfigEvent,
     Dimension,
     Goal,
+    ScheduledReport,
     Site,
     StoredSegment,
     decode_config_event,
@@ -32,6 +34,8 @@ def apply_events(config: Config, events: Sequence[tuple[int, ConfigEvent]], next
         site: dict(of_site) for site, of_site in config.dimensions.items()
     }
     segments: dict[int, StoredSegment] = dict(config.segments)
+    annotations: dict[int, Annotation] = dict(config.annotations)
+    scheduled: dict[int, ScheduledReport] = dict(config.scheduled_reports)
     tracking, privacy = config.tracking, config.privacy
     for _, event in events:
         if event.site is not None:
@@ -43,6 +47,10 @@ def apply_events(config: Config, events: Sequence[tuple[int, ConfigEvent]], next
             of_site[event.dimension.dimension_id] = event.dimension
         if event.segment is not None:
             segments[event.segment.segment_id] = event.segment
+        if event.annotation is not None:
+            annotations[event.annotation.annotation_id] = event.annotation
+        if event.scheduled_report is not None:
+            scheduled[event.scheduled_report.report_id] = event.scheduled_report
         tracking = event.tracking or tracking
         privacy = event.privacy or privacy
     return replace(
@@ -52,6 +60,8 @@ def apply_events(config: Config, events: Sequence[tuple[int, ConfigEvent]], next
         goals=goals,
         dimensions=dimensions,
         segments=segments,
+        annotations=annotations,
+        scheduled_reports=scheduled,
         tracking=tracking,
         privacy=privacy,
     )
