@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -42,8 +43,8 @@ class Guard(asyncio.Protocol):
         self.seen_requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are none of asyncio's classes.
+        self.transport = transport = cast(asyncio.Transport, transport)
         if not self.limits.admit(self):
             transport.write(_BUSY)
             transport.close()
