@@ -13,6 +13,8 @@ from hitstream.admin import Operations, admin_routes
 from hitstream.engine import Engine
 from hitstream.settings import DatabaseSettings
 from processors.service import GROUP
+from reporting.app import ReportingSetup, Resources, reporting_routes
+from reporting.database import ThreadedDatabase
 from sink.settings import SinkSettings
 from stream.protocol import LogError
 
@@ -41,6 +43,23 @@ class DatabaseProcess:
             data_dir=settings.data_dir,
             executor=self._executor,
         )
+        self._resources = self._lend(self._engine)
+        self.reporting = ReportingSetup(
+            resources=lambda: self._resources,
+            executor=self._executor,
+            compatibility=settings.compatibility,
+        )
+
+    def _lend(self, engine: Engine) -> Resources:
+        """What the Reporting API needs of an engine."""
+        return Resources(
+            config=engine.current_config,
+            database=ThreadedDatabase(lambda: engine.database.client, self._executor),
+            writer=engine.writer,
+            writing=engine.writing,
+            tokens=engine.tokens,
+            users=engine.users,
+        )
 
     @property
     def engine(self) -> Engine:
@@ -59,6 +78,7 @@ class DatabaseProcess:
                 return Engine(self._settings, self._sink_settings)
 
             self._engine = engine = await loop.run_in_executor(self._executor, begin)
+            self._resources = self._lend(engine)
             engine.start()
             deadline = time.monotonic() + RESET_SECONDS
             while not await loop.run_in_executor(self._executor, lambda: followed(engine)):
@@ -106,6 +126,7 @@ async def serve(settings: DatabaseSettings, sink_settings: SinkSettings) -> None
     process.engine.start()
     app = web.Application(client_max_size=64 << 20)
     app.add_routes(admin_routes(process.operations))
+    app.add_routes(reporting_routes(process.reporting))
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.reporting_port, backlog=512).start()

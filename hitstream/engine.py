@@ -14,10 +14,12 @@ from schemas.access import Grant
 from schemas.config import Config
 from sink.database import Database, database_name
 from sink.loop import Sink
+from sink.rollups import Rollups
 from sink.settings import SinkSettings
 from stream.config import ConfigFollower, ConfigWriter
 from stream.embedded import EmbeddedLog
 from stream.secrets import TokenStore
+from stream.users import UserStore
 
 logger = logging.getLogger("hitstream.database")
 
@@ -52,10 +54,13 @@ class Engine:
         """Held while the configuration is changed: what is written depends on what is read."""
         self._follower = ConfigFollower(self.log)
         self._following = threading.Lock()
-        self.sink = Sink(self.log, self.database, sink_settings)
+        self.users = UserStore(self.log)
+        self.rollups = Rollups(self.database)
+        self.sink = Sink(self.log, self.database, sink_settings, on_site_days=self.rollups.changed)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._guard, args=("sink", self.sink.run), name="sink"),
+            threading.Thread(target=self._guard, args=("rollups", self.rollups.run), name="rollups"),
         ]
         self.failed: str = ""
         """What ended a thread that should run for ever; the process then ends, to be started again."""
@@ -82,11 +87,13 @@ class Engine:
         began = time.monotonic()
         self._stop.set()
         self.sink.stop()
+        self.rollups.stop()
         for thread in self._threads:
             thread.join()
         self._follower.close()
         self.writer.close()
         self.tokens.close()
+        self.users.close()
         self.log.close()
         self.database.close()
         logger.info("epoch %d closed in %.1f s", self.log.epoch, time.monotonic() - began)

@@ -8,6 +8,7 @@ from hitstream.engine import Engine
 from hitstream.tallies import balance
 from processors.service import GROUP
 from schemas.topics import HITS, TALLIES
+from sink.rollups import RollupStatus
 
 
 def gather_status(engine: Engine) -> dict[str, Any]:
@@ -54,8 +55,21 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         "lag": lag,
         "freshness": freshness(engine, sum(lag.values())),
         "balance": {"consumed": found.consumed, "counted": found.counted, "adds_up": found.adds_up},
+        "rollups": rollup_summary(engine.rollups.status()),
         "bytes": dict(engine.log.sizes()),
         "problems": [text for text in (engine.failed, engine.sink.error) if text],
+    }
+
+
+def rollup_summary(status: RollupStatus) -> dict[str, Any]:
+    """A JSON object."""
+    return {
+        "waiting": status.waiting,
+        "running": status.running,
+        "computed": status.computed,
+        "failed": status.failed,
+        "seconds": round(status.seconds, 3),
+        "last_error": status.last_error,
     }
 
 
