@@ -6,6 +6,7 @@ POST /hitstream/reset             yes=1; empties the instance; tracking=, privac
 POST /hitstream/configure         tracking=, privacy= JSON: changes of instance-wide settings
 GET  /hitstream/sites             ids, names and addresses
 GET  /hitstream/explain           visit=ID
+POST /hitstream/history           msgpack of processors.history: the past of owners, for their refold
 GET  /hitstream/imports           file_id=, scope=: what was imported of a log file
 POST /hitstream/imports           an import record
 POST /hitstream/imports/seen      marker=: lines of an import found in the raw hits
@@ -27,8 +28,10 @@ from aiohttp import web
 from hitstream.drain import DrainTimeoutError, drain
 from hitstream.engine import Engine
 from hitstream.explain import explain_visit
+from hitstream.history import owner_histories
 from hitstream.import_journal import ImportJournal, ImportRecord
 from hitstream.status import gather_status
+from processors.history import decode_question, encode_histories
 from schemas.config import ConfigEvent, Privacy, Tracking
 from stream.protocol import LogError
 
@@ -68,6 +71,7 @@ def admin_routes(operations: Operations) -> list[web.RouteDef]:
         web.post("/hitstream/configure", _endpoint(operations, _configure)),
         web.get("/hitstream/sites", _endpoint(operations, _sites)),
         web.get("/hitstream/explain", _endpoint(operations, _explain)),
+        web.post("/hitstream/history", _histories(operations)),
         web.get("/hitstream/imports", _endpoint(operations, _imports)),
         web.post("/hitstream/imports", _endpoint(operations, _save_import)),
         web.post("/hitstream/imports/seen", _endpoint(operations, _seen_lines)),
@@ -92,6 +96,25 @@ def _endpoint(operations: Operations, handler: Handler) -> Callable[[web.Request
             return web.json_response({"error": f"not drained in time: {error}"}, status=504)
         except LogError as error:
             return web.json_response({"error": str(error)}, status=503)
+
+    return answer
+
+
+def _histories(operations: Operations) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Asked by processors, with the superuser token that the processes of an instance share."""
+
+    async def answer(request: web.Request) -> web.Response:
+        engine = operations.engine()
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        grant = engine.tokens.find(token) if token else None
+        if grant is None or not grant.superuser:
+            return web.json_response({"message": "a token with superuser access is needed"}, status=401)
+        question = decode_question(await request.read())
+        try:
+            histories = await _in_thread(operations, lambda: owner_histories(engine, question))
+        except LogError as error:
+            return web.json_response({"message": str(error)}, status=503)
+        return web.Response(body=encode_histories(histories), content_type="application/msgpack")
 
     return answer
 

@@ -1,20 +1,22 @@
 """Waits until everything that was accepted before is visible in reports.
 
 The targets are taken one after the other, in the order in which the facts flow: once the processors are past
-a moment of `hits`, all that follows from it is on the next topics. Orders and their verdicts can follow from
-each other, so those two are taken until a round finds nothing new.
+a moment of `hits`, all that follows from it is on the next topics. What processors tell each other can follow
+from each other, so those topics are taken until a round finds nothing new.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 
 from processors.service import GROUP
-from schemas.topics import HITS, ORDER_VERDICTS, ORDERS
+from schemas.topics import HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS
 from sink.encoding import TABLES
 from sink.loop import Sink
 from stream.protocol import Log, Reader, TopicPartition
 
 POLL_SECONDS = 0.004
+_LOOP_TOPICS = (LINKS.name, ORDERS.name, ORDER_VERDICTS.name, REPAIRS.name)
+"""What processors tell each other."""
 
 
 class DrainTimeoutError(Exception):
@@ -54,7 +56,7 @@ def drain(log: Log, sink: Sink, timeout: float) -> float:
     reader = log.reader()
     try:
         wait_until_processed(log, reader, [HITS.name], deadline)
-        while wait_until_processed(log, reader, [ORDERS.name, ORDER_VERDICTS.name], deadline):
+        while wait_until_processed(log, reader, _LOOP_TOPICS, deadline):
             pass
         targets: dict[TopicPartition, int] = {}
         for table in TABLES:

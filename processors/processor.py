@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from processors.history import OwnerHistory, RepairRequest, encode_request
 from processors.orders import (
     OrderClaim,
     OrderVerdict,
@@ -27,7 +28,7 @@ from processors.owners import (
     save_segments,
     segments_from,
 )
-from rules.fold import Facts, Rows, VisitRules, row_key
+from rules.fold import Facts, Rows, VisitRules, row_key, row_of_key
 from rules.local_time import local_clock
 from rules.owner import (
     Entry,
@@ -50,12 +51,14 @@ from schemas.config import Config
 from schemas.hit import Hit, decode_hit
 from schemas.outcomes import Exclusion, Outcome
 from schemas.rows import DeadLetter, Row, Tally, VisitLink, encode_output
-from schemas.topics import DEAD, HITS, LINKS, ORDER_VERDICTS, ORDERS, TALLIES
-from stream.protocol import Batch, Message, Worker
+from schemas.topics import DEAD, HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS, TALLIES
+from stream.protocol import Batch, LogError, Message, Worker
 
-INPUTS = (HITS.name, LINKS.name, ORDERS.name, ORDER_VERDICTS.name)
+INPUTS = (HITS.name, LINKS.name, ORDERS.name, ORDER_VERDICTS.name, REPAIRS.name)
 _MILLISECONDS_PER_DAY = 86_400_000
 _MAX_CACHED_RULES = 20_000
+_NOT_IN_JOURNAL = -1
+"""Offset of an entry whose hit is only in the table of raw hits."""
 
 
 class HistoryGoneError(Exception):
@@ -68,6 +71,7 @@ class Counts:
 
     hits: int = 0
     refolds: int = 0
+    repairs: int = 0
     units: int = 0
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -206,8 +210,23 @@ class Processor:
             self._process_links(unit)
         elif batch.topic == ORDERS.name:
             self._process_claims(unit)
-        else:
+        elif batch.topic == ORDER_VERDICTS.name:
             self._process_verdicts(unit)
+        else:
+            raise ValueError(f"topic {batch.topic} needs `repair`")
+        self._emit(unit)
+
+    def repair(self, batch: Batch, histories: Iterable[OwnerHistory]) -> None:
+        """A unit of work of its own: fold owners anew from their whole past.
+
+        The histories must include all that was emitted and committed for the batch's partition."""
+        unit = _Unit(batch)
+        for history in histories:
+            self._repair_owner(unit, history)
+        self._emit(unit)
+
+    def _emit(self, unit: _Unit) -> None:
+        batch = unit.batch
         for topic, messages in unit.outputs.items():
             self._worker.emit(batch.home, topic, messages)
         if unit.links:
@@ -244,6 +263,8 @@ class Processor:
                 record = new_record()
             try:
                 records[key] = self._fold_owner(unit, key, record, pairs)
+            except LogError:
+                raise
             except Exception:
                 # One hit must not hold up its partition: find it, put it aside and go on without it.
                 stored = load_records(state, [key]).get(key) or new_record()
@@ -259,6 +280,8 @@ class Processor:
             return None
         try:
             prepared = self._prepare(hit)
+        except LogError:
+            raise
         except Exception as error:
             self._bury(unit, message, hit, "prepare", f"{type(error).__name__}: {error}")
             return None
@@ -298,6 +321,8 @@ class Processor:
             before = encode_record(record)
             try:
                 record = self._fold_owner(unit, key, record, [pair])
+            except LogError:
+                raise
             except Exception as error:
                 record = decode_record(before)
                 offset = pair[0].entry.offset
@@ -318,7 +343,10 @@ class Processor:
         if late:
             late, duplicates = self._without_known(unit.batch.home, key, record, late)
             if late:
-                self._refold(unit, key, change, late, facts_of(record), late[0].key)
+                try:
+                    self._refold(unit, key, change, late, facts_of(record), late[0].key)
+                except HistoryGoneError:
+                    self._ask_for_repair(unit, pairs[0][1])
         fresh: list[ReadyHit] = []
         for ready, _ in pairs:
             if ready.key > last:
@@ -335,6 +363,39 @@ class Processor:
         self._write(unit, key, change, pairs[0][1].owner)
         self._count_and_claim(unit, pairs, duplicates, change.excluded)
         return change.record
+
+    def _ask_for_repair(self, unit: _Unit, hit: Hit) -> None:
+        request = encode_request(RepairRequest(hit.site_id, hit.owner))
+        self._worker.emit_keyed(unit.batch.home, REPAIRS.name, [(hit.owner, request)])
+
+    def _repair_owner(self, unit: _Unit, history: OwnerHistory) -> None:
+        """Everything that the owner's hits make now is emitted, what they no longer make is deleted."""
+        partition = unit.batch.home
+        state = self._worker.state(partition)
+        key = owner_key(history.site_id, history.owner)
+        record = load_records(state, [key]).get(key) or new_record()
+        stored = segments_from(state, key, 0, 0)
+        at_hand = {
+            entry.hit_id: entry.offset for segment in (*stored, record.tail) for entry in segment.entries
+        }
+        hits: dict[int, ReadyHit] = {}
+        for value in history.hits:
+            hit = decode_hit(value)
+            prepared = self._prepare(hit)
+            if not isinstance(prepared, Exclusion):
+                entry = Entry(hit.time, hit.hit_id, at_hand.get(hit.hit_id, _NOT_IN_JOURNAL))
+                hits[hit.hit_id] = ReadyHit(entry, prepared[0], prepared[1])
+        rebuilt = msgspec.structs.replace(new_record(), lost_orders=record.lost_orders, links=record.links)
+        rows = Rows()
+        appended = append(rebuilt, sorted(hits.values(), key=lambda ready: ready.key), rows)
+        for row_key_ in history.keys:
+            if row_key_ not in rows.rows and row_key_ not in rows.deleted:
+                rows.delete(row_of_key(row_key_, history.owner))
+        delete_segments(state, key, stored)
+        save_segments(state, key, appended.full)
+        save_records(state, {key: rebuilt})
+        unit.add_changes(history.owner, changes_of(rows))
+        self.counts.repairs += 1
 
     def _write(self, unit: _Unit, key: OwnerKey, change: _OwnerChange, owner: int) -> None:
         state = self._worker.state(unit.batch.home)
@@ -421,7 +482,8 @@ class Processor:
         change.record.links = list(facts_after.links)
 
     def _load(self, partition: int, entries: Sequence[Entry]) -> list[ReadyHit]:
-        found = load_hits(self._worker.state(partition), [entry.offset for entry in entries])
+        offsets = [entry.offset for entry in entries if entry.offset != _NOT_IN_JOURNAL]
+        found = load_hits(self._worker.state(partition), offsets)
         ready: list[ReadyHit] = []
         for entry in entries:
             value = found.get(entry.offset)

@@ -9,14 +9,16 @@ from datetime import timedelta
 from functools import lru_cache
 
 from processors.agent_cache import AgentCache
+from processors.history import History, HistoryUnavailableError, HttpHistory, decode_request
 from processors.journal import JournalTrimmer
 from processors.processor import INPUTS, Counts, Processor
 from processors.settings import ProcessorSettings
 from rules.locations import country_of_language, language_code
 from rules.prepare import Lookups
+from schemas.topics import REPAIRS
 from stream.config import ConfigFollower
 from stream.faults import crash_point
-from stream.protocol import Log, LogError, LogResetError, Worker
+from stream.protocol import Batch, Log, LogError, LogResetError, Worker
 
 GROUP = "processors"
 POLL_SECONDS = 0.5
@@ -40,8 +42,7 @@ class _Opened:
 
 
 class ProcessorService:
-    """Runs the processing of some partitions until told to stop. `open_log` opens the log anew, since a reset
-    of the instance replaces it."""
+    """Runs the processing of some partitions on an opened log until told to stop."""
 
     def __init__(
         self,
@@ -53,6 +54,9 @@ class ProcessorService:
         self._partitions = partitions
         self._log = log
         self._agents = AgentCache(settings.data_dir / "agents.sqlite")
+        self._history: History = HttpHistory(settings.reporting_url, settings.admin_token)
+        self._repairs: list[Batch] = []
+        self._repair_at = 0.0
         self.counts = Counts()
 
     def run(self, stop: threading.Event) -> None:
@@ -70,6 +74,7 @@ class ProcessorService:
                 except LogError as error:
                     logger.error("the unit of work failed and will be repeated: %s", error)
                     opened.worker.rollback()
+                    self._repairs.clear()
                     stop.wait(RETRY_SECONDS)
                 if time.monotonic() - flushed_at > FLUSH_AGENTS_SECONDS:
                     self._agents.flush()
@@ -90,12 +95,31 @@ class ProcessorService:
     def _one_unit(self, opened: _Opened) -> None:
         worker = opened.worker
         batches = worker.poll(self._settings.process_batch, POLL_SECONDS)
-        if not batches:
+        repairs = [batch for batch in batches if batch.topic == REPAIRS.name]
+        self._repairs.extend(repairs)
+        batches = [batch for batch in batches if batch.topic != REPAIRS.name]
+        if batches:
+            crash_point("processor.polled")
+            for batch in batches:
+                opened.processor.process(batch)
+            opened.trimmer.trim_some()
+            crash_point("processor.processed")
+            worker.commit(batches)
+            crash_point("processor.committed")
+        if self._repairs and time.monotonic() >= self._repair_at:
+            self._repair(opened, self._repairs[0])
+
+    def _repair(self, opened: _Opened, batch: Batch) -> None:
+        """One batch of `repairs`, after everything emitted before is committed. Hits go on when the database
+        can't be asked: the batch is kept and stays uncommitted."""
+        owners = list(dict.fromkeys(decode_request(message.value) for message in batch.messages))
+        try:
+            histories = self._history.of(batch.home, owners)
+        except HistoryUnavailableError as error:
+            logger.warning("%d owners wait for a refold from raw hits: %s", len(owners), error)
+            self._repair_at = time.monotonic() + RETRY_SECONDS
             return
-        crash_point("processor.polled")
-        for batch in batches:
-            opened.processor.process(batch)
-        opened.trimmer.trim_some()
-        crash_point("processor.processed")
-        worker.commit(batches)
-        crash_point("processor.committed")
+        opened.processor.repair(batch, histories)
+        crash_point("processor.repaired")
+        opened.worker.commit([batch])
+        self._repairs.pop(0)

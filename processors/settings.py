@@ -15,3 +15,5 @@ class ProcessorSettings:
     )
     process_batch: int = setting(2000, "most hits in one unit of work", minimum=1)
     processor_metrics_port: int = setting(0, "port for /metrics of a processor on 127.0.0.1; 0 for none")
+    reporting_url: str = setting("", "address of the database process, for owners refolded from raw hits")
+    admin_token: str = setting("", "token with superuser access", secret=True)

@@ -116,6 +116,29 @@ def row_key(row: Row) -> RowKey:
     return ("conversion_items", row.site_id, row.date, row.hit_id, row.sku)
 
 
+def row_of_key(key: RowKey, owner: int) -> Row:
+    """A row with nothing but its key, to be deleted."""
+    table, site_id, date, number, last = key
+    match table:
+        case "actions":
+            return Action(
+                site_id=site_id, date=date, hit_id=number, visit_id=0, visitor_id=owner, owner=owner
+            )
+        case "visits":
+            return Visit(
+                site_id=site_id, date=date, visit_id=number, visitor_id=owner, owner=owner, config_id=0
+            )
+        case "conversions":
+            return Conversion(
+                site_id=site_id, date=date, hit_id=number, goal_id=int(last), visit_id=0,
+                visitor_id=owner, owner=owner,
+            )  # fmt: skip
+        case _:
+            return ConversionItem(
+                site_id=site_id, date=date, hit_id=number, sku=str(last), goal_id=0, visit_id=0
+            )
+
+
 class Rows:
     """The rows that a fold made or changed, by key; a key that must no longer exist holds its last row as
     deleted."""

@@ -26,6 +26,7 @@ DEAD = Topic("dead", keyed_by="input partition", co_partitioned=True)
 LINKS = Topic("links", keyed_by="visitor id that the linked visit continues")
 ORDERS = Topic("orders", keyed_by="site and order id")
 ORDER_VERDICTS = Topic("order_verdicts", keyed_by="owner of the order")
+REPAIRS = Topic("repairs", keyed_by="owner")
 CONFIG = Topic("config", keyed_by="site", single_partition=True)
 TOKENS = Topic("tokens", keyed_by="token", single_partition=True)
 SALTS = Topic("salts", keyed_by="site and day", single_partition=True)
@@ -41,6 +42,7 @@ TOPICS = (
     LINKS,
     ORDERS,
     ORDER_VERDICTS,
+    REPAIRS,
     CONFIG,
     TOKENS,
     SALTS,

@@ -24,7 +24,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from schemas.topics import DEFAULT_PARTITIONS, LINKS, ORDER_VERDICTS, ORDERS, TOPICS
+from schemas.topics import DEFAULT_PARTITIONS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS, TOPICS
 from stream import consumers
 from stream.groups import (
     BELL_TRUSTED_S,
@@ -49,7 +49,7 @@ from stream.segments import SegmentAppender, SegmentLimits, SegmentReader
 from stream.sqlite_files import Bell, make_directory, sync_directory, translate_errors, write_small_file
 
 FORMAT = 1
-SPLIT_TOPICS = frozenset(topic.name for topic in (LINKS, ORDERS, ORDER_VERDICTS))
+SPLIT_TOPICS = frozenset(topic.name for topic in (LINKS, ORDERS, ORDER_VERDICTS, REPAIRS))
 SINGLE_TOPICS = frozenset(topic.name for topic in TOPICS if topic.single_partition)
 RETAINED_TOPICS = frozenset({"hits"})
 """Topics with an appender that lose what is old; the others are kept for ever."""

@@ -1,0 +1,86 @@
+"""Owners whose journal no longer reaches back far enough: their whole past, from the raw hits.
+
+A late hit that is older than the journal asks on `repairs` for a refold of its owner. The history is read
+when the database holds everything that this partition has emitted, so the rows it shows are exactly those
+that the refold must replace.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from rules.fold import RowKey
+
+
+class HistoryUnavailableError(Exception):
+    """The database can't be asked now; the request stays on the log."""
+
+
+class RepairRequest(msgspec.Struct, array_like=True, frozen=True):
+    site_id: int
+    owner: int
+
+
+class OwnerHistory(msgspec.Struct, array_like=True, frozen=True):
+    """All stored hits of an owner, encoded as on `hits`, and the keys of all rows that it has."""
+
+    site_id: int
+    owner: int
+    hits: list[bytes]
+    keys: list[RowKey]
+
+
+class HistoryQuestion(msgspec.Struct, array_like=True, frozen=True):
+    """Owners of one partition; the answer must include all that the partition has emitted before."""
+
+    partition: int
+    owners: list[RepairRequest]
+
+
+encode_request = msgspec.msgpack.Encoder().encode
+decode_request = msgspec.msgpack.Decoder(RepairRequest).decode
+encode_question = msgspec.msgpack.Encoder().encode
+decode_question = msgspec.msgpack.Decoder(HistoryQuestion).decode
+encode_histories = msgspec.msgpack.Encoder().encode
+decode_histories = msgspec.msgpack.Decoder(list[OwnerHistory]).decode
+
+
+class History(Protocol):
+    def of(self, partition: int, owners: Sequence[RepairRequest]) -> Sequence[OwnerHistory]:
+        """Raises HistoryUnavailableError."""
+        ...
+
+
+class HttpHistory:
+    """Asks the database process of the instance."""
+
+    def __init__(self, url: str, token: str, timeout_s: float = 60.0) -> None:
+        self._url = url.rstrip("/") + "/hitstream/history"
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def of(self, partition: int, owners: Sequence[RepairRequest]) -> Sequence[OwnerHistory]:
+        question = encode_question(HistoryQuestion(partition, list(owners)))
+        request = urllib.request.Request(  # noqa: S310 (the instance's own address, from its settings)
+            self._url,
+            data=question,
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/msgpack"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
+                return decode_histories(answer.read())
+        except urllib.error.HTTPError as error:
+            raise HistoryUnavailableError(f"{error.code}: {_message(error.read())}") from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise HistoryUnavailableError(str(error)) from None
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body).get("message", ""))[:200]
+    except (ValueError, AttributeError):
+        return repr(body[:100])
