@@ -12,7 +12,7 @@ import msgspec
 from rules.ecommerce import ProductView, product_view
 from rules.prepared import ActionDraft
 from rules.query import cut_bytes, is_set, query_parameters, read_integer, read_leading_number
-from rules.urls import PageUrl, UrlRules, clean_text, clean_url
+from rules.urls import PageUrl, clean_click_url, clean_text
 from schemas.config import Site, Tracking
 from schemas.rows import ActionKind
 
@@ -24,7 +24,6 @@ PAGEVIEW_ID_LENGTH = 6
 EVENT_VALUE_DECIMALS = 3
 LARGEST_TIMING = 16_777_215
 NO_TIMINGS: Timings = (-1, -1, -1, -1, -1, -1)
-NO_URL = PageUrl("", "", 4)
 MEDIA_PREFIXES = ("ma_", "cra")
 MEDIA_SIGNS = ("ma_id", "cra", "cra_tp", "cra_st")
 """One of them makes a custom action (`ca=1`) one of media or crash tracking."""
@@ -37,7 +36,6 @@ _encode_json = msgspec.json.Encoder().encode
 class ActionRules:
     """What a site says of its actions."""
 
-    urls: UrlRules
     site_search: bool
     keyword_parameters: tuple[str, ...]
     category_parameters: tuple[str, ...]
@@ -54,11 +52,10 @@ class Search:
     count: int
 
 
-def action_rules(site: Site, tracking: Tracking, urls: UrlRules) -> ActionRules:
+def action_rules(site: Site, tracking: Tracking) -> ActionRules:
     keywords = site.search_keyword_parameters
     categories = site.search_category_parameters
     return ActionRules(
-        urls=urls,
         site_search=site.site_search,
         keyword_parameters=_lowered(
             tracking.site_search_keyword_parameters if keywords is None else keywords
@@ -92,10 +89,10 @@ def action_of(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -
 def _kind_of_action(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -> ActionDraft | None:
     download = params.get("download", "")
     if download:
-        return _with_url(ActionKind.DOWNLOAD, clean_url(rules.urls, download))
+        return _with_url(ActionKind.DOWNLOAD, clean_click_url(download, rules.max_bytes))
     link = params.get("link", "")
     if link:
-        return _with_url(ActionKind.OUTLINK, clean_url(rules.urls, link))
+        return _with_url(ActionKind.OUTLINK, clean_click_url(link, rules.max_bytes))
     if params.get("e_c") and params.get("e_a"):
         event = _event(params, page, rules)
         if event is not None:
@@ -241,19 +238,21 @@ def page_timings(params: Params) -> Timings:
     """pf_net, pf_srv, pf_tfr, pf_dm1, pf_dm2, pf_onl in milliseconds; -1 when absent or unreadable."""
     if _TIMING_NAMES.isdisjoint(params):
         return NO_TIMINGS
+    get = params.get
+    network, server, transfer = get("pf_net"), get("pf_srv"), get("pf_tfr")
+    processing, completion, on_load = get("pf_dm1"), get("pf_dm2"), get("pf_onl")
     return (
-        _timing(params, "pf_net"),
-        _timing(params, "pf_srv"),
-        _timing(params, "pf_tfr"),
-        _timing(params, "pf_dm1"),
-        _timing(params, "pf_dm2"),
-        _timing(params, "pf_onl"),
+        -1 if network is None else _timing(network),
+        -1 if server is None else _timing(server),
+        -1 if transfer is None else _timing(transfer),
+        -1 if processing is None else _timing(processing),
+        -1 if completion is None else _timing(completion),
+        -1 if on_load is None else _timing(on_load),
     )
 
 
-def _timing(params: Params, name: str) -> int:
-    text = params.get(name)
-    return -1 if text is None else min(max(-1, read_integer(text, -1)), LARGEST_TIMING)
+def _timing(text: str) -> int:
+    return min(max(-1, read_integer(text, -1)), LARGEST_TIMING)
 
 
 def pageview_id(params: Params) -> str:

@@ -85,13 +85,12 @@ def site_rules(config: Config, site_id: int) -> SiteRules:
     A site that the configuration does not know, such as a deleted one, has the instance's defaults.
     """
     site = config.sites.get(site_id) or Site(site_id=site_id, name="")
-    urls = url_rules(site, config.tracking)
     return SiteRules(
         site=site,
         tracking=config.tracking,
         privacy=config.privacy,
-        urls=urls,
-        actions=action_rules(site, config.tracking, urls),
+        urls=url_rules(site, config.tracking),
+        actions=action_rules(site, config.tracking),
         goals=goal_rules(config.goals.get(site_id, {}).values()),
         dimensions=dimension_rules(config.dimensions.get(site_id, {}).values()),
         exclusions=exclusion_rules(site, config.tracking),

@@ -27,7 +27,7 @@ def maybe_action(
     a_site = Site(site_id=1, name="", **site)  # type: ignore[arg-type]
     urls = url_rules(a_site, tracking)
     params = parse_query(query)
-    return action_of(params, url, clean_url(urls, url), action_rules(a_site, tracking, urls))
+    return action_of(params, url, clean_url(urls, url), action_rules(a_site, tracking))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,12 @@ def maybe_action(
 def test_the_kind_with_the_highest_precedence_wins(query: str, kind: int, url: str) -> None:
     action = an_action(query)
     assert (action.kind, action.url) == (kind, url)
+
+
+@pytest.mark.parametrize("name", ["link", "download"])
+def test_what_was_clicked_keeps_its_parameters_and_fragment(name: str) -> None:
+    action = an_action(f"{name}=HTTPS%3A%2F%2FWWW.P.net%2FX%3Futm_campaign%3Dc%26sid%3D1%23top")
+    assert (action.url, action.url_prefix) == ("p.net/X?utm_campaign=c&sid=1#top", 3)
 
 
 def test_an_event_keeps_the_search_in_its_url() -> None:
