@@ -5,11 +5,10 @@ commits it. Only the owner of the partition writes to the file; consumers of its
 """
 
 import os
-import re
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +27,7 @@ from stream.sqlite_files import (
     translate_errors,
     wal_bytes,
 )
+from stream.state import PartitionState, checked_name, create_schema
 
 PAGE_SIZE = 4096
 # Of the WAL of one partition: copied in the background from the first size on, by the commit itself at the
@@ -37,14 +37,11 @@ CHECKPOINT_NOW_BYTES = 20 << 20
 WAL_KEPT_BYTES = 4 << 20
 RELEASE_INTERVAL_S = 5.0
 RELEASED_ROWS_PER_COMMIT = 500
-KEYS_PER_SELECT = 256
 # Between two looks for new input: grows while nothing comes, also from one poll to the next.
 SHORTEST_PAUSE_S = 0.001
 LONGEST_PAUSE_S = 0.04
 # How long to rely on the bell alone.
 BELL_TRUSTED_S = 0.5
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def partition_path(directory: Path, partition: int) -> Path:
@@ -52,6 +49,7 @@ def partition_path(directory: Path, partition: int) -> Path:
 
 
 def _create_schema(connection: sqlite3.Connection) -> None:
+    create_schema(connection)
     for table in ("input", "output"):
         connection.execute(
             f"CREATE TABLE {table} (topic TEXT, partition INTEGER, next INTEGER NOT NULL,"
@@ -59,15 +57,8 @@ def _create_schema(connection: sqlite3.Connection) -> None:
         )
 
 
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} can't name a table: expected lower-case letters, digits and _")
-    return name
-
-
 class PartitionFile:
-    """The writing side of one partition (stream.protocol.State): its transaction begins with the first write
-    and sees its own writes."""
+    """The writing side of one partition: state, outputs, input offsets and the transaction around them."""
 
     def __init__(self, directory: Path, group: str, partition: int, cache_bytes: int) -> None:
         self.path = partition_path(directory, partition)
@@ -76,6 +67,7 @@ class PartitionFile:
             if not self.path.exists():
                 create_file(self.path, PAGE_SIZE, _create_schema)
             self.connection = open_writer(self.path, cache_bytes, WAL_KEPT_BYTES)
+            self.state = PartitionState(self.path, self.connection)
         except BaseException:
             self._lock.close()
             raise
@@ -88,78 +80,19 @@ class PartitionFile:
         self.inputs = {TopicPartition(t, p): next_ for t, p, next_ in execute("SELECT * FROM input")}
         self.ends = {(t, p): int(next_) for t, p, next_ in execute("SELECT * FROM output")}
 
-    def begin(self) -> None:
-        if not self.connection.in_transaction:
-            self.connection.execute("BEGIN IMMEDIATE")
-
     def rollback(self) -> None:
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-        self.load()
+        with translate_errors(self.path, "Rolling back"):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            self.state.forget_pending()
+            self.load()
 
     def _table(self, name: str, columns: str) -> str:
         """Creates the table when it doesn't exist."""
         if name not in self._tables:
-            self.connection.execute(f"CREATE TABLE {_checked(name)} {columns}")
+            self.connection.execute(f"CREATE TABLE {checked_name(name)} {columns}")
             self._tables.add(name)
         return name
-
-    def _state_table(self, table: str) -> str:
-        with translate_errors(self.path, "Writing state to"):
-            self.begin()
-            return self._table(f"state_{table}", "(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
-
-    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        name = f"state_{table}"
-        found: dict[bytes, bytes] = {}
-        if name not in self._tables or not keys:
-            return found
-        with translate_errors(self.path, "Reading state from"):
-            for at in range(0, len(keys), KEYS_PER_SELECT):
-                some = list(keys[at : at + KEYS_PER_SELECT])
-                # Padded to a power of two: few distinct statements, which the connection keeps prepared.
-                size = 1 << (len(some) - 1).bit_length()
-                some += some[-1:] * (size - len(some))
-                marks = ",".join("?" * size)
-                found.update(
-                    self.connection.execute(
-                        f"SELECT key, value FROM {name} WHERE key IN ({marks})",  # noqa: S608
-                        some,
-                    )
-                )
-        return found
-
-    def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
-        name = self._state_table(table)
-        with translate_errors(self.path, "Writing state to"):
-            # Not REPLACE, which deletes and inserts and so changes 40 % more pages (measured, random keys).
-            self.connection.executemany(
-                f"INSERT INTO {name} VALUES (?, ?)"  # noqa: S608
-                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                items,
-            )
-
-    def delete_many(self, table: str, keys: Iterable[bytes]) -> None:
-        name = self._state_table(table)
-        with translate_errors(self.path, "Writing state to"):
-            self.connection.executemany(
-                f"DELETE FROM {name} WHERE key = ?",  # noqa: S608
-                ((key,) for key in keys),
-            )
-
-    def scan(
-        self, table: str, start: bytes, end: bytes, limit: int = -1, *, reverse: bool = False
-    ) -> Sequence[tuple[bytes, bytes]]:
-        name = f"state_{table}"
-        if name not in self._tables:
-            return []
-        order = "DESC" if reverse else "ASC"
-        with translate_errors(self.path, "Reading state from"):
-            return self.connection.execute(
-                f"SELECT key, value FROM {name} WHERE key >= ? AND key < ?"  # noqa: S608
-                f" ORDER BY key {order} LIMIT ?",
-                (start, end, limit),
-            ).fetchall()
 
     def append_output(self, topic: str, target: int, keys: list[bytes], values: list[bytes]) -> None:
         base = self.ends.get((topic, target), 0)
@@ -242,7 +175,7 @@ class GroupReader:
         ).fetchone()
         if found is None or offset >= found[0]:
             return []
-        return frames.read_frames(connection, f"output_{_checked(topic)}", target, offset, max_messages)
+        return frames.read_frames(connection, f"output_{checked_name(topic)}", target, offset, max_messages)
 
     def inputs(self) -> dict[TopicPartition, int]:
         """Committed input offsets of all partitions."""
@@ -332,9 +265,9 @@ class GroupWorker:
                 and TopicPartition(topic, partition) not in file.inputs
             }
             if missing:
-                file.begin()
-                file.set_inputs(missing)
-                file.connection.execute("COMMIT")
+                with file.state.writing():
+                    file.set_inputs(missing)
+                    file.connection.execute("COMMIT")
 
     @property
     def partitions(self) -> Sequence[int]:
@@ -379,8 +312,8 @@ class GroupWorker:
         self._turn += 1
         return batches
 
-    def state(self, partition: int) -> PartitionFile:
-        return self._files[partition]
+    def state(self, partition: int) -> PartitionState:
+        return self._files[partition].state
 
     def emit(self, partition: int, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         if self._wiring.is_split(topic):
@@ -413,27 +346,34 @@ class GroupWorker:
         for batch in batches:
             offsets[batch.home][TopicPartition(batch.topic, batch.partition)] = batch.next_offset
         needed = self._released_outputs()
+        merged = self._partition_to_merge()
         for partition, file in self._files.items():
             outputs = self._outputs.pop(partition, {})
-            if not outputs and partition not in offsets and not file.connection.in_transaction:
+            if not (outputs or partition in offsets or file.state.failed or file.connection.in_transaction):
                 continue
             crash_point("log.committing")
-            with translate_errors(file.path, "Committing to"):
-                file.begin()
+            with file.state.writing():
                 for (topic, target), (keys, values) in outputs.items():
                     file.append_output(topic, target, keys, values)
                 file.set_inputs(offsets.get(partition, {}))
                 self._delete_released(partition, file, needed)
+                file.state.stage(merge=partition == merged)
                 file.connection.execute("COMMIT")
+            file.state.settle()
             crash_point("log.committed")
             self._bound_wal(file)
         self._wiring.ring()
+
+    def _partition_to_merge(self) -> int | None:
+        """One at a time, so that no commit waits for all of them."""
+        full = [partition for partition, file in self._files.items() if file.state.wants_merge]
+        return max(full, key=lambda p: self._files[p].state.entries_in_memory, default=None)
 
     def _bound_wal(self, file: PartitionFile) -> None:
         size = wal_bytes(file.path)
         if size >= CHECKPOINT_NOW_BYTES:
             with translate_errors(file.path, "Copying the WAL of"):
-                file.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+                file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         elif size >= CHECKPOINT_BYTES:
             self._background.submit(file.path, lambda: checkpoint_passive(file.path))
 
@@ -459,8 +399,7 @@ class GroupWorker:
         self._outputs.clear()
         self._exhausted_bell = b""
         for file in self._files.values():
-            with translate_errors(file.path, "Rolling back"):
-                file.rollback()
+            file.rollback()
         self._positions = self.committed()
 
     def committed(self) -> dict[TopicPartition, int]:

@@ -148,8 +148,9 @@ class FileLock:
 class Bell:
     """Tells other processes that something was committed: 16 bytes in a file, new ones at every ring.
 
-    Looking costs a microsecond, where asking every SQLite file for its version costs two hundred. It is only
-    a hint: a process may die between its commit and its ring, so look at the files themselves now and then."""
+    Looking costs a microsecond, where asking every SQLite file for its version costs two hundred. It is
+    only a hint: a process may die between its commit and its ring, so look at the files themselves
+    now and then."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close
