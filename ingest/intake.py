@@ -134,7 +134,7 @@ class Intake:
         return self.rules
 
     def tidy(self) -> None:
-        """Forget what is past: inactive visitors, salts of past days. Cheap; called a few times per second."""
+        """Forget what is past: inactive visitors, salts of past days. Cheap, called often."""
         now = time.monotonic()
         if now >= self._rotate_at:
             self._rotate_at = now + self.rules.window + _ROTATION_SLACK_S

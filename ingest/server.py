@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
+from typing import cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
