@@ -18,6 +18,7 @@ from sink.rollups import Rollups
 from sink.settings import SinkSettings
 from stream.config import ConfigFollower, ConfigWriter
 from stream.embedded import EmbeddedLog
+from stream.protocol import LogResetError
 from stream.secrets import TokenStore
 from stream.users import UserStore
 
@@ -77,6 +78,8 @@ class Engine:
     def _guard(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
+        except LogResetError:
+            logger.info("the %s ends with epoch %d", name, self.log.epoch)
         except Exception as error:
             if not self._stop.is_set():
                 logger.exception("the %s stopped", name)
