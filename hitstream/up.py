@@ -116,8 +116,9 @@ def run_up() -> int:
 
 
 async def _supervise(settings: UpSettings, token: str) -> int:
+    database_port = free_port()
     supervisor = Supervisor(
-        plan_processes(settings, token, free_port()), stop_seconds=settings.stop_seconds, say=say
+        plan_processes(settings, token, database_port), stop_seconds=settings.stop_seconds, say=say
     )
     loop = asyncio.get_running_loop()
 
@@ -131,7 +132,7 @@ async def _supervise(settings: UpSettings, token: str) -> int:
     sql = f"http://127.0.0.1:{settings.sql_port}" if settings.sql_port else ""
     announce(settings.data_dir, Instance(url, sql, os.getpid()))
     greeting = asyncio.create_task(
-        asyncio.to_thread(_greet_when_ready, settings, token, url, sql, supervisor)
+        asyncio.to_thread(_greet_when_ready, settings, token, url, sql, database_port, supervisor)
     )
     code = await supervisor.run()
     greeting.cancel()
@@ -139,13 +140,15 @@ async def _supervise(settings: UpSettings, token: str) -> int:
     return code
 
 
-def _greet_when_ready(settings: UpSettings, token: str, url: str, sql: str, supervisor: Supervisor) -> None:
+def _greet_when_ready(
+    settings: UpSettings, token: str, url: str, sql: str, database_port: int, supervisor: Supervisor
+) -> None:
     """Make the first site and say where to look, once everything answers."""
     client = InstanceClient(url, token, timeout=30.0)
     deadline = time.monotonic() + READY_SECONDS
     while not supervisor.stopping:
         try:
-            if client.request("GET", "/health/ready")[0] == 200:
+            if _listens(database_port) and client.request("GET", "/health/ready")[0] == 200:
                 sites = _site_numbers(client)
                 if not sites and settings.first_site:
                     _add_first_site(client)
@@ -163,6 +166,15 @@ def _greet_when_ready(settings: UpSettings, token: str, url: str, sql: str, supe
     # The token is shown to a person at a terminal or to `make run`; a log file must not hold it.
     shown = token if sys.stdout.isatty() or os.environ.get("HITSTREAM_SHOW_TOKEN") == "1" else ""
     print(greeting(url, sql, shown, settings.data_dir, sites[0] if sites else 1), flush=True)
+
+
+def _listens(port: int) -> bool:
+    """Whether something on this machine accepts connections on the port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def _site_numbers(client: InstanceClient) -> list[int]:
