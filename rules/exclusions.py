@@ -6,13 +6,14 @@ comes first in the order of that section is the one that counts.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
+from rules.patterns import compile_delimited, matches
 from rules.prepared import Agent
 from rules.query import is_set, read_leading_number
 from rules.spam import is_referrer_spam
-from rules.urls import compile_delimited, host_and_path
+from rules.urls import host_and_path
 from schemas.config import Site, Tracking
 from schemas.hit import Hit
 from schemas.outcomes import Exclusion
@@ -122,7 +123,7 @@ def _user_agent_rule(entry: str) -> Callable[[str], bool] | None:
         return None
     pattern: Any = compile_delimited(entry)
     if pattern is not None:
-        return lru_cache(maxsize=10_000)(lambda agent: pattern.search(agent) is not None)
+        return partial(matches, pattern)
     lowered = entry.lower()
     return lambda agent: lowered in agent.lower()
 
