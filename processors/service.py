@@ -13,7 +13,7 @@ from processors.history import History, HistoryUnavailableError, HttpHistory, de
 from processors.journal import JournalTrimmer
 from processors.processor import INPUTS, Counts, Processor
 from processors.settings import ProcessorSettings
-from rules.locations import country_of_language, language_code
+from rules.locations import guess_country, language_code
 from rules.prepare import Lookups
 from schemas.topics import REPAIRS
 from stream.config import ConfigFollower
@@ -31,7 +31,7 @@ logger = logging.getLogger("hitstream.processor")
 @lru_cache(maxsize=4096)
 def locale_of(language: str) -> tuple[str, str]:
     """Code and guessed country of a browser's language; there are few distinct ones."""
-    return language_code(language), country_of_language(language)
+    return language_code(language), guess_country(language)
 
 
 @dataclass
