@@ -1,7 +1,7 @@
 """Regular expressions that come from configuration.
 
-They run in RE2, whose time is linear in the text: one site's pattern cannot stop the others. What RE2 does not
-know (look-around, back references) is refused.
+They run in RE2, whose time is linear in the text: one site's pattern cannot stop the others. What RE2 does
+not know (look-around, back references) is refused.
 """
 
 from functools import lru_cache

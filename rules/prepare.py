@@ -26,6 +26,7 @@ from rules.goals import (
     pattern_goals,
     threshold_goals,
 )
+from rules.locations import guess_country
 from rules.prepared import ActionDraft, Agent, Ecommerce, GoalMatch, PreparedHit, ThresholdGoal
 from rules.query import is_set, parse_query, read_integer
 from rules.referrers import attribution_from_cookie, attribution_from_ref, visit_referrer
@@ -75,8 +76,8 @@ class Lookups:
     agent: Callable[[str, str], Agent]
     """(user agent, client hints as JSON) -> what the device detector says; fast for agents seen before."""
     locale: Callable[[str], tuple[str, str]]
-    """Language as the browser sends it -> (code such as `de` or `de-at`, lower-case country that it names);
-    empty where unknown."""
+    """Language as the browser sends it -> (code such as `de` or `de-at`, lower-case country that it
+    stands for); rules.locations knows both."""
 
 
 def site_rules(config: Config, site_id: int) -> SiteRules:
@@ -111,7 +112,7 @@ def prepare(hit: Hit, rules: SiteRules, lookups: Lookups) -> PreparedHit | Exclu
     location = hit.location
     language, country = lookups.locale(hit.language)
     if not rules.tracking.enable_language_to_country_guess:
-        country = ""
+        country = guess_country(hit.language, guess_by_language=False)
     return PreparedHit(
         site_id=hit.site_id,
         hit_id=hit.hit_id,

@@ -208,8 +208,12 @@ def test_the_country_is_guessed_from_the_language_only_without_a_location() -> N
     assert prepared("", language=language).language == "de-de"
     assert prepared("", language=language, location=Location(country="fr")).country == "fr"
     assert prepared("", language="en").country == ""
+
+
+def test_without_the_guess_only_a_region_in_the_language_names_a_country() -> None:
     off = a_config(tracking=Tracking(enable_language_to_country_guess=False))
-    assert prepared("", off, language=language).country == ""
+    assert prepared("", off, language="de-at").country == "at"
+    assert prepared("", off, language="de").country == "xx"
 
 
 def test_a_location_keeps_its_parts() -> None:
