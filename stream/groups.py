@@ -32,8 +32,8 @@ from stream.state import PartitionState, checked_name, create_schema
 PAGE_SIZE = 4096
 # Of the WAL of one partition: copied in the background from the first size on, by the commit itself at the
 # second. Eight partitions stay under 256 MiB together with the hits' segment.
-CHECKPOINT_BYTES = 8 << 20
-CHECKPOINT_NOW_BYTES = 20 << 20
+CHECKPOINT_BYTES = 6 << 20
+CHECKPOINT_NOW_BYTES = 12 << 20
 WAL_KEPT_BYTES = 4 << 20
 RELEASE_INTERVAL_S = 5.0
 RELEASED_ROWS_PER_COMMIT = 500
