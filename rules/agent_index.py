@@ -4,14 +4,15 @@ The detector (PyPI `device-detector`) tries up to 5,000 expressions one after th
 RE2 tells in one pass which of them match: about 0.1 ms. The detector's own classes then run over those few in
 their own order, so that every rule stays the detector's.
 
-RE2 and the detector's engine agree on printable ASCII. For other texts, and for expressions that RE2 can't
-express even after their look-arounds are dropped (which can only make an expression match more), nothing is
-left out.
+RE2 and the detector's engine agree on printable ASCII. In other texts RE2 only finds the words that an
+expression needs, and the detector's engine tries those expressions. Look-arounds, which RE2 doesn't know, are
+dropped for it, which can only make an expression match more.
 """
 
 import re
 import sys
 import threading
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import metadata
@@ -72,6 +73,14 @@ def without_look_arounds(pattern: str) -> str:
 def is_plain(text: str) -> bool:
     """Printable ASCII: what RE2 and the detector's engine read alike."""
     return text.isascii() and text.isprintable()
+
+
+def plain_form(text: str) -> str:
+    """`text` with the digits and spaces of other scripts as ASCII ones: no required word gets lost."""
+    return "".join(
+        char if char.isascii() else " " if char.isspace() else str(unicodedata.decimal(char, char))
+        for char in text
+    )
 
 
 def _pattern(expression: Any) -> str:
@@ -199,7 +208,9 @@ class PatternFilter:
 
     def matching(self, text: str, *, verified: bool = True) -> list[int]:
         """Unverified: those of which the text holds the required words; quicker when few of them count."""
-        found = self._filter.Match(text.lower(), not verified) if self._places else None
+        # Characters that can't be encoded stand for none in an expression.
+        lowered = text.lower().encode("utf-8", "replace")
+        found = self._filter.Match(lowered, not verified) if self._places else None
         return sorted([*(self._places[index] for index in found or ()), *self._always])
 
 
@@ -209,10 +220,10 @@ class _ModelGroup:
     def __init__(self, entries: Sequence[tuple[Place, Entry]]) -> None:
         self.places = [place for place, entry in entries for _ in entry["models"]]
         self.filter = PatternFilter([model["regex"] for _, entry in entries for model in entry["models"]])
-        models = [model for _, entry in entries for model in entry["models"]]
+        self.originals: list[Entry] = [model for _, entry in entries for model in entry["models"]]
         self.models: list[Entry] = [
             {**model, "regex": expression}
-            for model, expression in zip(models, self.filter.expressions, strict=True)
+            for model, expression in zip(self.originals, self.filter.expressions, strict=True)
         ]
 
 
@@ -256,41 +267,45 @@ class AgentIndex:
 
     def narrowed(self, user_agent: str, model: str) -> dict[str, list[Entry]]:
         """For each parser the entries that can match the agent, or a client hint's model, in their order."""
-        if not is_plain(user_agent) or not is_plain(model):
-            return self.lists
-        matched = {self._places[index] for index in self._filter.matching(user_agent)}
+        plain = is_plain(user_agent) and is_plain(model)
+        if not plain:
+            user_agent, model = plain_form(user_agent), plain_form(model)
+        matched = {self._places[index] for index in self._filter.matching(user_agent, verified=plain)}
         models: dict[Place, dict[int, Entry]] = {place: {} for place in matched if place in self._group_of}
         for number in {self._group_of[place] for place in models}:
             group = self._group(number)
             for index in group.filter.matching(user_agent, verified=False):
                 if (place := group.places[index]) in models:
-                    models[place][index] = group.models[index]
+                    models[place][index] = group.models[index] if plain else group.originals[index]
         if model:
-            # A device is also told by the hint's model: the entry by a model of it, or by itself.
-            matched.update(
-                place
-                for place in map(self._places.__getitem__, self._filter.matching(model))
-                if place[0] == _BY_HINT
-            )
+            # A device is also told by a hint: by a model of an entry, or by an entry without models.
+            for index in self._filter.matching(model, verified=plain):
+                place = self._places[index]
+                if place[0] == _BY_HINT and place not in self._group_of:
+                    matched.add(place)
             for number in range(len(self._groups)):
                 group = self._group(number)
-                for index in group.filter.matching(model):
+                for index in group.filter.matching(model, verified=plain):
                     if (place := group.places[index])[0] == _BY_HINT:
                         matched.add(place)
-                        models.setdefault(place, {})[index] = group.models[index]
+                        fitting = models.setdefault(place, {})
+                        fitting[index] = group.models[index] if plain else group.originals[index]
         lists: dict[str, list[Entry]] = {name: [] for name in self.lists}
         for place in sorted(matched):
-            entry = self._entries[place]
-            if "models" in entry:
-                fitting = models.get(place, {})
-                entry = {**entry, "models": [fitting[index] for index in sorted(fitting)]}
-            lists[place[0]].append(entry)
+            name, position = place
+            entry = self._entries[place] if plain else self.lists[name][position]
+            if place in models:
+                fitting = models[place]
+                # An entry without models is another thing to the detector than one of which none fits.
+                narrowed = [fitting[index] for index in sorted(fitting)] or entry["models"][:1]
+                entry = {**entry, "models": narrowed}
+            lists[name].append(entry)
         return lists
 
     def narrowed_normalizing(self, user_agent: str) -> list[Entry]:
-        if not is_plain(user_agent):
-            return self.normalizing
-        return [self.normalizing[place] for place in self._normalizing_filter.matching(user_agent)]
+        plain = is_plain(user_agent)
+        text = user_agent if plain else plain_form(user_agent)
+        return [self.normalizing[place] for place in self._normalizing_filter.matching(text, verified=plain)]
 
     def warm_up(self) -> None:
         """Compiles what is else compiled when first needed: about a second."""

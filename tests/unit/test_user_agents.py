@@ -148,6 +148,13 @@ def test_answers_are_the_detector_s(user_agent: str) -> None:
         assert NarrowDetector(user_agent, headers=headers).parse().all_details == expected.all_details
 
 
+@pytest.mark.parametrize("model", ["4063T", "SM-G991B", "Surface Pro", "Ätna 5", "K"])
+def test_a_model_that_only_hints_tell_is_the_detector_s(model: str) -> None:
+    headers = {"sec-ch-ua-model": model, "sec-ch-ua-platform": "Android", "sec-ch-ua-mobile": "?1"}
+    expected = DeviceDetector(REDUCED, headers=headers, check_cache=False).parse()
+    assert NarrowDetector(REDUCED, headers=headers).parse().all_details == expected.all_details
+
+
 def test_the_detector_tries_few_expressions() -> None:
     lists = agent_index().narrowed(PIXEL, "")
     assert sum(map(len, lists.values())) < 30
