@@ -13,13 +13,14 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from reporting.access import Grant, require_on_sites, require_somewhere, require_superuser
+from reporting.access import require_on_sites, require_somewhere, require_superuser, sites_with
 from reporting.errors import ApiError, missing_parameter, unknown_site
-from reporting.method import Access, ApiRequest, Cell, Database, Method, Writer
+from reporting.method import Access, ApiRequest, Cell, ConfigChange, Database, Method
 from reporting.parameters import Parameters
 from reporting.periods import Period, names_several, parse_periods
 from reporting.postprocess import Postprocessing, postprocess
 from reporting.table import Result, Table, TableMap
+from schemas.access import Grant, Role
 from schemas.config import Config
 
 MAX_DEPTH = 4
@@ -33,7 +34,7 @@ class Instance:
     methods: Mapping[str, Method]
     config: Callable[[], Config]
     database: Database
-    writer: Writer
+    change: Callable[[ConfigChange], Awaitable[Config]]
     now: Callable[[], datetime]
     state: Mapping[str, Any]
 
@@ -67,20 +68,20 @@ def find_method(methods: Mapping[str, Method], name: str) -> Method:
             400,
         )
     raise ApiError(
-        f"The plugin {module} is not enabled. You can activate the plugin on Settings > Plugins page in"
-        " Matomo."
+        f"The plugin {module} is not enabled."
+        " You can activate the plugin on Settings > Plugins page in Matomo."
     )
 
 
 def parse_sites(text: str, grant: Grant, config: Config) -> tuple[tuple[int, ...], bool]:
     """The sites of an idSite parameter in their order, and whether the answer is keyed by site.
 
-    Raises ApiError: no valid id, an unknown site, a site the grant may not read. Without the right to read, an
-    unknown site is refused like any other.
+    Raises ApiError: no valid id, an unknown site, a site the grant may not read. Without the right to
+    read, an unknown site is refused like any other.
     """
     if text.strip() == "all":
         known = sorted(site_id for site_id, site in config.sites.items() if not site.deleted)
-        readable = grant.sites_with("view", known)
+        readable = sites_with(grant, "view", known)
         if not readable:
             raise ApiError("The parameter 'idSite=' is missing from the request.", 401)
         return readable, True
@@ -122,6 +123,9 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
+_ROLES: Mapping[Access, Role] = {Access.VIEW: "view", Access.WRITE: "write", Access.ADMIN: "admin"}
+
+
 def _check_access(method: Method, grant: Grant, sites: tuple[int, ...]) -> None:
     match method.access:
         case Access.NONE:
@@ -132,11 +136,12 @@ def _check_access(method: Method, grant: Grant, sites: tuple[int, ...]) -> None:
             require_somewhere(grant, "view")
         case Access.SOME_ADMIN:
             require_somewhere(grant, "admin")
-        case role:
+        case Access.VIEW | Access.WRITE | Access.ADMIN:
+            role = _ROLES[method.access]
             if sites:
-                require_on_sites(grant, role.value, sites)
+                require_on_sites(grant, role, sites)
             elif not (method.cells is not None or method.takes_sites):
-                require_somewhere(grant, role.value)
+                require_somewhere(grant, role)
 
 
 def build_request(
@@ -193,7 +198,7 @@ def build_request(
         config=config,
         now=now,
         database=instance.database,
-        writer=instance.writer,
+        change=instance.change,
         call=call,
         state=instance.state,
     )

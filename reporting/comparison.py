@@ -100,8 +100,12 @@ def with_comparisons(
             compared.append(
                 Row({**columns[index], **changes}, _metadata(one, partner, row, shape, first=index == 0))
             )
-        metadata = dict(row.metadata)
-        return Row(row.columns, metadata, row.subtable, row.subtable_id, Table(compared))
+        late = {} if shape.segment_early else {"segment": row.metadata.get("segment")}
+        metadata: Columns = {name: value for name, value in row.metadata.items() if name not in late}
+        metadata["comparisons"] = Table(compared)
+        if "segment" in row.metadata and late:
+            metadata["segment"] = row.metadata["segment"]
+        return row.with_metadata(metadata)
 
     return table.map_rows(compare)
 

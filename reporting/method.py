@@ -18,10 +18,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_plus
 
-from reporting.access import Grant
 from reporting.parameters import Parameters
 from reporting.periods import Period
 from reporting.table import Result, Row, Scalar, Table
+from schemas.access import Grant
 from schemas.config import Config, ConfigEvent
 
 
@@ -38,12 +38,8 @@ class Database(Protocol):
         ...
 
 
-class Writer(Protocol):
-    """Appends to `config`; stream.config.ConfigWriter."""
-
-    def write(self, event: ConfigEvent) -> Config:
-        """Blocking. Returns the configuration that contains the event."""
-        ...
+ConfigChange: TypeAlias = Callable[[Config], Sequence[ConfigEvent]]
+"""Events to append, decided from the newest configuration while nobody else writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +63,14 @@ class ApiRequest:
     now: datetime
     """Aware, UTC."""
     database: Database
-    writer: Writer
+    change: Callable[[ConfigChange], Awaitable[Config]]
+    """Appends to the configuration and returns the one that contains it. Raises what the change raises."""
     call: "Callable[[Mapping[str, Any]], Awaitable[Result]]"
     """Asks another method with the rights of this request; its result is filtered but not rendered.
     Raises ApiError."""
     state: Mapping[str, Any]
-    """What the process lends its methods: `tokens` (stream.secrets.TokenStore), `version` ..."""
+    """What the process lends its methods: `tokens` (stream.secrets.TokenStore), `users`
+    (stream.users.UserStore), `compatibility` (full, strict), `base_url`, `methods`."""
 
     @property
     def site_id(self) -> int:
@@ -179,8 +177,8 @@ class ReportShape:
     """hideColumns reaches into nested values (Live)."""
 
 
-CellsFunction: TypeAlias = "Callable[[ApiRequest], Mapping[Cell, Result] | Awaitable[Mapping[Cell, Result]]]"
-AnswerFunction: TypeAlias = "Callable[[ApiRequest], Result | Awaitable[Result]]"
+CellsFunction: TypeAlias = Callable[[ApiRequest], Mapping[Cell, Result] | Awaitable[Mapping[Cell, Result]]]
+AnswerFunction: TypeAlias = Callable[[ApiRequest], Result | Awaitable[Result]]
 
 
 @dataclass(frozen=True, kw_only=True)

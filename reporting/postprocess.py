@@ -181,9 +181,11 @@ def _format(table: Table, steps: Postprocessing, metrics: tuple[ProcessedMetric,
     parameters, shape = steps.request.parameters, steps.method.shape
     formatted = _formats(parameters)
     units = {metric.name: metric.unit for metric in metrics}
-    if parameters.text("format_metrics") == "all":
-        units = {**(shape.units or {}), **units}
-    units = {name: unit for name, unit in units.items() if unit in formatted}
+    everything = parameters.text("format_metrics") == "all"
+    plain_units = {
+        name: unit for name, unit in (shape.units or {}).items() if everything or unit is not Unit.MONEY
+    }
+    units = {name: unit for name, unit in {**plain_units, **units}.items() if unit in formatted}
     if not units:
         return table
     currency = "USD"
@@ -198,10 +200,10 @@ def _format(table: Table, steps: Postprocessing, metrics: tuple[ProcessedMetric,
             else value
             for name, value in row.columns.items()
         }
-        changed = row.with_columns(columns)
-        if changed.comparisons is not None:
-            changed.comparisons = changed.comparisons.map_rows(change_row)
-        return changed
+        compared = row.metadata.get("comparisons")
+        if isinstance(compared, Table):
+            row = row.with_metadata({**row.metadata, "comparisons": compared.map_rows(change_row)})
+        return row.with_columns(columns)
 
     return filters.with_subtables(table, lambda part: part.map_rows(change_row))
 
@@ -219,7 +221,7 @@ def _hide_trees(table: Table, parameters: Parameters, shape: ReportShape) -> Tab
             below = row.subtable.map_rows(lambda inner: change(inner, level + 1))
         bare = level > 0 and not shape.recursive and not labels
         metadata: dict[str, Value] = {} if bare else row.metadata
-        return Row(row.columns, metadata, below, None if hide_ids else row.subtable_id, row.comparisons)
+        return Row(row.columns, metadata, below, None if hide_ids else row.subtable_id)
 
     return table.map_rows(lambda row: change(row, 0))
 

@@ -37,8 +37,6 @@ class Row:
     metadata: Columns = field(default_factory=dict)
     subtable: "Table | None" = None
     subtable_id: int | None = None
-    comparisons: "Table | None" = None
-    """Set by compare=1 only."""
 
     @property
     def label(self) -> Scalar:
@@ -46,13 +44,13 @@ class Row:
         return value if not isinstance(value, (Mapping, list, Table, TableMap)) else None
 
     def with_columns(self, columns: Columns) -> "Row":
-        return Row(columns, self.metadata, self.subtable, self.subtable_id, self.comparisons)
+        return Row(columns, self.metadata, self.subtable, self.subtable_id)
 
     def with_metadata(self, metadata: Columns) -> "Row":
-        return Row(self.columns, metadata, self.subtable, self.subtable_id, self.comparisons)
+        return Row(self.columns, metadata, self.subtable, self.subtable_id)
 
     def with_subtable(self, subtable: "Table | None") -> "Row":
-        return Row(self.columns, self.metadata, subtable, self.subtable_id, self.comparisons)
+        return Row(self.columns, self.metadata, subtable, self.subtable_id)
 
 
 @dataclass(slots=True)

@@ -56,7 +56,8 @@ class UserStore:
         self._file = _SecretsFile(log)
         with translate_errors(self._file.path, "Opening users in"):
             self._file.connection.execute(
-                "CREATE TABLE IF NOT EXISTS user (login TEXT PRIMARY KEY, user_json BLOB NOT NULL) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS user"
+                " (login TEXT PRIMARY KEY, user_json BLOB NOT NULL) WITHOUT ROWID"
             )
         self._users: Mapping[str, User] = {}
         self._version = -1

@@ -1,1 +1,39 @@
 """The methods of the Reporting API, one module per Matomo module or group of them."""
+
+from collections.abc import Mapping
+
+from reporting.method import Method
+from reporting.methods import (
+    actions,
+    annotations,
+    custom_dimensions_config,
+    events,
+    goals,
+    goals_config,
+    instance,
+    languages,
+    privacy,
+    referrers,
+    segments_config,
+    sites,
+    users,
+    visits_summary,
+)
+
+METHODS: Mapping[str, Method] = {
+    **instance.METHODS,
+    **visits_summary.METHODS,
+    **actions.METHODS,
+    **referrers.METHODS,
+    **goals.METHODS,
+    **goals_config.METHODS,
+    **events.METHODS,
+    **custom_dimensions_config.METHODS,
+    **segments_config.METHODS,
+    **sites.METHODS,
+    **users.METHODS,
+    **privacy.METHODS,
+    **annotations.METHODS,
+    **languages.METHODS,
+}
+"""Every method by its name in Matomo's spelling."""

@@ -1,0 +1,28 @@
+"""The reporting side of the database: queries with bound parameters, off the event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+
+class ThreadedDatabase:
+    """Runs queries in an executor; `client` gives the client of the calling thread."""
+
+    def __init__(self, client: Callable[[], Client], executor: Executor) -> None:
+        self._client = client
+        self._executor = executor
+
+    def _query(self, sql: str, parameters: Mapping[str, object]) -> Sequence[Mapping[str, Any]]:
+        result = self._client().query(sql, parameters=dict(parameters))
+        names = result.column_names
+        return [dict(zip(names, row, strict=True)) for row in result.result_rows]
+
+    async def select(
+        self, sql: str, parameters: Mapping[str, object] | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """The rows of a query with bound parameters ({name:Type} in the text), keyed by column."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._query, sql, parameters or {})

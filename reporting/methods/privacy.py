@@ -1,0 +1,72 @@
+"""PrivacyManager: what is masked before a hit is stored."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from reporting.errors import ApiError
+from reporting.method import Access, ApiRequest, Method
+from reporting.parameters import Parameters
+from reporting.table import Result
+from schemas.config import Config, ConfigEvent, Privacy
+
+REFERRER_MODES = ("", "exclude_query", "exclude_path", "exclude_all")
+_MAX_MASK = 4
+
+
+async def _write(request: ApiRequest, **changes: Any) -> None:
+    def change(config: Config) -> Sequence[ConfigEvent]:
+        privacy = msgspec.structs.replace(config.privacy, **changes)
+        return [ConfigEvent(at=int(request.now.timestamp() * 1000), privacy=privacy)]
+
+    await request.change(change)
+
+
+def ip_settings(privacy: Privacy, parameters: Parameters) -> dict[str, Any]:
+    """The fields that setAnonymizeIpSettings changes. Raises ApiError."""
+    changes: dict[str, Any] = {}
+    if "maskLength" in parameters or "anonymizeIPEnable" in parameters:
+        enabled = parameters.flag("anonymizeIPEnable", privacy.ip_mask_bytes > 0)
+        length = parameters.integer("maskLength", privacy.ip_mask_bytes or 2)
+        if length is None or not 0 <= length <= _MAX_MASK:
+            raise ApiError(f"maskLength is {parameters.text('maskLength')}: expected 0 to {_MAX_MASK} bytes.")
+        changes["ip_mask_bytes"] = length if enabled else 0
+    for name, key in (
+        ("useAnonymizedIpForVisitEnrichment", "use_masked_ip_for_enrichment"),
+        ("anonymizeUserId", "anonymise_user_id"),
+        ("anonymizeOrderId", "anonymise_order_id"),
+        ("forceCookielessTracking", "force_cookieless"),
+    ):
+        if name in parameters:
+            changes[key] = parameters.flag(name)
+    if "anonymizeReferrer" in parameters:
+        mode = parameters.text("anonymizeReferrer")
+        if mode not in REFERRER_MODES:
+            raise ApiError(
+                f"anonymizeReferrer is '{mode}': expected nothing or one of {', '.join(REFERRER_MODES[1:])}."
+            )
+        changes["anonymise_referrer"] = mode
+    return changes
+
+
+async def _set_ip(request: ApiRequest) -> Result:
+    await _write(request, **ip_settings(request.config.privacy, request.parameters))
+    return True
+
+
+async def _activate(request: ApiRequest) -> Result:
+    await _write(request, honour_do_not_track=True)
+    return True
+
+
+async def _deactivate(request: ApiRequest) -> Result:
+    await _write(request, honour_do_not_track=False)
+    return True
+
+
+METHODS: dict[str, Method] = {
+    "PrivacyManager.setAnonymizeIpSettings": Method(answer=_set_ip, access=Access.SUPERUSER),
+    "PrivacyManager.activateDoNotTrack": Method(answer=_activate, access=Access.SUPERUSER),
+    "PrivacyManager.deactivateDoNotTrack": Method(answer=_deactivate, access=Access.SUPERUSER),
+}
