@@ -1,5 +1,7 @@
 """Reading query strings as trackers write them."""
 
+import encodings
+
 import pytest
 
 from rules.query import (
@@ -57,6 +59,14 @@ def test_a_value_too_long_for_the_cache_is_decoded_all_the_same() -> None:
 )
 def test_url_parameters_are_found_in_any_case_and_as_lists(query: str, expected: dict[str, str]) -> None:
     assert query_parameters(query) == expected
+
+
+def test_unknown_encodings_leave_nothing_behind() -> None:
+    remembered = encodings._cache  # type: ignore[attr-defined]
+    before = len(remembered)
+    for number in range(100):
+        assert decode_as("%C3%BC", f"no-such-{number}") == "ü"
+    assert len(remembered) == before
 
 
 @pytest.mark.parametrize(
