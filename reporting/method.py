@@ -178,15 +178,15 @@ class ReportShape:
 
 
 CellsFunction: TypeAlias = Callable[[ApiRequest], Mapping[Cell, Result] | Awaitable[Mapping[Cell, Result]]]
-AnswerFunction: TypeAlias = Callable[[ApiRequest], Result | Awaitable[Result]]
+AnswerFunction: TypeAlias = "Callable[[ApiRequest], Result | Awaitable[Result]]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One API method. Exactly one of `cells` and `answer` is set."""
 
-    cells: CellsFunction | None = None
-    answer: AnswerFunction | None = None
+    cells: "CellsFunction | None" = None
+    answer: "AnswerFunction | None" = None
     access: Access = Access.VIEW
     required: tuple[str, ...] = ()
     """Parameters that must be present, in the order in which a missing one is named. Reports need
