@@ -178,7 +178,7 @@ class ReportShape:
 
 
 CellsFunction: TypeAlias = Callable[[ApiRequest], Mapping[Cell, Result] | Awaitable[Mapping[Cell, Result]]]
-AnswerFunction: TypeAlias = "Callable[[ApiRequest], Result | Awaitable[Result]]"
+AnswerFunction: TypeAlias = Callable[[ApiRequest], "Result | Awaitable[Result]"]
 
 
 @dataclass(frozen=True, kw_only=True)
