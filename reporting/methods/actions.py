@@ -1,0 +1,458 @@
+"""Actions: pages by URL and title, downloads, outlinks, site search; and PagePerformance."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import quote_plus, unquote_plus
+
+from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
+from reporting.pages import (
+    Page,
+    PageColumns,
+    build_tree,
+    double_encoded,
+    full_url,
+    path_of_link,
+    path_of_title,
+    path_of_url,
+)
+from reporting.queries import Groups, read_aggregates
+from reporting.rows import (
+    ColumnOrder,
+    cell_number,
+    find_subtable,
+    number,
+    numbered,
+    quotient,
+    ratio_metric,
+    rounded,
+    segment_value,
+)
+from reporting.table import Columns, Row, Scalar, Table, simple_table
+from schemas.reports import TIMINGS
+
+Tables = Mapping[Cell, Table]
+
+
+def _average(name: str, digits: int) -> ProcessedMetric:
+    def compute(row: Row, _: Table) -> Scalar:
+        return quotient(cell_number(row, f"sum_{name}"), cell_number(row, f"nb_hits_with_{name}"), digits)
+
+    return ProcessedMetric(
+        name=f"avg_{name}",
+        compute=compute,
+        unit=Unit.SHORT_SECONDS,
+        first_level_only=True,
+        applies=lambda table: any(f"nb_hits_with_{name}" in row.columns for row in table),
+    )
+
+
+def _load_time(row: Row, _: Table) -> Scalar:
+    parts = (
+        quotient(cell_number(row, f"sum_{name}"), cell_number(row, f"nb_hits_with_{name}"), 3) for name in TIMINGS
+    )
+    return rounded(sum(float(part) for part in parts), 3)
+
+
+TIME_ON_PAGE = ratio_metric("avg_time_on_page", "sum_time_spent", "nb_hits", 0, Unit.CLOCK)
+BOUNCE_RATE = ratio_metric("bounce_rate", "entry_bounce_count", "entry_nb_visits", 2, Unit.PERCENT)
+EXIT_RATE = ratio_metric("exit_rate", "exit_nb_visits", "nb_visits", 2, Unit.PERCENT)
+LOAD_TIME = ProcessedMetric(
+    name="avg_page_load_time", compute=_load_time, unit=Unit.SHORT_SECONDS, first_level_only=True
+)
+PAGE_METRICS = (*(_average(name, 3) for name in TIMINGS), LOAD_TIME, TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE)
+_SUMS = tuple(f"sum_{name}" for name in TIMINGS)
+
+
+def _pages_of(groups: Mapping[str, Groups], prefix: str) -> dict[str, Page]:
+    """The parts of one report joined by page, in order of first appearance."""
+    pages: dict[str, Page] = {}
+
+    def page(name: str) -> Page:
+        return pages.setdefault(name, Page())
+
+    for (name,), metrics in groups[prefix].rows.items():
+        page(name).hits = metrics
+    parts = (("time", f"{prefix}_time"), ("entry", f"{prefix}_entry"), ("exit", f"{prefix}_exit"))
+    for attribute, key in parts:
+        for (name,), metrics in groups[key].rows.items():
+            if name in pages:
+                setattr(pages[name], attribute, metrics)
+    for (name, goal), metrics in groups[f"{prefix}_goals"].rows.items():
+        if name in pages:
+            pages[name].goals[int(goal)] = metrics
+    for (name, goal), metrics in groups[f"{prefix}_entry_goals"].rows.items():
+        if name in pages:
+            pages[name].entry_goals[int(goal)] = metrics
+    return pages
+
+
+def _page_columns(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], prefix: str) -> PageColumns:
+    totals: dict[int, float] = {}
+    for (_, goal), metrics in groups["goals"].rows.items():
+        totals[int(goal)] = totals.get(int(goal), 0.0) + metrics["nb_conversions"]
+    site = request.config.site(cell.site_id)
+    goals = request.config.goals.get(cell.site_id, {})
+
+    def allowed(goal_id: int) -> bool:
+        if goal_id <= 0:
+            return site is not None and site.ecommerce
+        return goal_id in goals and not goals[goal_id].deleted
+
+    timings = [
+        name
+        for name in TIMINGS
+        if any(metrics.get(f"nb_hits_with_{name}") for metrics in groups[prefix].rows.values())
+    ]
+    return PageColumns(
+        day=cell.period.kind == "day", timings=timings, goal_totals=totals, goal_allowed=allowed
+    )
+
+
+def _url_tree(request: ApiRequest, cell: Cell, pages: Mapping[str, Page], columns: PageColumns, segment: str) -> Table:
+    site = request.config.site(cell.site_id)
+    main_url = (site.urls[0] if site and site.urls else "").rstrip("/")
+    delimiter = request.config.tracking.action_url_category_delimiter
+
+    def leaf(name: str, url: str) -> Columns:
+        return {"url": url, "segment": f"{segment}==" + (double_encoded("http://" + name) if name else "")}
+
+    def folder(path: Sequence[str]) -> Columns:
+        return {"segment": f"{segment}=^" + double_encoded("/".join((main_url, *path)))}
+
+    return build_tree(
+        pages,
+        path_of=lambda url: path_of_url(url, delimiter),
+        columns=columns,
+        url_of=lambda name, page: full_url(name, page.hits["url_prefix"] if page.hits else 4),
+        leaf_metadata=leaf,
+        folder_metadata=folder,
+    )
+
+
+def _title_tree(request: ApiRequest, pages: Mapping[str, Page], columns: PageColumns, segment: str) -> Table:
+    delimiter = request.config.tracking.action_title_category_delimiter
+    return build_tree(
+        pages,
+        path_of=lambda title: path_of_title(title, delimiter),
+        columns=columns,
+        url_of=lambda _name, _page: "",
+        leaf_metadata=lambda name, _: {"segment": f"{segment}==" + quote_plus(segment_value(name.strip()))},
+        folder_metadata=lambda path: {"segment": f"{segment}=^" + quote_plus(segment_value(" ".join(path)))},
+    )
+
+
+Chosen = Callable[[Page], Page | None]
+
+
+def _is_entry(page: Page) -> Page | None:
+    return page if page.entry is not None else None
+
+
+def _is_exit(page: Page) -> Page | None:
+    return page if page.exit is not None else None
+
+
+def _follows_search(page: Page) -> Page | None:
+    if page.hits is None or not page.hits["nb_hits_following_search"]:
+        return None
+    return Page(hits=page.hits, time=page.time)
+
+
+async def page_tables(request: ApiRequest, prefix: str, segment: str, choose: Chosen | None = None) -> Tables:
+    """The tree of pages (prefix `pages` or `titles`) of every cell, its sub tables numbered."""
+    names = [prefix, *(f"{prefix}_{part}" for part in ("time", "entry", "exit", "goals", "entry_goals")), "goals"]
+    data = await read_aggregates(request, names)
+    result = {}
+    for cell in request.cells:
+        groups = data[cell]
+        pages = _pages_of(groups, prefix)
+        if choose is not None:
+            pages = {name: chosen for name, page in pages.items() if (chosen := choose(page)) is not None}
+        columns = _page_columns(request, cell, groups, prefix)
+        if prefix == "pages":
+            table = _url_tree(request, cell, pages, columns, segment)
+        else:
+            table = _title_tree(request, pages, columns, segment)
+        if choose is _follows_search:
+            table = table.map_rows(lambda row: row.with_metadata(_without_segment(row.metadata)))
+        result[cell] = numbered(table)
+    return result
+
+
+def _without_segment(metadata: Columns) -> Columns:
+    return {name: value for name, value in metadata.items() if name != "segment"}
+
+
+def part_of(request: ApiRequest, tables: Tables) -> Tables:
+    """The sub table that idSubtable names, in every cell; the tables themselves without it."""
+    wanted = request.parameters.integer("idSubtable")
+    if wanted is None or wanted <= 0:
+        return tables
+    return {cell: find_subtable(table, wanted) or Table() for cell, table in tables.items()}
+
+
+def _pages(
+    prefix: str, segment: str, name: str, sort: str = "nb_visits", choose: Chosen | None = None
+) -> Method:
+    async def cells(request: ApiRequest) -> Tables:
+        return part_of(request, await page_tables(request, prefix, segment, choose))
+
+    dimension = "Actions_PageUrl" if prefix == "pages" else "Actions_PageTitle"
+    return Method(
+        cells=cells,
+        shape=ReportShape(
+            name=name,
+            dimension=dimension,
+            recursive=True,
+            flat_separator="/" if prefix == "pages" else " - ",
+            sort_column=sort,
+            processed=PAGE_METRICS,
+            temporary=_SUMS,
+        ),
+    )
+
+
+def _links(aggregate: str, segment: str, name: str, dimension: str) -> Method:
+    async def cells(request: ApiRequest) -> Tables:
+        return part_of(request, await link_tables(request, aggregate, segment))
+
+    return Method(
+        cells=cells,
+        shape=ReportShape(name=name, dimension=dimension, recursive=True, flat_separator="/"),
+    )
+
+
+async def link_tables(request: ApiRequest, aggregate: str, segment: str) -> Tables:
+    data = await read_aggregates(request, [aggregate])
+    result = {}
+    for cell in request.cells:
+        pages = {name: Page(hits=metrics) for (name,), metrics in data[cell][aggregate].rows.items()}
+        table = build_tree(
+            pages,
+            path_of=path_of_link,
+            columns=PageColumns(day=cell.period.kind == "day"),
+            url_of=lambda name, page: full_url(name, page.hits["url_prefix"] if page.hits else 4),
+            leaf_metadata=lambda _, url: {"url": url, "segment": f"{segment}==" + double_encoded(url)},
+            folder_metadata=lambda _: {},
+        )
+        result[cell] = numbered(table)
+    return result
+
+
+def _one(
+    tables_of: Callable[[ApiRequest], "object"], parameter: str, path_of: Callable[[ApiRequest, str], list[list[str]]],
+    shape: ReportShape,
+) -> Method:
+    async def cells(request: ApiRequest) -> Tables:
+        tables: Tables = await tables_of(request)  # type: ignore[misc]
+        wanted = path_of(request, request.parameters.required(parameter))
+        result = {}
+        for cell, table in tables.items():
+            row = next((found for path in wanted if (found := _find_row(table, path)) is not None), None)
+            shown = [] if row is None else [Row(row.columns, _without_segment(row.metadata))]
+            result[cell] = Table(shown)
+        return result
+
+    return Method(cells=cells, required=(parameter,), shape=shape)
+
+
+def _find_row(table: Table | None, path: Sequence[str]) -> Row | None:
+    """The row at the end of a path of labels."""
+    for at, label in enumerate(path):
+        if table is None:
+            return None
+        row = next((row for row in table.rows if row.label == label), None)
+        if row is None:
+            return None
+        if at == len(path) - 1:
+            return row
+        table = row.subtable
+    return None
+
+
+def _url_paths(request: ApiRequest, text: str) -> list[list[str]]:
+    variants = (text, unquote_plus(text))
+    return [path_of_url(_bare(variant)) for variant in dict.fromkeys(variants)]
+
+
+def _bare(url: str) -> str:
+    for scheme in ("https://", "http://"):
+        url = url.removeprefix(scheme)
+    return url.removeprefix("www.")
+
+
+def _title_paths(_: ApiRequest, text: str) -> list[list[str]]:
+    return [path_of_title(variant) for variant in dict.fromkeys((text, unquote_plus(text)))]
+
+
+def _link_paths(_: ApiRequest, text: str) -> list[list[str]]:
+    return [path_of_link(_bare(variant)) for variant in dict.fromkeys((text, unquote_plus(text)))]
+
+
+async def _get(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["actions_summary"])
+    result = {}
+    for cell in request.cells:
+        by_kind = {int(kind): metrics for (kind,), metrics in data[cell]["actions_summary"].rows.items()}
+        columns: Columns = {}
+        for kind, name in ((1, "pageviews"), (3, "downloads"), (2, "outlinks")):
+            metrics = by_kind.get(kind, {})
+            columns[f"nb_{name}"] = number(metrics.get("nb_hits", 0))
+            columns[f"nb_uniq_{name}"] = number(metrics.get("nb_unique", 0))
+        searches = by_kind.get(8, {})
+        columns["nb_searches"] = number(searches.get("nb_hits", 0))
+        columns["nb_keywords"] = number(searches.get("nb_keywords", 0))
+        result[cell] = simple_table(columns, filled=not by_kind)
+    return result
+
+
+async def _search_tables(request: ApiRequest, only_without_result: bool) -> Tables:
+    data = await read_aggregates(request, ["searches", "searches_time", "searches_exit"])
+    result = {}
+    for cell in request.cells:
+        groups = data[cell]
+        times, exits = groups["searches_time"].rows, groups["searches_exit"].rows
+        rows = []
+        for key, metrics in groups["searches"].rows.items():
+            if only_without_result and not metrics["nb_no_result"]:
+                continue
+            order = ColumnOrder(cell.period.kind == "day")
+            time = times.get(key)
+            order.add(
+                metrics["first_day"],
+                {
+                    "nb_visits": number(metrics["nb_visits"]),
+                    "nb_hits": number(metrics["nb_hits"]),
+                    "sum_time_spent": number(time["sum_time_spent"]) if time else 0,
+                },
+            )
+            if key in exits:
+                order.add(exits[key]["first_day"], {"exit_nb_visits": number(exits[key]["exit_nb_visits"])})
+            label = key[0]
+            rows.append(
+                Row(
+                    {"label": label, **order.columns()},
+                    {"segment": f"siteSearchKeyword=={segment_value(label)}"},
+                )
+            )
+        rows.sort(key=lambda row: -cell_number(row, "nb_visits"))
+        result[cell] = Table(rows)
+    return result
+
+
+async def _keywords(request: ApiRequest) -> Tables:
+    return await _search_tables(request, only_without_result=False)
+
+
+async def _no_result_keywords(request: ApiRequest) -> Tables:
+    return await _search_tables(request, only_without_result=True)
+
+
+async def _categories(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["search_categories"])
+    result = {}
+    for cell in request.cells:
+        groups = data[cell]["search_categories"].rows
+        rows = [
+            Row(
+                {
+                    "label": label,
+                    "nb_visits": number(metrics["nb_visits"]),
+                    "nb_actions": number(metrics["nb_hits"]),
+                },
+                {"segment": f"siteSearchCategory=={segment_value(label)}"},
+            )
+            for (label,), metrics in sorted(groups.items(), key=lambda item: -item[1]["nb_visits"])
+        ]
+        result[cell] = Table(rows)
+    return result
+
+
+async def _performance(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["performance"])
+    result = {}
+    for cell in request.cells:
+        metrics = data[cell]["performance"].rows.get((), {})
+        columns: Columns = {}
+        total = 0.0
+        for name in TIMINGS:
+            average = quotient(metrics.get(f"sum_{name}", 0), metrics.get(f"nb_hits_with_{name}", 0), 2)
+            total += float(average)
+            columns[f"avg_{name}"] = average
+        columns["avg_page_load_time"] = rounded(total, 2)
+        result[cell] = simple_table(columns, filled=not metrics)
+    return result
+
+
+_PER_SEARCH = ratio_metric("nb_pages_per_search", "nb_hits", "nb_visits", 1, Unit.NUMBER)
+_PER_CATEGORY = ratio_metric("nb_pages_per_search", "nb_actions", "nb_visits", 1, Unit.NUMBER)
+_KEYWORD_SHAPE = ReportShape(
+    name="Site Search Keywords",
+    dimension="Actions_SearchKeyword",
+    processed=(_PER_SEARCH, TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE),
+)
+_SINGLE_PAGE = ReportShape(name="Page URLs", processed=(TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE), temporary=_SUMS)
+
+METHODS: dict[str, Method] = {
+    "Actions.get": Method(cells=_get, shape=ReportShape(name="Actions - Main metrics", sort_column="")),
+    "Actions.getPageUrls": _pages("pages", "pageUrl", "Page URLs"),
+    "Actions.getEntryPageUrls": _pages("pages", "entryPageUrl", "Entry pages", "entry_nb_visits", _is_entry),
+    "Actions.getExitPageUrls": _pages("pages", "exitPageUrl", "Exit pages", "exit_nb_visits", _is_exit),
+    "Actions.getPageUrlsFollowingSiteSearch": _pages(
+        "pages", "pageUrl", "Pages Following a Site Search", "nb_hits_following_search", _follows_search
+    ),
+    "Actions.getPageTitles": _pages("titles", "pageTitle", "Page titles"),
+    "Actions.getEntryPageTitles": _pages(
+        "titles", "entryPageTitle", "Entry page titles", "entry_nb_visits", _is_entry
+    ),
+    "Actions.getExitPageTitles": _pages(
+        "titles", "exitPageTitle", "Exit page titles", "exit_nb_visits", _is_exit
+    ),
+    "Actions.getPageTitlesFollowingSiteSearch": _pages(
+        "titles", "pageTitle", "Page Titles Following a Site Search", "nb_hits_following_search", _follows_search
+    ),
+    "Actions.getPageUrl": _one(
+        lambda request: page_tables(request, "pages", "pageUrl"), "pageUrl", _url_paths, _SINGLE_PAGE
+    ),
+    "Actions.getPageTitle": _one(
+        lambda request: page_tables(request, "titles", "pageTitle"),
+        "pageName",
+        _title_paths,
+        replace(_SINGLE_PAGE, name="Page titles"),
+    ),
+    "Actions.getDownloads": _links("downloads", "downloadUrl", "Downloads", "Actions_DownloadUrl"),
+    "Actions.getDownload": _one(
+        lambda request: link_tables(request, "downloads", "downloadUrl"),
+        "downloadUrl",
+        _link_paths,
+        ReportShape(name="Downloads"),
+    ),
+    "Actions.getOutlinks": _links("outlinks", "outlinkUrl", "Outlinks", "Actions_ClickedUrl"),
+    "Actions.getOutlink": _one(
+        lambda request: link_tables(request, "outlinks", "outlinkUrl"),
+        "outlinkUrl",
+        _link_paths,
+        ReportShape(name="Outlinks"),
+    ),
+    "Actions.getSiteSearchKeywords": Method(cells=_keywords, shape=_KEYWORD_SHAPE),
+    "Actions.getSiteSearchNoResultKeywords": Method(
+        cells=_no_result_keywords,
+        shape=replace(
+            _KEYWORD_SHAPE, name="Search Keywords with No Results", dimension="Actions_SearchNoResultKeyword"
+        ),
+    ),
+    "Actions.getSiteSearchCategories": Method(
+        cells=_categories,
+        shape=ReportShape(
+            name="Search Categories", dimension="Actions_SearchCategory", processed=(_PER_CATEGORY,)
+        ),
+    ),
+    "PagePerformance.get": Method(
+        cells=_performance,
+        shape=ReportShape(
+            name="Performance overview",
+            sort_column="",
+            units={f"avg_{name}": Unit.SHORT_SECONDS for name in (*TIMINGS, "page_load_time")},
+        ),
+    ),
+}

@@ -1,0 +1,632 @@
+"""Reports of visits by one property of the visit: place, language, user, device, time, interest."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, time, timedelta
+from urllib.parse import quote_plus
+
+from reporting.api import zone_of
+from reporting.errors import ApiError
+from reporting.icons import icon
+from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
+from reporting.methods.goals import Range, range_label, range_of
+from reporting.periods import period_of
+from reporting.queries import Groups, Labels, read_aggregates
+from reporting.rows import (
+    UNIQUE,
+    VISIT_COLUMNS,
+    Shown,
+    cell_number,
+    number,
+    quotient,
+    regroup,
+    visits_table,
+)
+from reporting.table import Columns, Row, Scalar, Table, single_value
+from rules.locations import (
+    continent_code,
+    continent_name,
+    country_name,
+    language_label,
+    language_name,
+    region_name,
+)
+from rules.user_agents import (
+    DEVICE_TYPES,
+    browser_name,
+    device_type_name,
+    engine_label,
+    os_family,
+    os_name,
+)
+
+Tables = Mapping[Cell, Table]
+UNKNOWN = "Unknown"
+
+
+def dimension(
+    aggregate: str,
+    label: Callable[[Labels], Labels | None],
+    shown: Callable[[Labels], Shown],
+    shape: ReportShape,
+    finish: Callable[[Table], Table] | None = None,
+) -> Method:
+    """A report of an aggregate with goals under labels of its own."""
+
+    async def cells(request: ApiRequest) -> Tables:
+        data = await read_aggregates(request, [aggregate, f"{aggregate}_goals"])
+        result = {}
+        for cell, groups in data.items():
+            visits = regroup(groups[aggregate], label)
+
+            def goal_label(labels: Labels) -> Labels | None:
+                key = label(labels[:-1])
+                return None if key is None else (*key, labels[-1])
+
+            goals = regroup(groups[f"{aggregate}_goals"], goal_label)
+            table = visits_table(visits, goals, shown, day=cell.period.kind == "day")
+            result[cell] = finish(table) if finish is not None and len(table) else table
+        return result
+
+    return Method(cells=cells, shape=shape)
+
+
+# --- Places ----------------------------------------------------------------------------------------
+
+
+def _flag(country: str) -> str:
+    return icon("flags", country or "xx")
+
+
+def _country(labels: Labels) -> Shown:
+    code = labels[0] or "xx"
+    return Shown(
+        country_name(code),
+        {"code": code, "logo": _flag(code), "segment": f"countryCode=={code}", "logoHeight": 16},
+    )
+
+
+def _continent(labels: Labels) -> Shown:
+    name = continent_name(labels[0])
+    return Shown(name, {"code": name, "segment": f"continentCode=={labels[0]}"})
+
+
+def _region(labels: Labels) -> Shown:
+    country, region = labels[0] or "xx", labels[1]
+    name = region_name(country, region) if region else UNKNOWN
+    shown_country = country_name(country)
+    label = UNKNOWN if not region and country == "xx" else f"{name}, {shown_country}"
+    return Shown(
+        label,
+        {
+            "segment": f"regionCode=={quote_plus(region)};countryCode=={country}",
+            "region": region or "xx",
+            "country": country,
+            "country_name": shown_country,
+            "region_name": name,
+            "logo": _flag(country),
+        },
+    )
+
+
+def _city(labels: Labels) -> Shown:
+    country, region, city = labels[0] or "xx", labels[1], labels[2]
+    name = region_name(country, region) if region else UNKNOWN
+    shown_country = country_name(country)
+    shown_city = city or UNKNOWN
+    parts = [shown_city, name, shown_country] if region else [shown_city, shown_country]
+    label = UNKNOWN if not city and country == "xx" else ", ".join(parts)
+    return Shown(
+        label,
+        {
+            "segment": f"city=={quote_plus(city)};regionCode=={quote_plus(region)};countryCode=={country}",
+            "city_name": shown_city,
+            "region": region or "xx",
+            "country": country,
+            "country_name": shown_country,
+            "region_name": name,
+            "logo": _flag(country),
+        },
+    )
+
+
+async def _distinct_countries(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["locations"])
+    result = {}
+    for cell, groups in data.items():
+        found = {labels[0] for labels in groups["locations"].rows}
+        result[cell] = single_value("UserCountry_distinctCountries", len(found), filled=not found)
+    return result
+
+
+# --- Languages and users ---------------------------------------------------------------------------
+
+
+def _primary_language(labels: Labels) -> Labels:
+    return (labels[0].split("-")[0],)
+
+
+def _languages_of(labels: Labels) -> Shown:
+    code = labels[0]
+    return Shown(language_name(code), {"code": code, "segment": f"languageCode=={code},languageCode=^{code}-"})
+
+
+def _language_code(labels: Labels) -> Shown:
+    code = labels[0]
+    return Shown(language_label(code), {"code": code, "segment": f"languageCode=={quote_plus(code)}"})
+
+
+async def _users(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["users", "users_goals"])
+    result = {}
+    for cell, groups in data.items():
+        visitors: dict[str, str] = {}
+        for labels in groups["users"].rows:
+            if labels[0]:
+                visitors[labels[0]] = labels[1].zfill(16)
+
+        def user(labels: Labels) -> Labels | None:
+            return (labels[0],) if labels[0] else None
+
+        def shown(labels: Labels, visitors: Mapping[str, str] = visitors) -> Shown:
+            name = labels[0]
+            return Shown(
+                name, {"idvisitor": visitors.get(name, ""), "segment": f"userId=={quote_plus(name)}"}
+            )
+
+        result[cell] = visits_table(
+            regroup(groups["users"], user), Groups({}), shown, day=cell.period.kind == "day"
+        )
+    return result
+
+
+# --- Devices ---------------------------------------------------------------------------------------
+
+
+def _device_type(labels: Labels) -> Shown:
+    at = int(labels[0])
+    name = device_type_name(at)
+    if at >= len(DEVICE_TYPES):
+        return Shown(UNKNOWN, {"segment": "deviceType==", "logo": icon("devices", "unknown")})
+    word = DEVICE_TYPES[at]
+    return Shown(
+        name,
+        {
+            "segment": f"deviceType=={quote_plus(word)}",
+            "logo": icon("devices", word.replace(" ", "_")),
+        },
+    )
+
+
+def _with_every_type(table: Table) -> Table:
+    """Types without visits are rows of zero visits."""
+    present = {row.label for row in table.rows}
+    missing = []
+    for at, _ in enumerate(DEVICE_TYPES):
+        one = _device_type((str(at),))
+        if one.label not in present:
+            missing.append(Row({"label": one.label, "nb_visits": 0}, dict(one.metadata)))
+    return table.with_rows([*table.rows, *missing])
+
+
+def _brand(labels: Labels) -> Shown:
+    name = labels[0] or UNKNOWN
+    return Shown(name, {"logo": icon("brand", name if labels[0] else ""), "segment": f"deviceBrand=={quote_plus(name)}"})
+
+
+def _model(labels: Labels) -> Shown:
+    brand, model = labels
+    label = f"{brand} - {model}" if brand and model else model.title() if model else UNKNOWN
+    if not brand and model:
+        label = model.title() if model.startswith("generic") else model
+    return Shown(
+        label,
+        {"segment": f"deviceBrand=={quote_plus(brand or UNKNOWN)};deviceModel=={quote_plus(model)}"},
+    )
+
+
+def _os_family(labels: Labels) -> Shown:
+    return Shown(labels[0], {"logo": icon("os", _FAMILY_ICONS.get(labels[0], ""))})
+
+
+_FAMILY_ICONS = {
+    "Android": "AND", "Windows": "WIN", "Mac": "MAC", "iOS": "IOS", "GNU/Linux": "LIN", "Chrome OS": "COS",
+    "BlackBerry": "BLB", "Windows Mobile": "WMO", "Symbian": "SYM", "Unix": "UNX",
+}  # fmt: skip
+
+
+def _os_version(labels: Labels) -> Shown:
+    code, version = labels
+    return Shown(
+        f"{os_name(code)} {version}".strip(),
+        {
+            "segment": f"operatingSystemCode=={code or 'UNK'};operatingSystemVersion=={quote_plus(version)}",
+            "logo": icon("os", code),
+        },
+    )
+
+
+def _browser(labels: Labels) -> Shown:
+    code = labels[0]
+    return Shown(
+        browser_name(code),
+        {"logo": icon("browsers", code), "segment": f"browserCode=={quote_plus(code or 'UNK')}"},
+    )
+
+
+def _browser_version(labels: Labels) -> Shown:
+    code, version = labels
+    return Shown(
+        f"{browser_name(code)} {version}".strip(),
+        {
+            "segment": f"browserCode=={quote_plus(code or 'UNK')};browserVersion=={quote_plus(version)}",
+            "logo": icon("browsers", code),
+        },
+    )
+
+
+def _engine(labels: Labels) -> Shown:
+    return Shown(engine_label(labels[0]), {"segment": f"browserEngine=={quote_plus(labels[0])}"})
+
+
+def _resolution(labels: Labels) -> Shown:
+    name = labels[0] or "unknown"
+    return Shown(name if labels[0] else UNKNOWN, {"segment": f"resolution=={quote_plus(name)}"})
+
+
+def _configuration(labels: Labels) -> Shown:
+    system, browser, resolution = labels
+    return Shown(f"{os_name(system)} / {browser_name(browser)} / {resolution or 'unknown'}")
+
+
+PLUGINS = ("pdf", "flash", "java", "quicktime", "realplayer", "windowsmedia", "silverlight", "cookie")
+
+
+async def _plugins(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["plugins", "summary"])
+    result = {}
+    for cell, groups in data.items():
+        counts = {labels[0]: metrics["nb_visits"] for labels, metrics in groups["plugins"].rows.items()}
+        visits = groups["summary"].rows.get((), {}).get("nb_visits", 0.0)
+        rows = [
+            Row(
+                {
+                    "label": name.capitalize(),
+                    "nb_visits": number(counts.get(name, 0.0)),
+                    "nb_visits_percentage": quotient(counts.get(name, 0.0), visits, 4),
+                }
+            )
+            for name in PLUGINS
+        ]
+        rows.sort(key=lambda row: -cell_number(row, "nb_visits"))
+        result[cell] = Table(rows if visits else [])
+    return result
+
+
+# --- Time ------------------------------------------------------------------------------------------
+
+
+def _with_every(labels: Sequence[str], segment: Callable[[str], str], *, day: bool) -> Callable[[Table], Table]:
+    """Rows without visits are rows of zeros."""
+
+    def fill(table: Table) -> Table:
+        present = {str(row.label): row for row in table.rows}
+        rows = []
+        for label in labels:
+            row = present.get(label)
+            if row is None:
+                zeros: Columns = {name: 0 for name in VISIT_COLUMNS}
+                if not day:
+                    zeros = {name: 0 for name in VISIT_COLUMNS if name not in UNIQUE}
+                    zeros |= {UNIQUE[name]: 0 for name in VISIT_COLUMNS if name in UNIQUE}
+                row = Row({"label": label, **zeros}, {"segment": segment(label)})
+            rows.append(row)
+        return table.with_rows(rows)
+
+    return fill
+
+
+def _hours(aggregate: str, segment: str, name: str, *, site_time: bool) -> Method:
+    async def cells(request: ApiRequest) -> Tables:
+        data = await read_aggregates(request, [aggregate, f"{aggregate}_goals"])
+        result = {}
+        for cell, groups in data.items():
+            day = cell.period.kind == "day"
+            shift = _utc_shift(request, cell) if site_time else 0
+
+            def value(label: str, shift: int = shift) -> str:
+                return f"{segment}=={(int(label) - shift) % 24}"
+
+            table = visits_table(
+                groups[aggregate],
+                groups[f"{aggregate}_goals"],
+                lambda labels, value=value: Shown(  # type: ignore[misc]
+                    f"{int(labels[0]):02}", {"segment": value(labels[0])}
+                ),
+                day=day,
+            )
+            if len(table):
+                table = _with_every([f"{hour:02}" for hour in range(24)], value, day=day)(table)
+            if site_time and request.parameters.flag("hideFutureHoursWhenToday"):
+                table = _without_future(request, cell, table)
+            result[cell] = table
+        return result
+
+    return Method(cells=cells, shape=ReportShape(name=name, sort_column="label", sort_stored=True))
+
+
+def _utc_shift(request: ApiRequest, cell: Cell) -> int:
+    """Hours that the site's clock is ahead of UTC at the start of the period."""
+    site = request.config.site(cell.site_id)
+    zone = zone_of(site.timezone if site else "UTC")
+    offset = datetime.combine(cell.period.start, time(), zone).utcoffset()
+    return 0 if offset is None else int(offset.total_seconds() // 3600)
+
+
+def _without_future(request: ApiRequest, cell: Cell, table: Table) -> Table:
+    site = request.config.site(cell.site_id)
+    now = request.now.astimezone(zone_of(site.timezone if site else "UTC"))
+    if cell.period.kind != "day" or cell.period.start != now.date():
+        return table
+    return table.with_rows(row for row in table.rows if int(str(row.label)) <= now.hour)
+
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+async def _by_day_of_week(request: ApiRequest) -> Tables:
+    """The days of the period added up by weekday."""
+    result = {}
+    for cell in request.cells:
+        days = [
+            Cell(cell.site_id, period_of("day", cell.period.start + timedelta(days=at)))
+            for at in range(cell.period.days)
+        ]
+        data = await read_aggregates(request, ["summary"], days)
+        merged: dict[int, dict[str, float]] = {}
+        for day, groups in data.items():
+            metrics = groups["summary"].rows.get(())
+            if metrics is None:
+                continue
+            total = merged.setdefault(day.period.start.weekday(), {})
+            for name, value in metrics.items():
+                if name == "max_actions":
+                    total[name] = max(total.get(name, 0.0), value)
+                else:
+                    total[name] = total.get(name, 0.0) + value
+        rows = []
+        for at, name in enumerate(_WEEKDAYS):
+            metrics = merged.get(at, {})
+            columns: Columns = {"label": name}
+            columns |= {column: number(metrics.get(column, 0)) for column in VISIT_COLUMNS if column not in UNIQUE}
+            columns |= {
+                UNIQUE[column]: number(metrics.get(column, 0)) for column in VISIT_COLUMNS if column in UNIQUE
+            }
+            rows.append(Row(columns, {"day_of_week": at + 1}))
+        result[cell] = Table(rows if merged else [])
+    return result
+
+
+def _only_one_period(request: ApiRequest) -> None:
+    if request.several_periods:
+        raise ApiError(f"{request.method} does not support multiple dates.")
+
+
+async def _days_of_week(request: ApiRequest) -> Tables:
+    _only_one_period(request)
+    return await _by_day_of_week(request)
+
+
+# --- Interest --------------------------------------------------------------------------------------
+
+_DURATIONS: Sequence[Range] = (
+    (0, 10), (11, 30), (31, 60), (60, 120), (120, 240), (240, 420), (420, 600), (600, 900), (900, 1800),
+    (1800, None),
+)  # fmt: skip
+_PAGES: Sequence[Range] = (
+    *((pages, pages) for pages in range(1, 6)), (6, 7), (8, 10), (11, 14), (15, 20), (21, None),
+)  # fmt: skip
+_COUNTS: Sequence[Range] = (
+    *((visits, visits) for visits in range(1, 9)), (9, 14), (15, 25), (26, 50), (51, 100), (101, 200),
+    (201, None),
+)  # fmt: skip
+_DAYS: Sequence[Range] = (
+    *((days, days) for days in range(8)), (8, 14), (15, 30), (31, 60), (61, 120), (121, 364), (364, None),
+)  # fmt: skip
+
+
+def _duration_label(bounds: Range) -> str:
+    low, high = bounds
+    if high is None:
+        return f"{low // 60}+ min"
+    if high <= 60:
+        return f"{low}–{high}s"
+    return f"{low // 60}-{high // 60} min"
+
+
+def _range_segment(name: str, bounds: Range) -> str:
+    low, high = bounds
+    if high is None:
+        return f"{name}>={low}"
+    return f"{name}=={low}" if low == high else f"{name}>={low};{name}<={high}"
+
+
+def _range_report(
+    aggregate: str,
+    ranges: Sequence[Range],
+    label: Callable[[Range], str],
+    segment: str,
+    shape: ReportShape,
+) -> Method:
+    async def cells(request: ApiRequest) -> Tables:
+        data = await read_aggregates(request, [aggregate])
+        result = {}
+        for cell, groups in data.items():
+            counts = [0.0] * len(ranges)
+            for labels, metrics in groups[aggregate].rows.items():
+                at = range_of(int(labels[0]), ranges)
+                if at is not None:
+                    counts[at] += metrics["nb_visits"]
+            rows = [
+                Row(
+                    {"label": label(bounds), "nb_visits": number(count)},
+                    {"segment": _range_segment(segment, bounds)},
+                )
+                for bounds, count in zip(ranges, counts, strict=True)
+            ]
+            result[cell] = Table(rows if groups[aggregate] else [])
+        return result
+
+    return Method(cells=cells, shape=shape)
+
+
+async def _days_since_last(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["days_since_last"])
+    result = {}
+    for cell, groups in data.items():
+        new = 0.0
+        counts = [0.0] * len(_DAYS)
+        for (returning, days), metrics in groups["days_since_last"].rows.items():
+            if returning == "0":
+                new += metrics["nb_visits"]
+                continue
+            at = range_of(int(days), _DAYS)
+            if at is not None:
+                counts[at] += metrics["nb_visits"]
+        rows = [Row({"label": "New visits", "nb_visits": number(new)}, {"segment": "visitorType==new"})]
+        rows += [
+            Row(
+                {"label": range_label(bounds, "day", "days"), "nb_visits": number(count)},
+                {"segment": _range_segment("daysSinceLastVisit", bounds)},
+            )
+            for bounds, count in zip(_DAYS, counts, strict=True)
+        ]
+        result[cell] = Table(rows if groups["days_since_last"] else [])
+    return result
+
+
+def _share(row: Row, table: Table) -> Scalar:
+    total = sum(cell_number(other, "nb_visits") for other in table)
+    return quotient(cell_number(row, "nb_visits"), total, 2)
+
+
+_SHARE = ProcessedMetric(name="nb_visits_percentage", compute=_share, unit=Unit.PERCENT)
+
+
+def _shape(name: str, dimension_name: str, **more: object) -> ReportShape:
+    return ReportShape(name=name, dimension=dimension_name, **more)  # type: ignore[arg-type]
+
+
+def _first(labels: Labels) -> Labels:
+    return (labels[0],)
+
+
+def _two(labels: Labels) -> Labels:
+    return labels[:2]
+
+
+def _same(labels: Labels) -> Labels:
+    return labels
+
+
+METHODS: dict[str, Method] = {
+    "UserCountry.getCountry": dimension("locations", _first, _country, _shape("Country", "UserCountry_Country")),
+    "UserCountry.getContinent": dimension(
+        "locations",
+        lambda labels: (continent_code(labels[0]),),
+        _continent,
+        _shape("Continent", "UserCountry_Continent"),
+    ),
+    "UserCountry.getRegion": dimension("locations", _two, _region, _shape("Region", "UserCountry_Region")),
+    "UserCountry.getCity": dimension("locations", _same, _city, _shape("City", "UserCountry_City")),
+    "UserCountry.getNumberOfDistinctCountries": Method(
+        cells=_distinct_countries, shape=ReportShape(name="Distinct countries")
+    ),
+    "UserLanguage.getLanguage": dimension(
+        "languages", _primary_language, _languages_of, _shape("Browser language", "UserLanguage_Language")
+    ),
+    "UserLanguage.getLanguageCode": dimension(
+        "languages", _same, _language_code, _shape("Language code", "UserLanguage_LanguageCode")
+    ),
+    "UserId.getUsers": Method(cells=_users, shape=_shape("User IDs", "UserId_UserId")),
+    "DevicesDetection.getType": dimension(
+        "device_types", _same, _device_type, _shape("Device type", "DevicesDetection_DeviceType"), _with_every_type
+    ),
+    "DevicesDetection.getBrand": dimension(
+        "device_brands", _same, _brand, _shape("Device brand", "DevicesDetection_DeviceBrand")
+    ),
+    "DevicesDetection.getModel": dimension(
+        "device_models", _same, _model, _shape("Device model", "DevicesDetection_DeviceModel")
+    ),
+    "DevicesDetection.getOsFamilies": dimension(
+        "systems",
+        lambda labels: (os_family(labels[0]),),
+        _os_family,
+        _shape("Operating System families", "DevicesDetection_OsFamily"),
+    ),
+    "DevicesDetection.getOsVersions": dimension(
+        "system_versions", _same, _os_version, _shape("Operating System versions", "DevicesDetection_OsVersion")
+    ),
+    "DevicesDetection.getBrowsers": dimension(
+        "browsers", _same, _browser, _shape("Browsers", "DevicesDetection_BrowserName")
+    ),
+    "DevicesDetection.getBrowserVersions": dimension(
+        "browser_versions", _same, _browser_version, _shape("Browser version", "DevicesDetection_BrowserVersion")
+    ),
+    "DevicesDetection.getBrowserEngines": dimension(
+        "engines", _same, _engine, _shape("Browser engines", "DevicesDetection_BrowserEngine")
+    ),
+    "Resolution.getResolution": dimension(
+        "resolutions", _same, _resolution, _shape("Resolution", "Resolution_Resolution")
+    ),
+    "Resolution.getConfiguration": dimension(
+        "configurations", _same, _configuration, _shape("Visitor Configuration", "Resolution_Configuration")
+    ),
+    "DevicePlugins.getPlugin": Method(
+        cells=_plugins,
+        shape=ReportShape(
+            name="Browser Plugins", dimension="DevicePlugins_Plugin", units={"nb_visits_percentage": Unit.PERCENT}
+        ),
+    ),
+    "VisitTime.getVisitInformationPerServerTime": _hours(
+        "server_hours", "visitStartServerHour", "Visits per hour of the site's timezone", site_time=True
+    ),
+    "VisitTime.getVisitInformationPerLocalTime": _hours(
+        "local_hours", "visitLocalHour", "Visits per local time", site_time=False
+    ),
+    "VisitTime.getByDayOfWeek": Method(
+        cells=_days_of_week, shape=ReportShape(name="Visits by Day of Week", sort_column="", sort_stored=True)
+    ),
+    "VisitorInterest.getNumberOfVisitsPerVisitDuration": _range_report(
+        "visits_per_duration",
+        _DURATIONS,
+        _duration_label,
+        "visitDuration",
+        _shape("Visit Duration", "VisitorInterest_VisitDuration", sort_column="", sort_stored=True),
+    ),
+    "VisitorInterest.getNumberOfVisitsPerPage": _range_report(
+        "visits_per_page",
+        _PAGES,
+        lambda bounds: range_label(bounds, "page", "pages"),
+        "interactions",
+        _shape("Pages per Visit", "VisitorInterest_PagesPerVisit", sort_column="", sort_stored=True),
+    ),
+    "VisitorInterest.getNumberOfVisitsByVisitCount": _range_report(
+        "visits_by_count",
+        _COUNTS,
+        lambda bounds: range_label(bounds, "visit", "visits"),
+        "visitCount",
+        _shape(
+            "Visits by visit number",
+            "VisitorInterest_VisitsByVisitNumber",
+            sort_column="",
+            sort_stored=True,
+            processed=(_SHARE,),
+        ),
+    ),
+    "VisitorInterest.getNumberOfVisitsByDaysSinceLast": Method(
+        cells=_days_since_last,
+        shape=_shape(
+            "Visits by days since last visit", "VisitorInterest_DaysSinceLastVisit", sort_column="", sort_stored=True
+        ),
+    ),
+}

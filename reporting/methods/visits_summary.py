@@ -1,0 +1,140 @@
+"""VisitsSummary and VisitFrequency: one row per period."""
+
+from collections.abc import Mapping
+
+from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
+from reporting.queries import Metrics, read_aggregates, read_unique_visitors
+from reporting.rows import is_strict, number, quotient, ratio_metric
+from reporting.wording import pretty_seconds
+from reporting.table import Columns, Table, simple_table, single_value
+
+COLUMNS = (
+    "nb_visits",
+    "nb_actions",
+    "nb_visits_converted",
+    "bounce_count",
+    "sum_visit_length",
+    "max_actions",
+)
+
+BOUNCE_RATE = ratio_metric("bounce_rate", "bounce_count", "nb_visits", 2, Unit.PERCENT)
+ACTIONS_PER_VISIT = ratio_metric("nb_actions_per_visit", "nb_actions", "nb_visits", 1, Unit.NUMBER)
+AVERAGE_TIME = ratio_metric("avg_time_on_site", "sum_visit_length", "nb_visits", 0, Unit.SECONDS)
+
+
+def counts_uniques(request: ApiRequest, kind: str) -> bool:
+    """Matomo computes unique visitors for day, week and month only."""
+    return kind in ("day", "week", "month") or not is_strict(request)
+
+
+async def summary_columns(request: ApiRequest) -> Mapping[Cell, Columns]:
+    """The plain columns of every cell, zeros where nothing happened."""
+    data = await read_aggregates(request, ["summary"])
+    uniques: Mapping[Cell, tuple[int, int]] = {}
+    with_uniques = counts_uniques(request, request.period.kind)
+    if with_uniques:
+        uniques = await read_unique_visitors(request)
+    result: dict[Cell, Columns] = {}
+    for cell in request.cells:
+        metrics: Metrics = data[cell]["summary"].rows.get((), {})
+        columns: Columns = {}
+        if with_uniques:
+            columns["nb_uniq_visitors"], columns["nb_users"] = uniques[cell]
+        for name in COLUMNS:
+            columns[name] = number(metrics.get(name, 0))
+        result[cell] = columns
+    return result
+
+
+async def _get(request: ApiRequest) -> Mapping[Cell, Table]:
+    data = await summary_columns(request)
+    return {cell: simple_table(columns, filled=not columns["nb_visits"]) for cell, columns in data.items()}
+
+
+def _single(column: str) -> Method:
+    async def cells(request: ApiRequest) -> Mapping[Cell, Table]:
+        data = await summary_columns(request)
+        return {
+            cell: single_value(column, columns.get(column, 0), filled=not columns["nb_visits"])
+            for cell, columns in data.items()
+        }
+
+    return Method(cells=cells, shape=ReportShape(name="Visits Summary"))
+
+
+async def _pretty_length(request: ApiRequest) -> Mapping[Cell, Table]:
+    data = await summary_columns(request)
+    result = {}
+    for cell, columns in data.items():
+        length = columns["sum_visit_length"]
+        shown = pretty_seconds(length if isinstance(length, (int, float)) else 0)
+        result[cell] = single_value("sum_visit_length", shown, filled=not columns["nb_visits"])
+    return result
+
+
+def _frequency_metric(name: str, amount: str, digits: int, unit: Unit, suffix: str) -> ProcessedMetric:
+    return ratio_metric(f"{name}_{suffix}", f"{amount}_{suffix}", f"nb_visits_{suffix}", digits, unit)
+
+
+_FREQUENCY_COLUMNS = ("nb_visits", "nb_actions", "nb_visits_converted", "bounce_count", "sum_visit_length",
+                      "max_actions")  # fmt: skip
+
+
+async def _frequency(request: ApiRequest) -> Mapping[Cell, Table]:
+    with_uniques = counts_uniques(request, request.period.kind)
+    parts: dict[str, Mapping[Cell, Columns]] = {}
+    for suffix, condition in (("new", "visitorType==new"), ("returning", "visitorType!=new")):
+        segment = f"{request.segment};{condition}" if request.segment else condition
+        parts[suffix] = await summary_columns(request.with_segment(segment))
+    result = {}
+    for cell in request.cells:
+        columns: Columns = {}
+        for suffix, data in parts.items():
+            of_cell = data[cell]
+            if with_uniques:
+                columns[f"nb_uniq_visitors_{suffix}"] = of_cell["nb_uniq_visitors"]
+                columns[f"nb_users_{suffix}"] = of_cell["nb_users"]
+            for name in _FREQUENCY_COLUMNS:
+                columns[f"{name}_{suffix}"] = of_cell[name]
+            visits, actions, length, bounces = (
+                float(str(of_cell[name]))
+                for name in ("nb_visits", "nb_actions", "sum_visit_length", "bounce_count")
+            )
+            columns[f"bounce_rate_{suffix}"] = quotient(bounces, visits, 2)
+            columns[f"nb_actions_per_visit_{suffix}"] = quotient(actions, visits, 1)
+            columns[f"avg_time_on_site_{suffix}"] = quotient(length, visits, 0)
+        empty = not columns["nb_visits_new"] and not columns["nb_visits_returning"]
+        result[cell] = simple_table(columns, filled=empty)
+    return result
+
+
+_SHAPE = ReportShape(
+    name="Visits Summary", sort_column="", processed=(BOUNCE_RATE, ACTIONS_PER_VISIT, AVERAGE_TIME)
+)
+
+METHODS: dict[str, Method] = {
+    "VisitsSummary.get": Method(cells=_get, shape=_SHAPE),
+    "VisitsSummary.getVisits": _single("nb_visits"),
+    "VisitsSummary.getUniqueVisitors": _single("nb_uniq_visitors"),
+    "VisitsSummary.getUsers": _single("nb_users"),
+    "VisitsSummary.getActions": _single("nb_actions"),
+    "VisitsSummary.getMaxActions": _single("max_actions"),
+    "VisitsSummary.getBounceCount": _single("bounce_count"),
+    "VisitsSummary.getVisitsConverted": _single("nb_visits_converted"),
+    "VisitsSummary.getSumVisitsLength": _single("sum_visit_length"),
+    "VisitsSummary.getSumVisitsLengthPretty": Method(
+        cells=_pretty_length, shape=ReportShape(name="Visits Summary")
+    ),
+    "VisitFrequency.get": Method(
+        cells=_frequency,
+        shape=ReportShape(
+            name="Returning Visits",
+            sort_column="",
+            units={
+                f"{name}_{suffix}": unit
+                for suffix in ("new", "returning")
+                for name, unit in (("bounce_rate", Unit.PERCENT), ("avg_time_on_site", Unit.SECONDS))
+            },
+        ),
+    ),
+}

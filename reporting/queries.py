@@ -1,0 +1,128 @@
+"""Reads aggregates for the cells of a request: one query per site and aggregate, whatever the number of periods."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from reporting.method import ApiRequest, Cell
+from reporting.names import resolve_names
+from reporting.periods import Period
+from reporting.segments import Compiled, compile_segment, parse_segment
+from schemas.reports import AGGREGATES, Aggregate, day_sql, period_sql
+
+Labels = tuple[str, ...]
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """One aggregate in one cell: labels -> metrics, in order of first appearance."""
+
+    rows: Mapping[Labels, Metrics]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+
+EMPTY = Groups({})
+
+
+def compiled_segment(request: ApiRequest, site_id: int) -> Compiled:
+    """The request's segment for one site. Raises ApiError."""
+    return compile_segment(
+        parse_segment(request.segment),
+        site_id=site_id,
+        config=request.config,
+        resolve=resolve_names(request.config, site_id),
+    )
+
+
+def _first_seen(item: tuple[Labels, Metrics]) -> float:
+    return item[1].get("first_seen", 0.0)
+
+
+async def read_aggregates(
+    request: ApiRequest, aggregates: Sequence[str | Aggregate], cells: Sequence[Cell] | None = None
+) -> dict[Cell, dict[str, Groups]]:
+    """Every cell -> aggregate's name -> its groups."""
+    cells = request.cells if cells is None else cells
+    result: dict[Cell, dict[str, Groups]] = {cell: {} for cell in cells}
+    by_site: dict[int, list[Cell]] = {}
+    for cell in cells:
+        by_site.setdefault(cell.site_id, []).append(cell)
+    for site_id, of_site in by_site.items():
+        segment = compiled_segment(request, site_id)
+        for chosen in aggregates:
+            aggregate = AGGREGATES[chosen] if isinstance(chosen, str) else chosen
+            groups = await _read(request, aggregate, segment, site_id, [cell.period for cell in of_site])
+            for cell in of_site:
+                result[cell][aggregate.name] = groups.get(cell.period, EMPTY)
+    return result
+
+
+async def _read(
+    request: ApiRequest, aggregate: Aggregate, segment: Compiled, site_id: int, periods: Sequence[Period]
+) -> dict[Period, Groups]:
+    """Periods of one kind that follow each other without gap (a date map) or a single one."""
+    kind = periods[0].kind
+    first, last = min(one.start for one in periods), max(one.end for one in periods)
+    days = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
+    rows = await request.database.select(
+        period_sql(aggregate, kind, days),
+        {"site": site_id, "first": first, "last": last, **segment.parameters},
+    )
+    names = [*(one.name for one in aggregate.metrics), "first_day"]
+    width = len(aggregate.labels)
+    collected: dict[date, list[tuple[Labels, Metrics]]] = {}
+    for row in rows:
+        labels = tuple(str(row[f"l{at}"]) for at in range(width))
+        collected.setdefault(_as_date(row["period"]), []).append(
+            (labels, {name: float(row[name]) for name in names})
+        )
+    return {
+        period: Groups(dict(sorted(collected.get(period.start, ()), key=_first_seen))) for period in periods
+    }
+
+
+def _as_date(value: object) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    if isinstance(value, int):
+        return date(1970, 1, 1) + timedelta(days=value)
+    return date.fromisoformat(str(value))
+
+
+async def read_unique_visitors(
+    request: ApiRequest, cells: Sequence[Cell] | None = None
+) -> dict[Cell, tuple[int, int]]:
+    """Exact unique visitors and users of each cell."""
+    cells = request.cells if cells is None else cells
+    result = {cell: (0, 0) for cell in cells}
+    by_site: dict[int, list[Cell]] = {}
+    for cell in cells:
+        by_site.setdefault(cell.site_id, []).append(cell)
+    for site_id, of_site in by_site.items():
+        segment = compiled_segment(request, site_id)
+        kind = of_site[0].period.kind
+        period_start = {
+            "day": "date", "week": "toMonday(date)", "month": "toStartOfMonth(date)",
+            "year": "toStartOfYear(date)", "range": "{first:Date}",
+        }[kind]  # fmt: skip
+        rows = await request.database.select(
+            f"SELECT {period_start} AS period, uniqExact(visitor_id) AS visitors,"
+            " uniqExactIf(user_id, user_id != '') AS users FROM visits FINAL"
+            " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
+            f" AND ({segment.visit or '1'}) GROUP BY period",
+            {
+                "site": site_id,
+                "first": min(cell.period.start for cell in of_site),
+                "last": max(cell.period.end for cell in of_site),
+                **segment.parameters,
+            },
+        )
+        found = {_as_date(row["period"]): (int(row["visitors"]), int(row["users"])) for row in rows}
+        for cell in of_site:
+            result[cell] = found.get(cell.period.start, (0, 0))
+    return result
