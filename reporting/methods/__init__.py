@@ -12,11 +12,13 @@ from reporting.methods import (
     goals_config,
     instance,
     languages,
+    live,
     privacy,
     referrers,
     segments_config,
     sites,
     users,
+    visitors,
     visits_summary,
 )
 
@@ -28,6 +30,8 @@ METHODS: Mapping[str, Method] = {
     **goals.METHODS,
     **goals_config.METHODS,
     **events.METHODS,
+    **live.METHODS,
+    **visitors.METHODS,
     **custom_dimensions_config.METHODS,
     **segments_config.METHODS,
     **sites.METHODS,
