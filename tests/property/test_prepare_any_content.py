@@ -108,6 +108,7 @@ def check(hit: Hit) -> None:
 
 
 @given(st.text(), st.text(max_size=20), st.text(max_size=20))
+@settings(deadline=None)
 @example("rec=1&url=%", "", "")
 @example("rec=1&ec_items=[[1e308,1,1,-1e308,1e308]]&idgoal=0", "", "")
 def test_any_query_text_can_be_prepared(query: str, user_agent: str, referer: str) -> None:
@@ -116,19 +117,21 @@ def test_any_query_text_can_be_prepared(query: str, user_agent: str, referer: st
 
 
 @given(PARAMETERS)
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_any_values_of_the_known_parameters_can_be_prepared(parameters: list[tuple[str, str]]) -> None:
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters)
     check(a_hit(f"rec=1&{query}"))
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=12))
+@settings(deadline=None)
 def test_parsing_gives_back_what_was_encoded(params: dict[str, str]) -> None:
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in params.items())
     assert parse_query(query) == params
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_parameters_of_any_url_can_be_read_in_any_encoding(text: str) -> None:
     for encoding in ("utf-8", "windows-1251", "no-such", text[:10]):
         query_parameters(text, encoding)
@@ -137,7 +140,7 @@ def test_parameters_of_any_url_can_be_read_in_any_encoding(text: str) -> None:
 @given(ADDRESSES, st.integers(min_value=0, max_value=2))
 @example("// ;", 0)
 @example("ftp:// #", 0)
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 def test_cleaning_a_cleaned_url_changes_nothing(address: str, keep: int) -> None:
     rules = url_rules(Site(site_id=1, name="", keep_url_fragments=keep), Tracking())
     once = clean_url(rules, address)
