@@ -567,3 +567,82 @@ def test_a_closed_worker_can_be_opened_again_in_the_same_process(log, closing):
         with pytest.raises(LogInUseError):
             log.worker("g", [HITS], [0])
         worker.close()
+
+
+# Killed again and again
+
+
+def test_a_worker_killed_at_any_moment_consumes_every_message_exactly_once(log_backend, log, closing):
+    """Each message is counted in state and copied to an output; neither loses one nor has one twice."""
+    total = 3000
+    appender = closing(log.appender(HITS))
+    appender.append([(n % 4, b"%d" % (n % 97), b"%d" % n) for n in range(total)])
+    script = """
+        worker = log.worker("g", ["hits"], range(4))
+        print("ready", flush=True)
+        while True:
+            batches = worker.poll(40, 0.5)
+            if not batches:
+                break
+            for batch in batches:
+                state = worker.state(batch.home)
+                counts = state.get_many("counts", list({m.key for m in batch.messages}))
+                for m in batch.messages:
+                    counts[m.key] = b"%d" % (int(counts.get(m.key, b"0")) + 1)
+                state.put_many("counts", counts.items())
+                worker.emit(batch.home, "visits", [(m.key, m.value) for m in batch.messages])
+            worker.commit(batches)
+        print("done")
+    """
+    kills = 0
+    for attempt in range(40):
+        process = log_backend.start(script)
+        assert process.stdout.readline() == "ready\n"
+        if attempt < 8:
+            time.sleep(0.003 * attempt)  # the moment of the kill, another one each time
+            process.kill()
+            kills += 1
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        if "done" in out:
+            break
+    assert kills
+    copied = values_of(log, "visits")
+    assert copied == {p: [b"%d" % n for n in range(p, total, 4)] for p in ALL}
+    worker = closing(log.worker("g", [HITS], ALL))
+    counted = [int(value) for p in ALL for _, value in worker.state(p).scan("counts", b"", b"\xff")]
+    assert sum(counted) == total
+
+
+def test_an_appender_killed_at_any_moment_keeps_all_it_acknowledged(log_backend, log, closing):
+    """Segments roll meanwhile. What was not acknowledged may be there too, whole groups only."""
+    acknowledged = 0
+    for attempt in range(6):
+        process = log_backend.start(
+            f"""
+            appender = log.appender("hits")
+            n = {acknowledged}
+            while True:
+                appender.append([(p, b"%d" % n, b"x" * 2000) for p in range(4)])
+                n += 1
+                print(n, flush=True)
+            """
+        )
+        for _ in range(10 + attempt * 11):
+            acknowledged = int(process.stdout.readline())
+        process.kill()
+        out, err = process.communicate(timeout=60)
+        assert not err, err
+        complete = out[: out.rfind("\n") + 1].split()
+        acknowledged = int(complete[-1]) if complete else acknowledged
+        reader = log.reader()
+        keys = {p: [] for p in ALL}
+        for p in ALL:
+            offset = 0
+            while (batch := reader.read(HITS, p, offset, 500)) is not None:
+                keys[p] += [int(message.key) for message in batch.messages]
+                offset = batch.next_offset
+        reader.close()
+        assert keys[0] == keys[1] == keys[2] == keys[3], "groups are whole"
+        assert set(keys[0]) >= set(range(acknowledged)), "nothing acknowledged is lost"
+        assert sorted(keys[0]) == keys[0]
