@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from urllib.parse import unquote
 
 from reporting.errors import ApiError
@@ -84,6 +85,10 @@ def with_comparisons(
     width = sum(one.period == series[0].period and one.date == series[0].date for one in series)
     by_label = [{str(row.label): row for row in other} for other in others]
 
+    # CSV shows the number of the comparison table among the tables of a request: Matomo makes one per series,
+    # and one more each for the totals of a report with a dimension.
+    numbers = count(1 + len(series) * (1 if table.simple else 2))
+
     def compare(row: Row) -> Row:
         partners: list[Row | None] = [row, *(found.get(str(row.label)) for found in by_label)]
         columns: list[Columns] = []
@@ -102,7 +107,7 @@ def with_comparisons(
             )
         late = {} if shape.segment_early else {"segment": row.metadata.get("segment")}
         metadata: Columns = {name: value for name, value in row.metadata.items() if name not in late}
-        metadata["comparisons"] = Table(compared)
+        metadata["comparisons"] = Table(compared, metadata={"number": next(numbers)})
         if "segment" in row.metadata and late:
             metadata["segment"] = row.metadata["segment"]
         return row.with_metadata(metadata)

@@ -52,7 +52,7 @@ async def postprocess(result: Result, steps: Postprocessing) -> Result:
 async def _process(table: Table, steps: Postprocessing) -> Table:
     parameters, shape = steps.request.parameters, steps.method.shape
     prepared = _prepare(table, parameters, shape, steps.request.method)
-    table = prepared.table
+    whole, table = table, prepared.table
     if parameters.flag("compare"):
         series = comparison_series(steps.request)
         table = await _compare(table, series, steps)
@@ -62,8 +62,26 @@ async def _process(table: Table, steps: Postprocessing) -> Table:
     labels = tuple(label for label in parameters.texts("label") if label.strip())
     if labels:
         table = filters.keep_labels(table, labels, parameters.flag("labelFilterAddLabelIndex"))
-    table = _format(table, steps, prepared.metrics)
-    return _hide_trees(table, parameters, shape)
+    table = _hide_trees(_format(table, steps, prepared.metrics), parameters, shape)
+    if parameters.text("format").lower() == "console":
+        table.metadata = _console_metadata(whole, steps)
+    return table
+
+
+def _console_metadata(whole: Table, steps: Postprocessing) -> dict[str, Value]:
+    """What the console format lists below a table; reports of one row with processed metrics have no totals."""
+    shape = steps.method.shape
+    metadata: dict[str, Value] = dict.fromkeys(("ts_archived", "site", "period", "segment", "segmentPretty"))
+    if not shape.processed or not whole.simple:
+        summed = Table([Row(filters.sum_rows(whole))])
+        totals = filters.compute_processed(summed, shape.processed)
+        metadata["totals"] = _format(totals, steps, shape.processed).rows[0].columns
+        metadata["totalsUnformatted"] = totals.rows[0].columns
+    metadata["total_rows_before_limit"] = None
+    if shape.processed:
+        metadata["processed_metrics_computed"] = None
+        metadata["processed_metrics_formatted"] = None
+    return metadata
 
 
 def _prepare(table: Table, parameters: Parameters, shape: ReportShape, method: str) -> _Prepared:
@@ -135,6 +153,9 @@ def _filter_rows(
 
 def _select_columns(table: Table, parameters: Parameters, shape: ReportShape) -> Table:
     shown, hidden = parameters.comma_list("showColumns"), parameters.comma_list("hideColumns")
+    if table.simple and not shown:
+        # One-row reports take `columns` themselves; Matomo answers their own order, as for showColumns.
+        shown = parameters.comma_list("columns")
     if shown or hidden:
         recursive = parameters.flag("hideColumnsRecursively", shape.nested_hiding)
         table = filters.select_columns(table, shown, hidden, recursive)

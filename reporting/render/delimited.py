@@ -68,8 +68,7 @@ class _Writer:
                 self.columns.setdefault("value")
                 inner = [self.field(scalar_text(item))]
             lines.extend(f"{shown}{self.separator}{line}" for line in inner)
-        if lines:
-            self.columns = {value.key_name: None, **self.columns}
+        self.columns = {value.key_name: None, **self.columns}
         return lines
 
     def header(self) -> str:
@@ -106,6 +105,6 @@ def render_delimited(value: Value, *, separator: str, language: str, translate: 
         if isinstance(value, list) and all(list(row.columns) == ["value"] for row in table) and len(table):
             return "\n".join(writer.field(scalar_text(row.columns["value"])) for row in table)
         lines = writer.table_lines(table)
-    if not lines:
+    if not lines and not isinstance(value, TableMap):
         return NO_DATA
     return "\n".join([writer.header(), *lines])
