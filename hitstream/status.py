@@ -4,11 +4,14 @@ import time
 from collections import defaultdict
 from typing import Any
 
+from hitstream.drain import behind, places
 from hitstream.engine import Engine
 from hitstream.tallies import balance
 from processors.service import GROUP
 from schemas.topics import HITS, TALLIES
+from sink.encoding import TABLES
 from sink.rollups import RollupStatus
+from stream.protocol import Reader
 
 
 def gather_status(engine: Engine) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         committed = engine.log.committed(GROUP)
         tally_ends = reader.end_offsets(TALLIES.name)
         accepted = reader.end_offsets(HITS.name)
-        lag = _lags(engine)
+        lag = _lags(engine, reader)
     finally:
         reader.close()
     found = balance(
@@ -73,13 +76,14 @@ def rollup_summary(status: RollupStatus) -> dict[str, Any]:
     }
 
 
-def _lags(engine: Engine) -> dict[str, int]:
+def _lags(engine: Engine, reader: Reader) -> dict[str, int]:
     """Messages not yet processed, by input topic, and rows not yet in the tables."""
     lags: dict[str, int] = {HITS.name: 0}
     for place, count in engine.log.lag(GROUP).items():
         lags[place.topic] = lags.get(place.topic, 0) + count
-    for table, count in engine.sink.metrics.lag.items():
-        lags[f"sink {table}"] = count
+    visible = engine.sink.visible_positions()
+    for table in TABLES:
+        lags[f"sink {table.name}"] = behind(places(table.name, reader.end_offsets(table.name)), visible)
     return lags
 
 
