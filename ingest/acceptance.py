@@ -7,7 +7,6 @@ may change from outside (configuration, clock, salts, tokens, the maps of identi
 
 import json
 import random
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -115,7 +114,6 @@ class Acceptance:
         self._clock_us = clock_us
         self._rules = Rules(Config())
         self._salt_cache: dict[tuple[int, int], bytes] = {}
-        self._locations: OrderedDict[str, Location] = OrderedDict()
 
     def rules(self, config: Config) -> Rules:
         """The rules of this configuration, read once per version."""
@@ -249,12 +247,7 @@ class Acceptance:
             return _NOWHERE
         if rules.privacy.use_masked_ip_for_enrichment:
             address = masked_address(address, rules.privacy.ip_mask_bytes)
-        location = self._locations.get(address)
-        if location is None:
-            location = self._locations[address] = self._locate(address)
-            if len(self._locations) > 65536:
-                self._locations.popitem(last=False)
-        return location
+        return self._locate(address)
 
     def _overridden(self, params: Params, address: str, rules: Rules) -> Location:
         known = self._located(address, rules)

@@ -8,6 +8,8 @@ UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - the text of "no address", nothing li
 
 IPV6_MASK_BITS = (0, 64, 80, 104, 128)
 
+_REMEMBERED_ADDRESSES = 65536
+
 CRAWLER_RANGES = (
     # Google's registered blocks of proxies and fetchers.
     "64.233.160.0/19",
@@ -66,11 +68,12 @@ class AddressRanges:
 
     What can't be read as a range contains nothing."""
 
-    __slots__ = ("_v4", "_v6")
+    __slots__ = ("_answers", "_v4", "_v6")
 
     def __init__(self, ranges: Iterable[str]) -> None:
         self._v4: list[tuple[int, int]] = []
         self._v6: list[tuple[int, int]] = []
+        self._answers: dict[str, bool] = {}
         for text in ranges:
             network = read_range(text)
             if network is not None:
@@ -80,9 +83,17 @@ class AddressRanges:
     def __bool__(self) -> bool:
         return bool(self._v4 or self._v6)
 
-    def __contains__(self, address: object) -> bool:
+    def __contains__(self, address: str) -> bool:
+        answer = self._answers.get(address)
+        if answer is None:
+            if len(self._answers) >= _REMEMBERED_ADDRESSES:
+                self._answers.clear()
+            answer = self._answers[address] = self._look(address)
+        return answer
+
+    def _look(self, address: str) -> bool:
         try:
-            parsed = ipaddress.ip_address(str(address))
+            parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
         value = int(parsed)

@@ -132,6 +132,8 @@ class TrackerEndpoint:
             return self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
         if hit.authenticated and params.get("debug") == "1":
             return answers.debug_answer(200, _debug_facts(hit))
+        if "ec_id" in params and not hit.exclusion and intake.orders.add(hit.site_id, params):
+            return answers.REFUSED if with_image else answers.REFUSED_WITHOUT_IMAGE
         answer = answers.TRACKED if with_image else answers.TRACKED_WITHOUT_IMAGE
         if intake.rules.tracking.use_third_party_id_cookie:
             answer = answer._replace(headers=(*answer.headers, _third_party_cookie(hit.visitor_id)))
@@ -154,17 +156,16 @@ class TrackerEndpoint:
                 await asyncio.sleep(0)
             entries = []
             for index, each in enumerate(bulk.queries[start : start + _BULK_CHUNK], start):
-                hit = (
-                    Refusal("malformed", "a text or an object was expected")
-                    if each is None
-                    else self._decide(intake, each, split_query(each), sender)
-                )
+                params = split_query(each or "")
+                hit = self._decide(intake, each or "", params, sender)
                 if isinstance(hit, Refusal):
                     self._metrics.rejected[hit.reason] += 1
                     invalid.append(index)
                     continue
                 if hit.exclusion:
                     self._metrics.excluded[hit.exclusion] += 1
+                elif "ec_id" in params and intake.orders.add(hit.site_id, params):
+                    invalid.append(index)  # and written all the same, as in Matomo
                 entries.append(intake.entry(hit))
             if entries:
                 written.append(intake.committer.submit(entries))

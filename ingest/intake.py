@@ -11,6 +11,8 @@ from ingest.acceptance import Acceptance, HitIds, random_visitor_ids
 from ingest.committer import Committer, Entry
 from ingest.identity import Identity
 from ingest.metrics import Metrics
+from ingest.orders import RecentOrders
+from ingest.query import split_query
 from ingest.settings import IngestSettings
 from ingest.site_rules import Rules
 from schemas.access import Grant
@@ -99,8 +101,9 @@ class Intake:
         )
         started = time.perf_counter()
         since_ms = clock_ns() // 1_000_000 - (window + _ROTATION_SLACK_S) * 1000
+        self.orders = RecentOrders()
         last_hit_id, replayed = rebuild(
-            identity, log.reader(), log.partitions, since_ms, settings.identity_entries
+            identity, self.orders, log.reader(), log.partitions, since_ms, settings.identity_entries
         )
         if replayed:
             logger.info("identity rebuilt from %d hits in %.2f s", replayed, time.perf_counter() - started)
@@ -161,9 +164,14 @@ class Intake:
 
 
 def rebuild(
-    identity: Identity, reader: Reader, partitions: int, since_ms: int, max_hits: int
+    identity: Identity,
+    orders: RecentOrders,
+    reader: Reader,
+    partitions: int,
+    since_ms: int,
+    max_hits: int,
 ) -> tuple[int, int]:
-    """Put the hits received since `since_ms` into `identity`, in order of acceptance, the newest `max_hits`.
+    """Remember the hits received since `since_ms`, the newest `max_hits`, in order of acceptance.
 
     Returns the largest hit_id of the log and the number of hits read."""
     try:
@@ -193,6 +201,8 @@ def rebuild(
             hit.user_id,
             is_ping="ping=1" in hit.query,
         )
+        if "ec_id=" in hit.query:
+            orders.add(hit.site_id, split_query(hit.query))
     return last_hit_id, len(recent)
 
 

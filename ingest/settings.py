@@ -34,6 +34,6 @@ class IngestSettings:
     identity_entries: int = setting(
         1_000_000, "active visitors remembered before the oldest are forgotten", minimum=1000
     )
-    geoip_database: str = setting("", "file of a MaxMind-format database with cities or countries")
+    geoip_database: Path | None = setting(None, "file of a MaxMind-format database with cities or countries")
     config_refresh_s: float = setting(0.02, "how often the configuration log is looked at", minimum=0.001)
     shutdown_timeout_s: float = setting(15.0, "time for answering what is in flight on SIGTERM", minimum=0)
