@@ -470,6 +470,11 @@ def _referrer_of(visit: Found) -> Columns:
     }
 
 
+def model_name(model: str) -> str:
+    """`generic desktop`, which the detector says of agents without a model, is shown in capitals."""
+    return model.title() if model.startswith("generic ") else model
+
+
 def _device_of(visit: Found) -> Columns:
     kind = device_type_name(int(visit["device_type"]))
     system, browser = os_name(visit["os"]), browser_name(visit["browser"])
@@ -478,7 +483,7 @@ def _device_of(visit: Found) -> Columns:
         "deviceType": kind,
         "deviceTypeIcon": icon("devices", kind.lower().replace(" ", "_")),
         "deviceBrand": visit["device_brand"] or "Unknown",
-        "deviceModel": visit["device_model"] or "",
+        "deviceModel": model_name(visit["device_model"]),
         "operatingSystem": f"{system} {visit['os_version']}".strip(),
         "operatingSystemName": system,
         "operatingSystemIcon": icon("os", visit["os"]),

@@ -260,7 +260,7 @@ _PARTS: tuple[Aggregate, ...] = (
     ),
     Aggregate(
         name="pages_time", source="actions", labels=("a.previous_url",), metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_PAGE}",
+        where=f"a.previous_kind = {_PAGE} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
     ),
     Aggregate(
         name="pages_entry", source="visits", labels=("v.entry_url",), metrics=ENTRY_METRICS,
@@ -286,7 +286,7 @@ _PARTS: tuple[Aggregate, ...] = (
     ),
     Aggregate(
         name="titles_time", source="actions", labels=("a.previous_title",), metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_PAGE}",
+        where=f"a.previous_kind = {_PAGE} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
     ),
     Aggregate(
         name="titles_entry", source="visits", labels=("v.entry_title",), metrics=ENTRY_METRICS,
@@ -324,7 +324,7 @@ _PARTS: tuple[Aggregate, ...] = (
     ),
     Aggregate(
         name="searches_time", source="actions", labels=("a.previous_keyword",), metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_SEARCH}",
+        where=f"a.previous_kind = {_SEARCH} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
     ),
     Aggregate(
         name="searches_exit", source="last_actions", labels=("a.search_keyword",),

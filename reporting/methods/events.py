@@ -64,15 +64,17 @@ def two_levels(
     label: Callable[[int, str], str],
     metadata: Callable[[int, str], Columns],
     main: str,
+    hidden_below: str | None = None,
 ) -> Table:
-    """Rows by the label at index `first`, each with the labels at `second` below it.
+    """Rows by the label at index `first`, each with the labels at `second` below it but `hidden_below`.
 
     Uniques and visits of a row are the sums of its parts: one query gives both levels."""
     top = regroup(groups, lambda labels: (labels[first],))
     pairs = regroup(groups, lambda labels: (labels[first], labels[second]))
     below: dict[str, list[tuple[str, Metrics]]] = {}
     for (upper, lower), metrics in pairs.rows.items():
-        below.setdefault(upper, []).append((lower, metrics))
+        if lower != hidden_below:
+            below.setdefault(upper, []).append((lower, metrics))
 
     def ordered(items: "list[tuple[str, Metrics]]") -> "list[tuple[str, Metrics]]":
         return sorted(items, key=lambda item: -item[1][main])
@@ -83,7 +85,8 @@ def two_levels(
     rows = []
     for name, metrics in ordered([(key[0], metrics) for key, metrics in top.rows.items()]):
         made = row(0, name, metrics)
-        made.subtable = Table([row(1, inner, part) for inner, part in ordered(below[name])])
+        if name in below:
+            made.subtable = Table([row(1, inner, part) for inner, part in ordered(below[name])])
         rows.append(made)
     return numbered(Table(rows))
 
@@ -95,8 +98,6 @@ def _event_tables(data: Mapping[Cell, Mapping[str, Groups]], first: str, second:
     for cell, groups in data.items():
         day = cell.period.kind == "day"
         of_cell = groups["events"]
-        if first == "eventName":
-            of_cell = Groups({key: value for key, value in of_cell.rows.items() if key[2]})
         result[cell] = two_levels(
             of_cell,
             at[0],
@@ -105,6 +106,7 @@ def _event_tables(data: Mapping[Cell, Mapping[str, Groups]], first: str, second:
             label=lambda level, name: name or _UNDEFINED[names[level]],
             metadata=lambda level, name: {"segment": f"{names[level]}=={segment_value(name)}"},
             main="nb_events",
+            hidden_below="" if second == "eventName" else None,
         )
     return result
 
