@@ -20,6 +20,9 @@ from schemas.outcomes import Exclusion
 
 Params = Mapping[str, str]
 
+LONGEST_COMPARED_URL = 1024
+"""Characters of a page URL that are compared with the site's: what is kept of it in a cache is bounded."""
+
 ORDER = (
     Exclusion.BOT,
     Exclusion.BOT_IP,
@@ -105,7 +108,7 @@ def exclusion(
 
 def is_known_url(raw_url: str, known: tuple[tuple[str, str], ...]) -> bool:
     """Whether the URL belongs to one of the site's: same host (`www.` and port apart), below its path."""
-    host, path = host_and_path(raw_url)
+    host, path = host_and_path(raw_url[:LONGEST_COMPARED_URL])
     folder = path.rstrip("/") + "/"
     return host != "" and any(
         host == own_host and folder.startswith(own_path.rstrip("/") + "/") for own_host, own_path in known

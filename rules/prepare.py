@@ -6,7 +6,9 @@ What a hit says never raises: what cannot be read counts as not sent.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+
+import msgspec
 
 from rules.actions import ActionRules, action_of, action_rules, page_timings, pageview_id
 from rules.dimensions import (
@@ -158,8 +160,7 @@ def prepare(hit: Hit, rules: SiteRules, lookups: Lookups) -> PreparedHit | Exclu
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What a hit is about: an action with the goals it matches, or a manual goal, or an order or cart, or
     nothing but a sign of life (a ping)."""
 
@@ -202,21 +203,17 @@ def read_content(params: Params, raw_url: str, page: PageUrl, rules: SiteRules) 
     )
 
 
-@lru_cache(maxsize=4_096)
-def _plugins_of(flags: tuple[str | None, ...]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for flag, (_, name) in zip(flags, PLUGINS, strict=True)
-        if flag is not None and read_integer(flag, 0) != 0
-    )
+@cache
+def _plugins_of(flags: tuple[bool, ...]) -> tuple[str, ...]:
+    return tuple(name for flag, (_, name) in zip(flags, PLUGINS, strict=True) if flag)
 
 
 def plugins(params: Params) -> tuple[str, ...]:
-    """Names of the plugins that the browser says it has, in fixed order."""
+    """Names of the plugins that the browser says it has (`1`), in fixed order."""
     get = params.get
     return _plugins_of((
-        get("pdf"), get("fla"), get("java"), get("dir"), get("qt"),
-        get("realp"), get("wma"), get("gears"), get("ag"), get("cookie"),
+        get("pdf") == "1", get("fla") == "1", get("java") == "1", get("dir") == "1", get("qt") == "1",
+        get("realp") == "1", get("wma") == "1", get("gears") == "1", get("ag") == "1", get("cookie") == "1",
     ))  # fmt: skip
 
 
@@ -236,16 +233,12 @@ def visitor_seconds(params: Params, time: int) -> int:
     if hour is None and minute is None and second is None:
         return -1
     return (
-        _clock_part(hour, time // 3600 % 24, 24) * 3600
-        + _clock_part(minute, time // 60 % 60, 60) * 60
-        + _clock_part(second, time % 60, 60)
+        (time // 3600 % 24 if hour is None else _clock_part(hour, time // 3600 % 24, 24)) * 3600
+        + (time // 60 % 60 if minute is None else _clock_part(minute, time // 60 % 60, 60)) * 60
+        + (time % 60 if second is None else _clock_part(second, time % 60, 60))
     )
 
 
-def _clock_part(text: str | None, default: int, limit: int) -> int:
-    if text is None:
-        return default
-    if len(text) == 2 and text[0] == "0":
-        text = text[1]  # trackers write 07 as well as 7
+def _clock_part(text: str, default: int, limit: int) -> int:
     value = read_integer(text, default)
     return value if 0 <= value < limit else 0

@@ -21,7 +21,10 @@ _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*", re.ASCII)
 _ENCODINGS = frozenset(aliases) | frozenset(aliases.values())
 
 # Flags, parts of the clock and most timings: 0.05 us against 0.4 us.
-_SMALL_INTEGERS = {str(number): number for number in range(1000)}
+_SMALL_INTEGERS = {str(number): number for number in range(1000)} | {
+    f"{number:02}": number
+    for number in range(10)  # parts of the clock
+}
 
 # URLs, titles and referrers repeat from hit to hit: 0.1 us from the cache against 2-6 us to decode.
 _decode_cached = lru_cache(maxsize=32_768)(unquote_plus)
@@ -83,8 +86,9 @@ def read_integer(text: str | None, default: int) -> int:
     """A decimal integer; anything else (`1.5`, `1a`, `abc`) is the default."""
     if text is None:
         return default
-    if text in _SMALL_INTEGERS:
-        return _SMALL_INTEGERS[text]
+    small = _SMALL_INTEGERS.get(text)
+    if small is not None:
+        return small
     return int(text) if _INTEGER.fullmatch(text) else default
 
 
@@ -111,7 +115,8 @@ def number_text(number: float) -> str:
 
 def is_set(params: Mapping[str, str], name: str) -> bool:
     """Whether a flag parameter is on: a non-zero integer."""
-    return read_integer(params.get(name), 0) != 0
+    text = params.get(name)
+    return text is not None and read_integer(text, 0) != 0
 
 
 def cut_bytes(text: str, max_bytes: int) -> str:
