@@ -1,16 +1,19 @@
 """The ClickHouse database of one instance: chDB in this process or a server, through the same client."""
 
+import functools
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
-from sink.migrations import Migration, migrate, view_statements
+from sink.migrations import Migration, catalog_of, catalog_statements, migrate, view_statements
 
 VIEWS = "hitstream"
+_PROBE = "SELECT 1 FORMAT TSV"
+_PROBES = 5
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -18,6 +21,36 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def database_name(epoch: int) -> str:
     """The database of one epoch of the log: a reset begins a new one and drops the old."""
     return f"hitstream_{epoch}"
+
+
+class LeftoverError(Exception):
+    """A connection to chDB keeps answering with the output of a query that failed."""
+
+
+def _forgets_failed_output(client: Client) -> Client:
+    """chDB 4.2 keeps what a query had written before it failed and puts it before the result of the next one
+    on the same connection, which may be another user's. So a failure is followed by probes that use it up."""
+
+    def repaired(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                return method(*arguments, **named)
+            except Exception:
+                for _ in range(_PROBES):
+                    if probe(_PROBE) == b"1\n":
+                        break
+                else:
+                    client.close()
+                    raise LeftoverError("the connection to chDB is out of step and was closed") from None
+                raise
+
+        return call
+
+    probe = client.raw_query
+    for name in ("query", "command", "raw_query", "raw_insert"):
+        setattr(client, name, repaired(getattr(client, name)))
+    return client
 
 
 class Database:
@@ -37,9 +70,10 @@ class Database:
 
     def connect(self, database: str | None = None, settings: Mapping[str, Any] | None = None) -> Client:
         """A client that the caller closes, for the database of tables unless another is named."""
-        return clickhouse_connect.get_client(
+        client = clickhouse_connect.get_client(
             dsn=self.dsn, database=database or self.name, settings=dict(settings or {}), query_limit=0
         )
+        return _forgets_failed_output(client) if self.dsn.startswith("chdb:") else client
 
     @property
     def client(self) -> Client:
@@ -57,12 +91,12 @@ class Database:
         Raises sink.migrations.NewerDatabaseError."""
         first = clickhouse_connect.get_client(dsn=self.dsn, query_limit=0)
         try:
-            first.command(f"CREATE DATABASE IF NOT EXISTS `{self.name}`")
-            first.command(f"CREATE DATABASE IF NOT EXISTS `{self.views}`")
+            for name in (self.name, self.views, catalog_of(self.views)):
+                first.command(f"CREATE DATABASE IF NOT EXISTS `{name}`")
         finally:
             first.close()
         applied = migrate(self.command)
-        for statement in view_statements(self.name, self.views):
+        for statement in view_statements(self.name, self.views) + catalog_statements(self.name, self.views):
             self.command(statement)
         return applied
 

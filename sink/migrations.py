@@ -42,13 +42,26 @@ def migrations() -> list[Migration]:
     return found
 
 
+def catalog_of(views: str) -> str:
+    """The database whose views stand for the system tables in SQL of clients."""
+    return f"{views}_catalog"
+
+
 def view_statements(tables: str, views: str) -> list[str]:
     """CREATE OR REPLACE of every public view, in database `views` over the tables of database `tables`."""
-    sql = resources.files("schemas.ddl").joinpath("views.sql").read_text(encoding="utf-8")
-    return [
-        statement.replace("{tables}", f"`{tables}`").replace("{views}", f"`{views}`")
-        for statement in statements_of(sql)
-    ]
+    return _filled("views.sql", tables, views)
+
+
+def catalog_statements(tables: str, views: str) -> list[str]:
+    """CREATE OR REPLACE of what clients see instead of the system tables."""
+    return _filled("catalog.sql", tables, views)
+
+
+def _filled(file: str, tables: str, views: str) -> list[str]:
+    sql = resources.files("schemas.ddl").joinpath(file).read_text(encoding="utf-8")
+    for name, database in (("tables", tables), ("views", views), ("catalog", catalog_of(views))):
+        sql = sql.replace(f"'{{{name}}}'", f"'{database}'").replace(f"{{{name}}}", f"`{database}`")
+    return statements_of(sql)
 
 
 def migrate(command: Callable[[str], object], *, known: list[Migration] | None = None) -> list[Migration]:

@@ -22,6 +22,7 @@ def database(clickhouse_dsn: str) -> Iterator[Database]:
     opened = Database(clickhouse_dsn, f"tables_{number}", views=f"views_{number}")
     opened.open()
     yield opened
+    opened.command(f"DROP DATABASE {opened.views}_catalog")
     opened.command(f"DROP DATABASE {opened.views}")
     opened.command(f"DROP DATABASE {opened.name}")
     opened.close()
