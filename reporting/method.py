@@ -173,6 +173,8 @@ class ReportShape:
     """The segment precedes what comparisons and flattening add to a row's metadata."""
     temporary: tuple[str, ...] = ()
     """Columns that are only there to compute others; shown with showRawMetrics=1 or hideColumns."""
+    nested_metadata: bool = False
+    """The rows of expanded sub tables keep their metadata."""
     nested_hiding: bool = False
     """hideColumns reaches into nested values (Live)."""
 

@@ -240,7 +240,7 @@ def _hide_trees(table: Table, parameters: Parameters, shape: ReportShape) -> Tab
         below = None
         if expanded and row.subtable is not None:
             below = row.subtable.map_rows(lambda inner: change(inner, level + 1))
-        bare = level > 0 and not shape.recursive and not labels
+        bare = level > 0 and not (shape.recursive or shape.nested_metadata or labels)
         metadata: dict[str, Value] = {} if bare else row.metadata
         return Row(row.columns, metadata, below, None if hide_ids else row.subtable_id)
 
