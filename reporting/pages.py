@@ -144,17 +144,17 @@ class PageColumns:
 
     def columns(self, page: Page) -> Columns:
         order = ColumnOrder(self.day)
+        # sums that the database returned as decimals are texts in a day's answer
+        shown = (lambda value: str(number(value))) if self.day else number
         hits = page.hits
         if hits is not None:
             columns: Columns = {name: number(hits[name]) for name in HIT_COLUMNS}
             columns["sum_time_spent"] = number(page.time["sum_time_spent"]) if page.time else 0
             if hits.get("nb_hits_following_search"):
-                columns["nb_hits_following_search"] = number(hits["nb_hits_following_search"])
+                columns["nb_hits_following_search"] = shown(hits["nb_hits_following_search"])
             for name in self.timings:
                 columns |= timing_columns(hits, name)
             order.add(hits["first_day"], columns)
-        # sums that the database returned as decimals are texts in a day's answer
-        shown = (lambda value: str(number(value))) if self.day else number
         if page.entry is not None:
             entry: Columns = {}
             for name in ENTRY_COLUMNS:

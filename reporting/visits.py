@@ -169,6 +169,12 @@ def local(timestamp: Any, zone: ZoneInfo) -> datetime:
     return datetime.fromtimestamp(int(timestamp), zone)
 
 
+def wall_clock(timestamp: Any, zone: ZoneInfo) -> int:
+    """The site's local time as if it were UTC: what Matomo calls the timestamp of an action."""
+    offset = local(timestamp, zone).utcoffset()
+    return int(timestamp) + (0 if offset is None else int(offset.total_seconds()))
+
+
 # --- Actions ---------------------------------------------------------------------------------------
 
 
@@ -206,7 +212,7 @@ def _page_columns(action: Found, zone: ZoneInfo, spent: int) -> Columns:
         "subtitle": url,
         "icon": "",
         "iconSVG": f"{_IMAGES}/action.svg",
-        "timestamp": int(action["ts"]),
+        "timestamp": wall_clock(action["ts"], zone),
     }
     categories = [one for one in action["product_categories"] if one]
     if categories:
@@ -229,7 +235,7 @@ def _link_columns(action: Found, zone: ZoneInfo) -> Columns:
     columns = _base(action, "outlink" if outlink else "download", zone, url, with_title=True)
     columns["pageviewPosition"] = int(action["pageview_position"]) or None
     columns |= _shown_as("link", "Outlink", url) if outlink else _shown_as("download", "Download", url)
-    return columns | {"timestamp": int(action["ts"])}
+    return columns | {"timestamp": wall_clock(action["ts"], zone)}
 
 
 def _search_columns(action: Found, zone: ZoneInfo) -> Columns:
@@ -241,7 +247,7 @@ def _search_columns(action: Found, zone: ZoneInfo) -> Columns:
         "siteSearchCount": count if count >= 0 else None,
         "pageviewPosition": int(action["pageview_position"]) or None,
         **_shown_as("search", "Site Search", action["search_keyword"]),
-        "timestamp": int(action["ts"]),
+        "timestamp": wall_clock(action["ts"], zone),
     }
 
 
@@ -254,7 +260,7 @@ def _event_columns(action: Found, zone: ZoneInfo) -> Columns:
         "eventCategory": category,
         "eventAction": name,
         "pageviewPosition": int(action["pageview_position"]) or None,
-        "timestamp": int(action["ts"]),
+        "timestamp": wall_clock(action["ts"], zone),
         # the quotes do not match in Matomo either
         **_shown_as("event", "Event", f"Category: \"{category}', Action: \"{name}\""),
     }
@@ -280,7 +286,7 @@ def _content_columns(action: Found, zone: ZoneInfo) -> Columns:
         columns |= _shown_as("contentinteraction", f"Content Interaction ({interaction})", subtitle)
     else:
         columns |= _shown_as("contentimpression", "Content Impression", subtitle)
-    return columns | {"timestamp": int(action["ts"])}
+    return columns | {"timestamp": wall_clock(action["ts"], zone)}
 
 
 def _own_dimensions(found: Found, known: Mapping[int, str]) -> Columns:
@@ -349,7 +355,7 @@ def _conversion_row(conversion: Found, part: VisitParts, site: Site, config: Con
     if goal_id > 0:
         goal = config.goals.get(site.site_id, {}).get(goal_id)
         name = goal.name if goal else f"Goal {goal_id}"
-        subtitle = name if not revenue else f"{name} ({symbol}{grouped(revenue, 'en')} revenue)"
+        subtitle = name if not revenue else f"{name} ({symbol}{_amount(revenue)} revenue)"
         action_hit = next((one for one in part.actions if one["hit_id"] == conversion["hit_id"]), None)
         return {
             "type": "goal",
@@ -362,7 +368,7 @@ def _conversion_row(conversion: Found, part: VisitParts, site: Site, config: Con
             "url": conversion["url"],
             **_referrer_columns(conversion),
             **_shown_as("goal", "Goal conversion", subtitle),
-            "timestamp": int(conversion["ts"]),
+            "timestamp": wall_clock(conversion["ts"], zone),
         }
     ordered = goal_id == ORDER_GOAL
     columns: Columns = {"type": "ecommerceOrder" if ordered else "ecommerceAbandonedCart"}
@@ -386,9 +392,14 @@ def _conversion_row(conversion: Found, part: VisitParts, site: Site, config: Con
     columns["itemDetails"] = [_item(item) for item in items]
     names = ", ".join(item["name"] for item in items)
     title = f"Ordered ({conversion['order_id']})" if ordered else "Abandoned Cart"
-    subtitle = f"{symbol}{grouped(revenue, 'en')} revenue - {int(conversion['items'])} items: {names})"
+    subtitle = f"{symbol}{_amount(revenue)} revenue - {int(conversion['items'])} items: {names})"
     kind = "ecommerceOrder" if ordered else "ecommerceAbandonedCart"
-    return columns | _shown_as(kind, title, subtitle) | {"timestamp": int(conversion["ts"])}
+    return columns | _shown_as(kind, title, subtitle) | {"timestamp": wall_clock(conversion["ts"], zone)}
+
+
+def _amount(revenue: float) -> str:
+    """2, 7.50, 2,510.11"""
+    return grouped(revenue, "en", 0 if revenue == int(revenue) else 2)
 
 
 def _item(item: Found) -> Columns:
@@ -470,8 +481,14 @@ def _referrer_of(visit: Found) -> Columns:
     }
 
 
+def versioned(name: str, version: str) -> str:
+    return name if version in ("", "UNK") else f"{name} {version}"
+
+
 def model_name(model: str) -> str:
     """`generic desktop`, which the detector says of agents without a model, is shown in capitals."""
+    if not model:
+        return "Unknown"
     return model.title() if model.startswith("generic ") else model
 
 
@@ -484,14 +501,14 @@ def _device_of(visit: Found) -> Columns:
         "deviceTypeIcon": icon("devices", kind.lower().replace(" ", "_")),
         "deviceBrand": visit["device_brand"] or "Unknown",
         "deviceModel": model_name(visit["device_model"]),
-        "operatingSystem": f"{system} {visit['os_version']}".strip(),
+        "operatingSystem": versioned(system, visit["os_version"]),
         "operatingSystemName": system,
         "operatingSystemIcon": icon("os", visit["os"]),
         "operatingSystemCode": visit["os"] or "UNK",
         "operatingSystemVersion": visit["os_version"] or None,
         "browserFamily": engine,
         "browserFamilyDescription": engine_label(engine),
-        "browser": f"{browser} {visit['browser_version']}".strip(),
+        "browser": versioned(browser, visit["browser_version"]),
         "browserName": browser,
         "browserIcon": icon("browsers", visit["browser"]),
         "browserCode": visit["browser"] or "UNK",

@@ -7,6 +7,7 @@ the daily query, the outer one merges the days of a period.
 In SQL texts, `v` is the row of visits, `a` of actions, `c` of conversions, `i` of conversion_items.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -174,7 +175,6 @@ VISIT_DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "engines": ("v.browser_engine",),
     "resolutions": ("v.resolution",),
     "configurations": ("v.os", "v.browser", "v.resolution"),
-    "server_hours": ("v.local_hour",),
     "local_hours": ("v.visitor_hour",),
 }
 """Reports with goals: visits by these labels, and conversions by the labels of their visit."""
@@ -352,8 +352,12 @@ _PARTS: tuple[Aggregate, ...] = (
         name="item_categories",
         source="items",
         labels=("i.goal_id = -1", "category"),
-        expand="ARRAY JOIN if(empty(i.categories), [''], i.categories) AS category",
-        metrics=ITEM_METRICS,
+        expand="ARRAY JOIN if(empty(i.categories), [''], i.categories) AS category,"
+        " arrayEnumerate(if(empty(i.categories), [''], i.categories)) AS place",
+        # an order counts once for each place that the category has among its products
+        metrics=tuple(
+            _m("orders", "uniqExact(i.hit_id, place)") if one.name == "orders" else one for one in ITEM_METRICS
+        ),
     ),
     Aggregate(
         name="view_skus", source="actions", labels=("a.product_sku",), metrics=VIEW_METRICS,
@@ -395,6 +399,13 @@ AGGREGATES: Mapping[str, Aggregate] = {
 }
 
 
+def hour_aggregates(zone: str) -> tuple[Aggregate, ...]:
+    """Visits by the hour of their first action in a timezone of the tz database (`server_hours`, with goals)."""
+    if not re.fullmatch(r"[A-Za-z0-9_/+-]{1,64}", zone):
+        raise ValueError(f"{zone!r} is no timezone")
+    return _with_goals("server_hours", (f"toHour(v.first_time, '{zone}')",))
+
+
 def dimension_aggregates(dimension_id: int, scope: str) -> tuple[Aggregate, ...]:
     """The aggregates of one custom dimension: visits (and goals), or actions with times, entries and exits."""
     key = int(dimension_id)
@@ -427,9 +438,10 @@ _SOURCES: Mapping[Source, str] = {
     "visits": f"(SELECT * FROM visits FINAL WHERE {_ROWS} AND (%(visit)s)) AS v",
     "actions": f"(SELECT * FROM actions FINAL WHERE {_ROWS} AND %(ids)s) AS a",
     "last_actions": (
-        "(SELECT visit_id, max(date) AS date, argMax(kind, (time, hit_id)) AS kind,"
-        " argMax(search_keyword, (time, hit_id)) AS search_keyword"
-        f" FROM actions FINAL WHERE {_ROWS} AND kind IN (1, 8) AND %(ids)s GROUP BY visit_id) AS a"
+        "(SELECT visit_id, last_date AS date, last_kind AS kind, last_keyword AS search_keyword FROM"
+        " (SELECT visit_id, max(date) AS last_date, argMax(kind, (time, hit_id)) AS last_kind,"
+        " argMax(search_keyword, (time, hit_id)) AS last_keyword"
+        f" FROM actions FINAL WHERE {_ROWS} AND kind IN (1, 8) AND %(ids)s GROUP BY visit_id)) AS a"
     ),
     "conversions": f"(SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c",
     "visit_conversions": (

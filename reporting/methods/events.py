@@ -104,8 +104,8 @@ def _event_tables(data: Mapping[Cell, Mapping[str, Groups]], first: str, second:
             at[1],
             columns=lambda metrics, day=day: _event_columns(metrics, day=day),  # type: ignore[misc]
             label=lambda level, name: name or _UNDEFINED[names[level]],
-            metadata=lambda level, name: {"segment": f"{names[level]}=={segment_value(name)}"},
-            main="nb_events",
+            metadata=lambda level, name: {"segment": f"{names[level]}=={segment_value(name)}"} if name else {},
+            main="nb_visits",
             hidden_below="" if second == "eventName" else None,
         )
     return result
@@ -129,7 +129,6 @@ def _events(first: str) -> Method:
             name=_NAMES[first],
             dimension=_METADATA[first],
             subtable_dimension=_METADATA[_DEFAULT_SECOND[first]],
-            sort_column="nb_events",
             processed=(EVENT_VALUE,),
         ),
     )
@@ -159,7 +158,6 @@ def _event_part(first: str, second: str) -> Method:
         shape=ReportShape(
             name=_NAMES[second],
             dimension=_METADATA[second],
-            sort_column="nb_events",
             processed=(EVENT_VALUE,),
         ),
     )
@@ -186,8 +184,13 @@ def _contents(first: int) -> Method:
                 metadata=lambda level, name: {
                     "segment": f"{_CONTENT_SEGMENTS[order[level]]}=={segment_value(name)}"
                 },
-                main="nb_impressions",
+                main="nb_visits",
             )
+        # the names and pieces of contents are not expanded; their sub tables are asked for by number
+        if not request.parameters.text("idSubtable"):
+            return {
+                cell: table.map_rows(lambda row: row.with_subtable(None)) for cell, table in tables.items()
+            }
         return _part_of(request, tables)
 
     return Method(
@@ -196,7 +199,6 @@ def _contents(first: int) -> Method:
             name=("Content Name", "Content Piece")[first],
             dimension=("Contents_ContentName", "Contents_ContentPiece")[first],
             subtable_dimension=("Contents_ContentPiece", "Contents_ContentName")[first],
-            sort_column="nb_impressions",
             processed=(_RATE,),
         ),
     )

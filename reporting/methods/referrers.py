@@ -1,14 +1,15 @@
 """Referrers: where visits came from, and what visits that were attributed to them converted."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
 
+from reporting.generic_filters import sort_rows
 from reporting.icons import icon
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
 from reporting.queries import Groups, Labels, read_aggregates
 from reporting.rows import Shown, find_subtable, number, numbered, quotient, regroup, visits_table
-from reporting.table import Columns, Row, Table, simple_table, single_value
+from reporting.table import Columns, Row, Scalar, Table, simple_table, single_value
 from rules.referrers import search_engine_url, search_results_url, social_network_host
 
 Tables = Mapping[Cell, Table]
@@ -72,12 +73,13 @@ def _engine_of_keyword(request: ApiRequest, keyword: str, name: str) -> Shown:
     return Shown(name, {"segment": segment, "url": url, "logo": _engine_logo(request, name)})
 
 
-def _keyword_of_engine(_: ApiRequest, name: str, keyword: str) -> Shown:
+def _keyword_of_engine(request: ApiRequest, name: str, keyword: str) -> Shown:
     segment = f"referrerName=={quote_plus(name)};referrerType==search;referrerKeyword=={quote_plus(keyword)}"
     metadata: Columns = {"segment": segment}
     if keyword:
         metadata["url"] = search_results_url(name, keyword)
-    return Shown(keyword or KEYWORD_UNKNOWN, metadata)
+    unknown = "" if _is_raw(request) else KEYWORD_UNKNOWN
+    return Shown(keyword or unknown, metadata)
 
 
 def _website(_: ApiRequest, name: str) -> Shown:
@@ -185,7 +187,21 @@ def _level_table(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], 
         )
         if len(inner):
             row.subtable = inner
-    return numbered(top)
+    return numbered(by_stored_label(top, by_label))
+
+
+def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
+    """Most visits first, then by the label as it is stored: a missing one is empty and comes first."""
+    order = sort_rows(
+        [Row({**row.columns, "label": stored.get(row.label, row.label)}) for row in table.rows], "label", False
+    )
+    places = {row.label: at for at, row in enumerate(order)}
+    return table.with_rows(
+        sorted(
+            table.rows,
+            key=lambda row: (-float(str(row.columns["nb_visits"])), places[stored.get(row.label, row.label)]),
+        )
+    )
 
 
 def _report(level: _Level, shape: ReportShape) -> Method:
@@ -327,13 +343,16 @@ async def _get(request: ApiRequest) -> Tables:
     return result
 
 
-def _shape(name: str, dimension: str, below: str = "", method: str = "", separator: str = " - ") -> ReportShape:
+def _shape(
+    name: str, dimension: str, below: str = "", method: str = "", separator: str = " - ", *, sort_stored: bool = False
+) -> ReportShape:
     return ReportShape(
         name=name,
         dimension=dimension,
         subtable_dimension=below,
         subtable_method=method,
         flat_separator=separator,
+        sort_stored=sort_stored,
     )
 
 
@@ -349,12 +368,21 @@ METHODS: dict[str, Method] = {
         ),
     ),
     "Referrers.getReferrerType": Method(
-        cells=_types, shape=_shape("Channel Type", "Referrers_ReferrerType", "Referrers_Referrer")
+        cells=_types,
+        shape=replace(
+            _shape("Channel Type", "Referrers_ReferrerType", "Referrers_Referrer"), nested_metadata=True
+        ),
     ),
     "Referrers.getAll": Method(cells=_all, shape=_shape("All Channels", "Referrers_Referrer")),
     "Referrers.getKeywords": _report(
         KEYWORDS,
-        _shape("Keywords", "Referrers_Keyword", "Referrers_SearchEngine", "Referrers.getSearchEnginesFromKeywordId"),
+        _shape(
+            "Keywords",
+            "Referrers_Keyword",
+            "Referrers_SearchEngine",
+            "Referrers.getSearchEnginesFromKeywordId",
+            sort_stored=True,
+        ),
     ),
     "Referrers.getSearchEnginesFromKeywordId": _part(KEYWORDS, _shape("Search Engines", "Referrers_SearchEngine")),
     "Referrers.getSearchEngines": _report(

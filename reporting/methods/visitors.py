@@ -1,5 +1,6 @@
 """Reports of visits by one property of the visit: place, language, user, device, time, interest."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from urllib.parse import quote_plus
@@ -22,6 +23,7 @@ from reporting.rows import (
     visits_table,
 )
 from reporting.table import Columns, Row, Scalar, Table, single_value
+from reporting.visits import model_name, versioned
 from rules.locations import (
     continent_code,
     continent_name,
@@ -31,6 +33,7 @@ from rules.locations import (
     region_name,
 )
 from rules.user_agents import (
+    AVAILABLE_BROWSERS,
     DEVICE_TYPES,
     browser_name,
     device_type_name,
@@ -38,6 +41,7 @@ from rules.user_agents import (
     os_family,
     os_name,
 )
+from schemas.reports import hour_aggregates
 
 Tables = Mapping[Cell, Table]
 UNKNOWN = "Unknown"
@@ -147,12 +151,18 @@ def _primary_language(labels: Labels) -> Labels:
 
 def _languages_of(labels: Labels) -> Shown:
     code = labels[0]
-    return Shown(language_name(code), {"code": code, "segment": f"languageCode=={code},languageCode=^{code}-"})
+    return Shown(language_name(code), {"segment": f"languageCode=={code},languageCode=@{code}-"})
 
 
 def _language_code(labels: Labels) -> Shown:
     code = labels[0]
-    return Shown(language_label(code), {"code": code, "segment": f"languageCode=={quote_plus(code)}"})
+    return Shown(language_label(code), {"segment": f"languageCode=={quote_plus(code)}"})
+
+
+def _short_code(labels: Labels) -> Labels:
+    """de-de is de: a country that is the language's own says nothing."""
+    language, _, country = labels[0].partition("-")
+    return (language,) if country == language else labels
 
 
 async def _users(request: ApiRequest) -> Tables:
@@ -186,7 +196,7 @@ def _device_type(labels: Labels) -> Shown:
     at = int(labels[0])
     name = device_type_name(at)
     if at >= len(DEVICE_TYPES):
-        return Shown(UNKNOWN, {"segment": "deviceType==", "logo": icon("devices", "unknown")})
+        return Shown(UNKNOWN, {"logo": icon("devices", "unknown")})
     word = DEVICE_TYPES[at]
     return Shown(
         name,
@@ -215,9 +225,7 @@ def _brand(labels: Labels) -> Shown:
 
 def _model(labels: Labels) -> Shown:
     brand, model = labels
-    label = f"{brand} - {model}" if brand and model else model.title() if model else UNKNOWN
-    if not brand and model:
-        label = model.title() if model.startswith("generic") else model
+    label = f"{brand} - {model_name(model)}" if brand else model_name(model)
     return Shown(
         label,
         {"segment": f"deviceBrand=={quote_plus(brand or UNKNOWN)};deviceModel=={quote_plus(model)}"},
@@ -237,7 +245,7 @@ _FAMILY_ICONS = {
 def _os_version(labels: Labels) -> Shown:
     code, version = labels
     return Shown(
-        f"{os_name(code)} {version}".strip(),
+        versioned(os_name(code), version),
         {
             "segment": f"operatingSystemCode=={code or 'UNK'};operatingSystemVersion=={quote_plus(version)}",
             "logo": icon("os", code),
@@ -247,16 +255,16 @@ def _os_version(labels: Labels) -> Shown:
 
 def _browser(labels: Labels) -> Shown:
     code = labels[0]
-    return Shown(
-        browser_name(code),
-        {"logo": icon("browsers", code), "segment": f"browserCode=={quote_plus(code or 'UNK')}"},
-    )
+    metadata: Columns = {"logo": icon("browsers", code)}
+    if code in AVAILABLE_BROWSERS or code in ("", "UNK"):
+        metadata["segment"] = f"browserCode=={quote_plus(code or 'UNK')}"
+    return Shown(browser_name(code), metadata)
 
 
 def _browser_version(labels: Labels) -> Shown:
     code, version = labels
     return Shown(
-        f"{browser_name(code)} {version}".strip(),
+        versioned(browser_name(code), version),
         {
             "segment": f"browserCode=={quote_plus(code or 'UNK')};browserVersion=={quote_plus(version)}",
             "logo": icon("browsers", code),
@@ -270,7 +278,12 @@ def _engine(labels: Labels) -> Shown:
 
 def _resolution(labels: Labels) -> Shown:
     name = labels[0] or "unknown"
-    return Shown(name if labels[0] else UNKNOWN, {"segment": f"resolution=={quote_plus(name)}"})
+    return Shown(name, {"segment": f"resolution=={quote_plus(name)}"})
+
+
+def _plausible_resolution(labels: Labels) -> Labels | None:
+    name = labels[0]
+    return labels if name == "" or (re.fullmatch(r"\d+x\d+", name) and name != "0x0") else None
 
 
 def _configuration(labels: Labels) -> Shown:
@@ -325,9 +338,22 @@ def _with_every(labels: Sequence[str], segment: Callable[[str], str], *, day: bo
     return fill
 
 
+async def _hour_data(request: ApiRequest, aggregate: str) -> dict[Cell, dict[str, Groups]]:
+    """`server_hours` is an aggregate of the site's timezone."""
+    if aggregate != "server_hours":
+        return await read_aggregates(request, [aggregate, f"{aggregate}_goals"])
+    result = {}
+    for site_id in request.sites:
+        site = request.config.site(site_id)
+        zone = zone_of(site.timezone if site else "UTC").key
+        cells = [cell for cell in request.cells if cell.site_id == site_id]
+        result |= await read_aggregates(request, hour_aggregates(zone), cells)
+    return result
+
+
 def _hours(aggregate: str, segment: str, name: str, *, site_time: bool) -> Method:
     async def cells(request: ApiRequest) -> Tables:
-        data = await read_aggregates(request, [aggregate, f"{aggregate}_goals"])
+        data = await _hour_data(request, aggregate)
         result = {}
         for cell, groups in data.items():
             day = cell.period.kind == "day"
@@ -545,7 +571,7 @@ METHODS: dict[str, Method] = {
         "languages", _primary_language, _languages_of, _shape("Browser language", "UserLanguage_Language")
     ),
     "UserLanguage.getLanguageCode": dimension(
-        "languages", _same, _language_code, _shape("Language code", "UserLanguage_LanguageCode")
+        "languages", _short_code, _language_code, _shape("Language code", "UserLanguage_LanguageCode")
     ),
     "UserId.getUsers": Method(cells=_users, shape=_shape("User IDs", "UserId_UserId")),
     "DevicesDetection.getType": dimension(
@@ -576,7 +602,7 @@ METHODS: dict[str, Method] = {
         "engines", _same, _engine, _shape("Browser engines", "DevicesDetection_BrowserEngine")
     ),
     "Resolution.getResolution": dimension(
-        "resolutions", _same, _resolution, _shape("Resolution", "Resolution_Resolution")
+        "resolutions", _plausible_resolution, _resolution, _shape("Resolution", "Resolution_Resolution")
     ),
     "Resolution.getConfiguration": dimension(
         "configurations", _same, _configuration, _shape("Visitor Configuration", "Resolution_Configuration")
