@@ -172,6 +172,9 @@ def build_request(
             raise ApiError(f"{name} with multiple sites is not supported (yet).")
     elif takes_sites:
         _check_access(method, grant, ())
+    subtable = parameters.text("idSubtable")
+    if report and subtable and subtable != "all" and not subtable.isdecimal():
+        raise ApiError(f"idSubtable needs to be a number or 'all', '{subtable}' given.")
     periods: tuple[Period, ...] = ()
     several_periods = False
     kind, dates = parameters.text("period"), parameters.text("date")

@@ -83,18 +83,23 @@ def with_comparisons(
     """`others` are the tables of series[1:]. Changes are against the first date with the same segment, or the
     other way round when `inverted`."""
     width = sum(one.period == series[0].period and one.date == series[0].date for one in series)
-    by_label = [{str(row.label): row for row in other} for other in others]
 
     # CSV shows the number of the comparison table among the tables of a request: Matomo makes one per series,
     # and one more each for the totals of a report with a dimension.
     numbers = count(1 + len(series) * (1 if table.simple else 2))
 
-    def compare(row: Row) -> Row:
-        partners: list[Row | None] = [row, *(found.get(str(row.label)) for found in by_label)]
+    def compare(row: Row, found: Sequence[Row | None]) -> Row:
+        partners: list[Row | None] = [row, *found]
         columns: list[Columns] = []
         for partner in partners:
             held = partner.columns if partner is not None else _zeros(row.columns)
-            columns.append({name: value for name, value in held.items() if name not in ("label", "goals")})
+            columns.append(
+                {
+                    name: value
+                    for name, value in held.items()
+                    if name not in ("label", "goals") and value is not None
+                }
+            )
         compared: list[Row] = []
         for index, (one, partner) in enumerate(zip(series, partners, strict=True)):
             changes: Columns = {}
@@ -110,9 +115,16 @@ def with_comparisons(
         metadata["comparisons"] = Table(compared, metadata={"number": next(numbers)})
         if "segment" in row.metadata and late:
             metadata["segment"] = row.metadata["segment"]
-        return row.with_metadata(metadata)
+        below = row.subtable
+        if below is not None:
+            below = compare_table(below, [None if one is None else one.subtable for one in found])
+        return row.with_metadata(metadata).with_subtable(below)
 
-    return table.map_rows(compare)
+    def compare_table(part: Table, partners: Sequence[Table | None]) -> Table:
+        by_label = [{str(row.label): row for row in other} if other else {} for other in partners]
+        return part.map_rows(lambda row: compare(row, [held.get(str(row.label)) for held in by_label]))
+
+    return compare_table(table, others)
 
 
 def _metadata(one: Series, partner: Row | None, row: Row, shape: ReportShape, *, first: bool) -> Columns:

@@ -326,13 +326,18 @@ def _goal_metrics(goal: str) -> ProcessedMetric:
     return ProcessedMetric(name=f"goal_{goal}_conversion_rate", compute=rate, unit=Unit.PERCENT)
 
 
+def _revenue_per_visit(row: Row, _: Table) -> Scalar:
+    """Cents of the revenue don't count, as in Matomo."""
+    return quotient(int(number(row.columns.get("revenue")) or 0), row.columns.get("nb_visits"), 2)
+
+
 def visit_metrics(table: Table, with_goals: bool) -> tuple[ProcessedMetric, ...]:
     """What filter_add_columns_when_show_all_columns and ..._show_all_goals add to a report of visits."""
     if not with_goals:
         return VISIT_METRICS
     per_visit = ProcessedMetric(
         name="revenue_per_visit",
-        compute=lambda row, _: quotient(row.columns.get("revenue"), row.columns.get("nb_visits"), 2),
+        compute=_revenue_per_visit,
         unit=Unit.MONEY,
     )
     found: dict[str, None] = {}
@@ -395,8 +400,8 @@ COLUMN_NUMBERS: Mapping[str, int] = {
     "exit_nb_visits": 15, "sum_daily_exit_nb_uniq_visitors": 16, "entry_nb_uniq_visitors": 17,
     "sum_daily_entry_nb_uniq_visitors": 18, "entry_nb_visits": 19, "entry_nb_actions": 20,
     "entry_sum_visit_length": 21, "entry_bounce_count": 22, "nb_hits_following_search": 28,
-    "nb_events": 36, "nb_events_with_value": 41, "sum_event_value": 37, "min_event_value": 38,
-    "max_event_value": 39, "nb_users": 42, "sum_daily_nb_users": 43,
+    "nb_events": 34, "sum_event_value": 35, "min_event_value": 36, "max_event_value": 37,
+    "nb_events_with_value": 38, "nb_users": 39, "sum_daily_nb_users": 40,
 }  # fmt: skip
 """Numbers of stored columns, which disable_queued_filters=1 leaves in the answer."""
 
@@ -444,17 +449,18 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
         if separator == "/" and joined.startswith("/") and above.endswith("/"):
             joined = joined[1:]
         joined = above + joined
-        own = {name: value for name, value in row.metadata.items() if name != "segment"}
+        own = dict(row.metadata)
+        late = own.pop("segment", None) if not (shape.segment_early and top) else None
         metadata = {**own, **{name: value for name, value in inherited.items() if name not in own}}
         if dimension:
             before = metadata.get(dimension)
             metadata[dimension] = f"{before}{separator}{text}" if isinstance(before, str) else text
         leaf = row.subtable is None or not len(row.subtable)
-        passed_on = dict(metadata)
+        passed_on = {name: value for name, value in metadata.items() if name != "segment"}
         if with_parents:
             metadata["is_aggregate"] = 0 if leaf else 1
-        if "segment" in row.metadata and (shape.recursive or top):
-            metadata["segment"] = row.metadata["segment"]
+        if late is not None and (shape.recursive or top):
+            metadata["segment"] = late
         if leaf or with_parents:
             flat.append(
                 Row({**row.columns, "label": joined} if "label" in row.columns else row.columns, metadata)
@@ -490,12 +496,12 @@ def find_label(table: Table, label: str) -> Row | None:
     """The row of a label; `a > b` walks to a sub row unless a label contains the whole text.
 
     Labels are decoded once more than HTTP does, since clients send them encoded twice. `@` marks a leaf."""
-    for variation in _label_variations(label):
-        row = next((row for row in table if str(row.label) == variation), None)
-        if row is not None:
-            return row
-    parts = [part.strip() for part in unquote_plus(label).split(">")]
-    return _descend(table, parts) if len(parts) > 1 and all(parts) else None
+    decoded = unquote_plus(label.strip().removeprefix("@")).strip()
+    row = _descend(table, [decoded])
+    if row is not None or ">" not in decoded:
+        return row
+    parts = [part.strip() for part in decoded.split(">")]
+    return _descend(table, parts) if all(parts) else None
 
 
 def keep_labels(table: Table, labels: Sequence[str], add_index: bool) -> Table:
@@ -518,7 +524,7 @@ def pivot(table: Table, shape: ReportShape, method: str, dimension: str, column:
     """pivotBy: one column per label of the sub tables, the largest first; the rest in Others.
 
     `maximum` counts Others, too; negative is all. Cells without a value are False."""
-    if not shape.subtable_dimension:
+    if not shape.subtable_dimension or not shape.flattens:
         raise ApiError(f"Unsupported pivot: report '{method}' has no subtable dimension.")
     if dimension.replace(".", "_") != shape.subtable_dimension:
         raise ApiError(
@@ -531,7 +537,7 @@ def pivot(table: Table, shape: ReportShape, method: str, dimension: str, column:
         for inner in row.subtable or Table():
             amount = number(inner.columns.get(column)) or 0
             totals[str(inner.label)] = totals.get(str(inner.label), 0) + amount
-    labels = sorted(totals, key=lambda label: -totals[label])
+    labels = sorted(totals, key=lambda label: (-totals[label], label))
     has_rest = 0 <= maximum < len(labels)
     named = labels[: max(0, maximum - 1)] if has_rest else labels
     titles = {label: f"{place}.\u00a0{label}" for place, label in enumerate(named, 1)}

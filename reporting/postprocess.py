@@ -6,7 +6,6 @@ column numbers, column selection, label, formatting. Maps are processed table by
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +50,7 @@ async def postprocess(result: Result, steps: Postprocessing) -> Result:
 
 async def _process(table: Table, steps: Postprocessing) -> Table:
     parameters, shape = steps.request.parameters, steps.method.shape
-    prepared = _prepare(table, parameters, shape, steps.request.method)
+    prepared = _prepare(table, parameters, steps.request, shape)
     whole, table = table, prepared.table
     if parameters.flag("compare"):
         series = comparison_series(steps.request)
@@ -69,7 +68,7 @@ async def _process(table: Table, steps: Postprocessing) -> Table:
 
 
 def _console_metadata(whole: Table, steps: Postprocessing) -> dict[str, Value]:
-    """What the console format lists below a table; reports of one row with processed metrics have no totals."""
+    """What the console format lists below a table; one-row reports with processed metrics have no totals."""
     shape = steps.method.shape
     metadata: dict[str, Value] = dict.fromkeys(("ts_archived", "site", "period", "segment", "segmentPretty"))
     if not shape.processed or not whole.simple:
@@ -84,38 +83,48 @@ def _console_metadata(whole: Table, steps: Postprocessing) -> dict[str, Value]:
     return metadata
 
 
-def _prepare(table: Table, parameters: Parameters, shape: ReportShape, method: str) -> _Prepared:
+def _known_dimensions(methods: Mapping[str, Method]) -> frozenset[str]:
+    shapes = [method.shape for method in methods.values()]
+    return frozenset(name for shape in shapes for name in (shape.dimension, shape.subtable_dimension))
+
+
+def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: ReportShape) -> _Prepared:
     if parameters.text("pivotBy"):
-        table = _pivot(table, parameters, shape, method)
+        dimensions = _known_dimensions(request.state.get("methods", {}))
+        table = _pivot(table, parameters, shape, request.method, dimensions)
     if parameters.flag("flat"):
         table = filters.flatten(table, shape, with_parents=parameters.flag("include_aggregate_rows"))
     metrics: tuple[ProcessedMetric, ...] = () if parameters.text("pivotBy") else shape.processed
     if not parameters.flag("disable_generic_filters"):
-        metrics = (*metrics, *_visit_metrics(table, parameters))
-        if len(metrics) > len(shape.processed):
+        # The report's own metrics come last: where names are equal, theirs is the value.
+        added, with_goals = _visit_metrics(table, parameters)
+        metrics = (*added, *metrics)
+        if added and not with_goals:
             table = filters.drop_rows_without_visits(table)
         table = _filter_rows(table, parameters, shape, metrics)
     return _Prepared(filters.compute_processed(table, metrics), metrics)
 
 
-def _pivot(table: Table, parameters: Parameters, shape: ReportShape, method: str) -> Table:
+def _pivot(
+    table: Table, parameters: Parameters, shape: ReportShape, method: str, dimensions: frozenset[str]
+) -> Table:
     dimension = parameters.text("pivotBy")
-    if not re.fullmatch(r"[A-Za-z0-9]+\.[A-Za-z0-9_]+", dimension):
+    if dimension.replace(".", "_", 1) not in dimensions:
         raise ApiError(f"Invalid dimension '{dimension}'.")
     maximum = parameters.integer("pivotByColumnLimit", 10)
     assert maximum is not None
     return filters.pivot(table, shape, method, dimension, parameters.text("pivotByColumn"), maximum)
 
 
-def _visit_metrics(table: Table, parameters: Parameters) -> tuple[ProcessedMetric, ...]:
-    """Only one of the two parameters applies; the one about goals wins."""
+def _visit_metrics(table: Table, parameters: Parameters) -> tuple[tuple[ProcessedMetric, ...], bool]:
+    """What is added to each row, and whether it is about goals; only one of the two parameters applies."""
     if table.simple:
-        return ()
+        return (), False
     if parameters.text("filter_update_columns_when_show_all_goals") not in ("", "0"):
-        return filters.visit_metrics(table, with_goals=True)
+        return filters.visit_metrics(table, with_goals=True), True
     if parameters.flag("filter_add_columns_when_show_all_columns"):
-        return filters.visit_metrics(table, with_goals=False)
-    return ()
+        return filters.visit_metrics(table, with_goals=False), False
+    return (), False
 
 
 def _filter_rows(
@@ -183,7 +192,7 @@ async def _compare(table: Table, series: tuple[Series, ...], steps: Postprocessi
         }
         result = await steps.rerun(steps.request, changes)
         other = result if isinstance(result, Table) else Table()
-        others.append(_prepare(other, plain, steps.method.shape, steps.request.method).table)
+        others.append(_prepare(other, plain, steps.request, steps.method.shape).table)
     inverted = steps.request.parameters.flag("invert_compare_change_compute")
     return with_comparisons(table, others, series, steps.method.shape, inverted=inverted)
 
