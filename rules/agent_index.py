@@ -13,11 +13,11 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from types import FunctionType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import re2
 from device_detector.device_detector import OS, Bot, DeviceDetector
@@ -135,19 +135,30 @@ class Expression:
 
 
 class Fragment:
-    """A fixed expression of the detector's modules, searched by RE2 in texts that both engines read alike."""
+    """A fixed expression of the detector's modules.
 
-    __slots__ = ("_original", "_re2")
+    The pass over an agent's text also tells which of them can match; RE2 searches for those where both
+    engines read alike."""
 
-    def __init__(self, compiled: Any, original: Any) -> None:
+    __slots__ = ("_number", "_original", "_re2")
+
+    def __init__(self, compiled: Any, original: Any, number: int) -> None:
         self._re2 = compiled
         self._original = original
+        self._number = number
 
     def search(self, text: str) -> Any:
+        held = getattr(_current, "narrowed", None)
+        if held is not None and held.user_agent == text and self._number not in held.fragments:
+            return None
         return (self._re2 if is_plain(text) else self._original).search(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
+
+
+_fragment_originals: list[Any] = []
+"""The fixed expressions by number of their Fragment."""
 
 
 @cache
@@ -160,9 +171,11 @@ def _fragments(module: str) -> dict[str, Fragment]:
             options.log_errors = False
             options.case_sensitive = not object.__getattribute__(value, "flags")
             try:
-                found[name] = Fragment(re2.compile(_pattern(value), options), value)
+                compiled = re2.compile(_pattern(value), options)
             except re2.error:
                 continue
+            found[name] = Fragment(compiled, value, len(_fragment_originals))
+            _fragment_originals.append(value)
     return found
 
 
@@ -175,6 +188,28 @@ def _rebound(function: FunctionType) -> FunctionType:
         function.__defaults__,
         function.__closure__,
     )
+
+
+class Narrowed(NamedTuple):
+    """What of the detector's expressions can match an agent."""
+
+    user_agent: str
+    model: str
+    lists: Mapping[str, list[Entry]]
+    """By parser, in the order of its list."""
+    fragments: frozenset[int]
+
+
+_current = threading.local()
+"""`narrowed`: what the parsers of the running detection share."""
+
+
+def _narrowed_for(user_agent: str, model: str) -> Narrowed:
+    """The parsers of a detection ask one after the other for the same agent."""
+    held: Narrowed | None = getattr(_current, "narrowed", None)
+    if held is None or held.user_agent != user_agent or held.model != model:
+        held = _current.narrowed = agent_index().narrowed(user_agent, model)
+    return held
 
 
 class PatternFilter:
@@ -244,11 +279,11 @@ class AgentIndex:
         places = [(name, place) for name, entries in self.lists.items() for place in range(len(entries))]
         self._places: list[Place] = sorted(places)
         originals = [self.lists[name][place] for name, place in self._places]
-        self._filter = PatternFilter([entry["regex"] for entry in originals])
+        self._filter = PatternFilter([*(entry["regex"] for entry in originals), *_fragment_originals])
         self._entries: dict[Place, Entry] = {
             place: {**entry, "regex": expression}
             for place, entry, expression in zip(
-                self._places, originals, self._filter.expressions, strict=True
+                self._places, originals, self._filter.expressions[: len(originals)], strict=True
             )
         }
         self._groups: list[list[tuple[Place, Entry]]] = []
@@ -265,12 +300,16 @@ class AgentIndex:
         self._compiled: dict[int, _ModelGroup] = {}
         self._lock = threading.Lock()
 
-    def narrowed(self, user_agent: str, model: str) -> dict[str, list[Entry]]:
-        """For each parser the entries that can match the agent, or a client hint's model, in their order."""
+    def narrowed(self, user_agent: str, model: str) -> "Narrowed":
+        """What of the lists can match the agent, or a client hint's model."""
+        whole_agent, whole_model = user_agent, model
         plain = is_plain(user_agent) and is_plain(model)
         if not plain:
             user_agent, model = plain_form(user_agent), plain_form(model)
-        matched = {self._places[index] for index in self._filter.matching(user_agent, verified=plain)}
+        found = self._filter.matching(user_agent, verified=plain)
+        entries = len(self._places)
+        matched = {self._places[index] for index in found if index < entries}
+        fragments = frozenset(index - entries for index in found if index >= entries)
         models: dict[Place, dict[int, Entry]] = {place: {} for place in matched if place in self._group_of}
         for number in {self._group_of[place] for place in models}:
             group = self._group(number)
@@ -280,9 +319,9 @@ class AgentIndex:
         if model:
             # A device is also told by a hint: by a model of an entry, or by an entry without models.
             for index in self._filter.matching(model, verified=plain):
-                place = self._places[index]
-                if place[0] == _BY_HINT and place not in self._group_of:
-                    matched.add(place)
+                told = self._places[index] if index < entries else None
+                if told and told[0] == _BY_HINT and told not in self._group_of:
+                    matched.add(told)
             for number in range(len(self._groups)):
                 group = self._group(number)
                 for index in group.filter.matching(model, verified=plain):
@@ -300,7 +339,7 @@ class AgentIndex:
                 narrowed = [fitting[index] for index in sorted(fitting)] or entry["models"][:1]
                 entry = {**entry, "models": narrowed}
             lists[name].append(entry)
-        return lists
+        return Narrowed(whole_agent, whole_model, lists, fragments)
 
     def narrowed_normalizing(self, user_agent: str) -> list[Entry]:
         plain = is_plain(user_agent)
@@ -326,29 +365,8 @@ def agent_index() -> AgentIndex:
     return AgentIndex()
 
 
-class _Narrowed:
-    """What the parsers of one detection share: the narrowed lists of its agent."""
-
-    __slots__ = ("lists", "model", "user_agent")
-
-    def __init__(self) -> None:
-        self.user_agent: str | None = None
-        self.model = ""
-        self.lists: dict[str, list[Entry]] = {}
-
-
-_current = threading.local()
-
-
-def _lists_for(user_agent: str, model: str) -> dict[str, list[Entry]]:
-    """The parsers of a detection ask one after the other for the same agent."""
-    held: _Narrowed | None = getattr(_current, "narrowed", None)
-    if held is None:
-        held = _current.narrowed = _Narrowed()
-    if held.user_agent != user_agent or held.model != model:
-        held.lists = agent_index().narrowed(user_agent, model)
-        held.user_agent, held.model = user_agent, model
-    return held.lists
+def _model(client_hints: Any) -> str:
+    return (client_hints.model or "") if client_hints else ""
 
 
 def _narrowing(parser: type[Any]) -> type[Any]:
@@ -357,7 +375,7 @@ def _narrowing(parser: type[Any]) -> type[Any]:
     name = parser.__name__
 
     def narrowed_list(self: Any) -> list[Entry]:
-        return _lists_for(self.user_agent, (self.client_hints.model or "") if self.client_hints else "")[name]
+        return _narrowed_for(self.user_agent, _model(self.client_hints)).lists[name]
 
     methods = {
         method.__name__: _rebound(method)
@@ -395,6 +413,7 @@ class NarrowDetector(DeviceDetector):  # type: ignore[misc]  # the detector is n
     def __init__(self, user_agent: str, headers: dict[str, Any] | None = None) -> None:
         super().__init__(user_agent, headers=headers, check_cache=False)
         self._normalized_regex_list = agent_index().narrowed_normalizing(self.user_agent)
+        _narrowed_for(self.user_agent, _model(self.client_hints))
 
     def parse_bot(self) -> None:
         if not self.skip_bot_detection and not self.bot:
