@@ -9,15 +9,16 @@ In SQL texts, `v` is the row of visits, `a` of actions, `c` of conversions, `i` 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Merge = Literal["sum", "min", "max"]
 Source = Literal[
-    "visits", "actions", "last_actions", "conversions", "visit_conversions", "page_conversions", "url_entries",
-    "title_entries", "items",
+    "visits", "actions", "last_actions", "timed_actions", "conversions", "visit_conversions",
+    "page_conversions", "url_entries", "title_entries", "items",
 ]  # fmt: skip
 """`last_actions`: the last page or search of each visit.
+`timed_actions`: actions with the time spent on them and whether they are the visit's last or only one.
 `visit_conversions`: conversions joined with their visit, for labels that are the visit's.
 `page_conversions`: conversions joined with the pages viewed before them in the visit.
 `url_entries`, `title_entries`: conversions with their visit's entry page and the number of visits that entered
@@ -157,6 +158,14 @@ ENTRY_GOAL_METRICS: tuple[Metric, ...] = (
     _m("revenue_entry", "sum(c.revenue)"),
     _m("nb_conversions_entry_rate", "round(sum(1 / c.entries), 3)"),
     _m("revenue_per_entry", "round(sum(c.revenue / c.entries), 3)"),
+)
+
+DIMENSION_METRICS: tuple[Metric, ...] = (
+    *HIT_METRICS,
+    *_timings(),
+    _m("sum_time_spent", "sum(a.time_spent)"),
+    _m("bounce_count", "uniqExactIf(a.visit_id, a.is_only)"),
+    _m("exit_nb_visits", "uniqExactIf(a.visit_id, a.is_last)"),
 )
 
 _PAGE, _OUTLINK, _DOWNLOAD, _SEARCH, _EVENT, _CONTENT = 1, 2, 3, 8, 10, 13
@@ -407,18 +416,24 @@ def hour_aggregates(zone: str) -> tuple[Aggregate, ...]:
 
 
 def dimension_aggregates(dimension_id: int, scope: str) -> tuple[Aggregate, ...]:
-    """The aggregates of one custom dimension: visits (and goals), or actions with times, entries and exits."""
+    """The aggregates of one custom dimension: visits and conversions by its value, or actions by its value and
+    by the URL of the action."""
     key = int(dimension_id)
     name = f"dimension_{key}"
     if scope == "visit":
-        return _with_goals(name, (f"v.dimensions[{key}]",))
-    label = f"a.dimensions[{key}]"
-    return (
-        Aggregate(
-            name=name, source="actions", labels=(label,), metrics=(*HIT_METRICS, *_timings()),
-            where=f"a.kind != {_CONTENT} AND mapContains(a.dimensions, {key})",
-        ),
+        goals = Aggregate(
+            name=f"{name}_goals", source="conversions", labels=(f"c.dimensions[{key}]", "c.goal_id"),
+            metrics=GOAL_METRICS,
+        )  # fmt: skip
+        return (
+            Aggregate(name=name, source="visits", labels=(f"v.dimensions[{key}]",), metrics=VISIT_METRICS),
+            goals,
+        )
+    of_value = Aggregate(
+        name=name, source="timed_actions", labels=(f"a.dimensions[{key}]",), metrics=DIMENSION_METRICS,
+        where=f"mapContains(a.dimensions, {key})",
     )  # fmt: skip
+    return (of_value, replace(of_value, name=f"{name}_urls", labels=(*of_value.labels, "a.url")))
 
 
 _ROWS = "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
@@ -443,6 +458,14 @@ _SOURCES: Mapping[Source, str] = {
         " argMax(search_keyword, (time, hit_id)) AS last_keyword"
         f" FROM actions FINAL WHERE {_ROWS} AND kind IN (1, 8) AND %(ids)s GROUP BY visit_id)) AS a"
     ),
+    "timed_actions": (
+        "(SELECT *, leadInFrame(time_spent_previous, 1, 0) OVER later AS time_spent,"
+        " row_number() OVER (PARTITION BY visit_id ORDER BY time DESC, hit_id DESC) = 1 AS is_last,"
+        " count() OVER (PARTITION BY visit_id) = 1 AS is_only"
+        f" FROM (SELECT * FROM actions FINAL WHERE {_ROWS} AND kind != 13 AND %(ids)s)"
+        " WINDOW later AS (PARTITION BY visit_id ORDER BY time, hit_id"
+        " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) AS a"
+    ),
     "conversions": f"(SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c",
     "visit_conversions": (
         f"(SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c"
@@ -464,7 +487,8 @@ _SOURCES: Mapping[Source, str] = {
     "items": f"(SELECT * FROM conversion_items FINAL WHERE {_ROWS} AND %(ids)s) AS i",
 }
 _ALIAS: Mapping[Source, str] = {
-    "visits": "v", "actions": "a", "last_actions": "a", "conversions": "c", "visit_conversions": "c", "page_conversions": "c",
+    "visits": "v", "actions": "a", "last_actions": "a", "timed_actions": "a",
+    "conversions": "c", "visit_conversions": "c", "page_conversions": "c",
     "url_entries": "c", "title_entries": "c", "items": "i",
 }  # fmt: skip
 

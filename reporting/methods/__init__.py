@@ -6,6 +6,7 @@ from reporting.method import Method
 from reporting.methods import (
     actions,
     annotations,
+    custom_dimensions,
     custom_dimensions_config,
     events,
     goals,
@@ -32,6 +33,7 @@ METHODS: Mapping[str, Method] = {
     **events.METHODS,
     **live.METHODS,
     **visitors.METHODS,
+    **custom_dimensions.METHODS,
     **custom_dimensions_config.METHODS,
     **segments_config.METHODS,
     **sites.METHODS,
