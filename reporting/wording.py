@@ -127,6 +127,20 @@ def title_period(period: Period, language: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def short_period(period: Period, language: str) -> str:
+    """`Mon, Jan 4`, `Jan 4 – 10, 2010`, `Jan 2010`, `2010`."""
+    words = language_of(language)
+    match period.kind:
+        case "day":
+            return pretty_day(period.start, language, short=True, year=False)
+        case "month":
+            return f"{words.months_short[period.start.month - 1]} {period.start.year}"
+        case "year":
+            return str(period.start.year)
+        case _:
+            return pretty_range(period.start, period.end, language, short=True)
+
+
 def grouped(value: float | int, language: str, minimum_digits: int = 0, maximum_digits: int = 2) -> str:
     """A number with groups of thousands: `1,234.5`."""
     words = language_of(language)

@@ -289,7 +289,7 @@ def _link_paths(_: ApiRequest, text: str) -> list[list[str]]:
     return [path_of_link(_bare(variant)) for variant in dict.fromkeys((text, unquote_plus(text)))]
 
 
-async def _get(request: ApiRequest) -> Tables:
+async def overview(request: ApiRequest) -> Tables:
     data = await read_aggregates(request, ["actions_summary"])
     result = {}
     for cell in request.cells:
@@ -368,7 +368,7 @@ async def _categories(request: ApiRequest) -> Tables:
     return result
 
 
-async def _performance(request: ApiRequest) -> Tables:
+async def performance(request: ApiRequest) -> Tables:
     data = await read_aggregates(request, ["performance"])
     result = {}
     for cell in request.cells:
@@ -394,7 +394,7 @@ _KEYWORD_SHAPE = ReportShape(
 _SINGLE_PAGE = ReportShape(name="Page URLs", processed=(TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE), temporary=_SUMS)
 
 METHODS: dict[str, Method] = {
-    "Actions.get": Method(cells=_get, shape=ReportShape(name="Actions - Main metrics", sort_column="")),
+    "Actions.get": Method(cells=overview, shape=ReportShape(name="Actions - Main metrics", sort_column="")),
     "Actions.getPageUrls": _pages("pages", "pageUrl", "Page URLs"),
     "Actions.getEntryPageUrls": _pages("pages", "entryPageUrl", "Entry pages", "entry_nb_visits", _is_entry),
     "Actions.getExitPageUrls": _pages("pages", "exitPageUrl", "Exit pages", "exit_nb_visits", _is_exit),
@@ -448,7 +448,7 @@ METHODS: dict[str, Method] = {
         ),
     ),
     "PagePerformance.get": Method(
-        cells=_performance,
+        cells=performance,
         shape=ReportShape(
             name="Performance overview",
             sort_column="",

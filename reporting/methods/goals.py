@@ -111,7 +111,7 @@ async def goal_columns_of(request: ApiRequest) -> Mapping[Cell, Columns]:
     return result
 
 
-async def _get(request: ApiRequest) -> Mapping[Cell, Table]:
+async def overview(request: ApiRequest) -> Mapping[Cell, Table]:
     data = await goal_columns_of(request)
     result = {}
     for cell, columns in data.items():
@@ -269,7 +269,7 @@ def _items(items: str, views: str, segment: str, missing: str, name: str) -> Met
 
 METHODS: dict[str, Method] = {
     "Goals.get": Method(
-        cells=_get, shape=ReportShape(name="Goals Overview", sort_column="", units=_units())
+        cells=overview, shape=ReportShape(name="Goals Overview", sort_column="", units=_units())
     ),
     "Goals.getDaysToConversion": _until("goal_days", DAY_RANGES, "day", "days", "Days to Conversion"),
     "Goals.getVisitsUntilConversion": _until(

@@ -327,7 +327,7 @@ _TYPE_COLUMNS: Sequence[tuple[str, str]] = (
 )  # fmt: skip
 
 
-async def _get(request: ApiRequest) -> Tables:
+async def overview(request: ApiRequest) -> Tables:
     data = await read_aggregates(request, ["referrers"])
     result = {}
     for cell, groups in data.items():
@@ -360,7 +360,7 @@ _PAGES = _shape("Referrer URLs", "Referrers_WebsitePage")
 
 METHODS: dict[str, Method] = {
     "Referrers.get": Method(
-        cells=_get,
+        cells=overview,
         shape=ReportShape(
             name="Referrers Overview",
             sort_column="",

@@ -80,7 +80,7 @@ _FREQUENCY_COLUMNS = ("nb_visits", "nb_actions", "nb_visits_converted", "bounce_
                       "max_actions")  # fmt: skip
 
 
-async def _frequency(request: ApiRequest) -> Mapping[Cell, Table]:
+async def frequency(request: ApiRequest) -> Mapping[Cell, Table]:
     with_uniques = counts_uniques(request, request.period.kind)
     parts: dict[str, Mapping[Cell, Columns]] = {}
     for suffix, condition in (("new", "visitorType==new"), ("returning", "visitorType!=new")):
@@ -126,7 +126,7 @@ METHODS: dict[str, Method] = {
         cells=_pretty_length, shape=ReportShape(name="Visits Summary")
     ),
     "VisitFrequency.get": Method(
-        cells=_frequency,
+        cells=frequency,
         shape=ReportShape(
             name="Returning Visits",
             sort_column="",
