@@ -18,6 +18,7 @@ from ingest.query import (
     Params,
     clean_text,
     decode,
+    form_query,
     looks_like_bulk,
     merge,
     read_bulk,
@@ -95,16 +96,22 @@ class TrackerEndpoint:
         query = clean_text(path.partition("?")[2])
         method = request.method
         if request.body_exists:
+            body = b""
             try:
                 async with asyncio.timeout(self._settings.client_timeout_s):
-                    body = await request.read()
-                    if looks_like_bulk(body):
-                        return await self._bulk(request, intake, body, query)
-                    query = merge(query, await _form_query(request, body))
+                    if request.content_type == "multipart/form-data":
+                        query = merge(query, await _multipart_query(request))
+                    else:
+                        body = await request.read()
             except web.HTTPRequestEntityTooLarge:
                 return self._reject("body_too_large", answers.BODY_TOO_LARGE)
             except TimeoutError:
                 return self._reject("too_slow", answers.TOO_SLOW)
+            except web.RequestPayloadError:
+                return self._reject("broken_body", answers.EMPTY_OTHER)
+            if looks_like_bulk(body):
+                return await self._bulk(request, intake, body, query)
+            query = merge(query, form_query(body))
         elif method not in ("GET", "POST", "HEAD", "OPTIONS"):
             return answers.METHOD_NOT_ALLOWED
         params = split_query(query)
@@ -240,18 +247,18 @@ def _text(value: str) -> str:
     return value[:_LONGEST_HEADER].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-async def _form_query(request: web.Request, body: bytes) -> str:
-    """Form fields as a query. A body is a form whatever type it names, as beacons send other types; JSON is
-    none."""
-    if not body or body[:64].lstrip()[:1] in (b"{", b"["):
+async def _multipart_query(request: web.Request) -> str:
+    """The text fields of a multipart form as a query; a broken form has none."""
+    try:
+        fields: Mapping[str, object] = await request.post()
+    except (
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        LookupError,
+    ):  # as aiohttp's reader fails on broken parts
         return ""
-    if request.content_type == "multipart/form-data":
-        try:
-            fields: Mapping[str, object] = await request.post()
-        except ValueError:
-            return ""
-        return urlencode([(name, value) for name, value in fields.items() if isinstance(value, str)])
-    return clean_text(body.decode("utf-8", "surrogateescape").strip())
+    return urlencode([(name, value) for name, value in fields.items() if isinstance(value, str)])
 
 
 def _third_party_cookie(visitor_id: int) -> tuple[str, str]:

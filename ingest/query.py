@@ -89,6 +89,13 @@ def merge(query: str, form: str) -> str:
     return f"{form}&{query}" if query else form
 
 
+def form_query(body: bytes) -> str:
+    """Form fields as a query. A body is a form whatever type it names, as beacons do; JSON is none."""
+    if not body or body[:64].lstrip()[:1] in (b"{", b"["):
+        return ""
+    return clean_text(body.decode("utf-8", "surrogateescape").strip())
+
+
 class BulkBody(msgspec.Struct, frozen=True, kw_only=True):
     """A bulk request as sent; the types of its members are checked by `read_bulk`."""
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import re
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from ingest.app import PROCESS, create_app
@@ -28,8 +30,28 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
     b"Retry-After: 1\r\nConnection: close\r\n\r\nToo many connections.\n"
 )
+_REQUEST_LINE = re.compile(rb"(?:GET|POST|HEAD|OPTIONS) /[^\r\n]*").match
 _LONGEST_LINE = 1 << 20
 """Longer request lines are refused before they are read to the end; shorter ones get a clear 414."""
+
+
+def with_ascii_target(data: bytes) -> bytes:
+    """The first bytes of a request with its target percent-encoded.
+
+    Some trackers send raw UTF-8, which aiohttp's parser refuses."""
+    head = _REQUEST_LINE(data)
+    if head is None:
+        return data
+    line = "".join([chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in head.group()])
+    return line.encode() + data[head.end() :]
+
+
+class MalformedRequests(logging.Filter):
+    """Keeps what clients send wrong out of the log of errors: they are answered, nobody here can mend it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
 
 
 class Guard(asyncio.Protocol):
@@ -58,6 +80,8 @@ class Guard(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.partial_since is None:
             self.partial_since = time.monotonic()
+        if not data.isascii() and self.handler._current_request is None:
+            data = with_ascii_target(data)
         self.handler.data_received(data)
 
     def eof_received(self) -> None:
@@ -140,6 +164,9 @@ class Listener:
 
     async def start(self) -> None:
         """Opens the log, then listens. Raises LogError, OSError."""
+        server_logger = logging.getLogger("aiohttp.server")
+        if not any(isinstance(each, MalformedRequests) for each in server_logger.filters):
+            server_logger.addFilter(MalformedRequests())
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
