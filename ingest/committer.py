@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ingest.metrics import Metrics
+from stream.faults import crash_point
 from stream.protocol import Appender, LogError
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Committer:
             entries, self._entries = self._entries[:hits], self._entries[hits:]
             waiting, self._waiting = self._waiting[:taken], self._waiting[taken:]
         self._in_flight = len(entries)
+        crash_point("ingest.grouped")
         started = time.perf_counter()
         append = self._loop.run_in_executor(self._thread, self._appender.append, entries)
         append.add_done_callback(lambda done: self._finish(done, waiting, len(entries), started))
@@ -98,6 +100,7 @@ class Committer:
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         error = done.exception()
         if error is None:
+            crash_point("ingest.durable")
             self._metrics.accepted += hits
             self._metrics.append_hits += hits
             for future, _ in waiting:
