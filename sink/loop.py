@@ -90,6 +90,7 @@ class Sink:
         self._on_site_days = on_site_days
         self._stop = threading.Event()
         self._flush_wanted = threading.Event()
+        self._wake = threading.Event()
         self._visible: dict[TopicPartition, int] = {}
         self._visible_lock = threading.Lock()
         self._next: dict[TopicPartition, int] = {}
@@ -104,10 +105,12 @@ class Sink:
     def flush_soon(self) -> None:
         """Ask for a flush of everything read, raw hits included, before its time (for drain)."""
         self._flush_wanted.set()
+        self._wake.set()
 
     def stop(self) -> None:
         """Let `run` flush what it has read and return."""
         self._stop.set()
+        self._wake.set()
 
     def run(self) -> None:
         """Follow the log until `stop`; blocking, for a thread of its own. Waits while the log or the database
@@ -125,7 +128,8 @@ class Sink:
                     self._stop.wait(1.0)
                     continue
                 if not found:
-                    self._stop.wait(IDLE_SECONDS)
+                    self._wake.wait(IDLE_SECONDS)
+                    self._wake.clear()
             for table in TABLES:
                 self._flush([table])
         except StoppedError:
@@ -167,7 +171,6 @@ class Sink:
         for table in TABLES:
             for partition in range(self._log.partitions):
                 found = self._read(reader, table, partition) or found
-            self._flush_due([table])
         crash_point("sink.read")
         if self._flush_wanted.is_set() and not found:
             self._flush_wanted.clear()
@@ -200,9 +203,8 @@ class Sink:
         due = []
         for table in tables:
             pending = self._pending[table.name]
-            wait = (
-                self._settings.sink_hits_flush_seconds if table is HITS else self._settings.sink_flush_seconds
-            )
+            hurry = table is not HITS or self._flush_wanted.is_set()
+            wait = self._settings.sink_flush_seconds if hurry else self._settings.sink_hits_flush_seconds
             if pending.positions and (now - pending.since >= wait or self._is_full(pending)):
                 due.append(table)
         if due:
