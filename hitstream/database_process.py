@@ -15,6 +15,10 @@ from hitstream.settings import DatabaseSettings
 from processors.service import GROUP
 from reporting.app import ReportingSetup, Resources, reporting_routes
 from reporting.database import ThreadedDatabase
+from reporting.errors import ApiError
+from reporting.login import GivenToken, authenticate
+from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
+from schemas.access import Grant
 from sink.settings import SinkSettings
 from stream.protocol import LogError
 
@@ -64,6 +68,26 @@ class DatabaseProcess:
     @property
     def engine(self) -> Engine:
         return self._engine
+
+    def grant_of(self, token: str, client: str) -> Grant | None:
+        """What a token of the SQL endpoint grants, under the same limit on wrong ones as the API's."""
+        resources = self._resources
+        if not token:
+            return None
+        try:
+            given = GivenToken(token, in_url=False)
+            return authenticate(given, resources.tokens, resources.users, resources.attempts, client)
+        except ApiError:
+            return None
+
+    def sql_endpoint(self, settings: SqlSettings) -> SqlEndpoint:
+        """Asks whatever engine is current: its views have the same names after a reset."""
+        runner = SqlRunner(
+            lambda: self._engine.database.connect(self._engine.database.views),
+            lambda: self._engine.database.name,
+            settings=settings,
+        )
+        return SqlEndpoint(runner, self.grant_of)
 
     async def reset(self) -> Engine:
         """Begin a new epoch; returns when ingest, processors and this process run on it.
@@ -120,7 +144,7 @@ def followed(engine: Engine) -> bool:
     return len(partitions) == engine.log.partitions
 
 
-async def serve(settings: DatabaseSettings, sink_settings: SinkSettings) -> None:
+async def serve(settings: DatabaseSettings, sink_settings: SinkSettings, sql_settings: SqlSettings) -> None:
     """Runs until SIGTERM or SIGINT, or until the sink or the rollups fail."""
     process = DatabaseProcess(settings, sink_settings)
     process.engine.start()
@@ -130,6 +154,11 @@ async def serve(settings: DatabaseSettings, sink_settings: SinkSettings) -> None
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.reporting_port, backlog=512).start()
+    sql_runner: web.AppRunner | None = None
+    if settings.sql_port:
+        sql_runner = web.AppRunner(process.sql_endpoint(sql_settings).app(), access_log=None)
+        await sql_runner.setup()
+        await web.TCPSite(sql_runner, "127.0.0.1", settings.sql_port, backlog=128).start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -138,6 +167,8 @@ async def serve(settings: DatabaseSettings, sink_settings: SinkSettings) -> None
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1.0)
     await runner.cleanup()
+    if sql_runner is not None:
+        await sql_runner.cleanup()
     failed = process.engine.failed
     await process.close()
     if failed:

@@ -15,6 +15,7 @@ COMMANDS: Sequence[tuple[str, str]] = (
     ("processor", "processors.settings:ProcessorSettings"),
     ("database", "hitstream.settings:DatabaseSettings"),
     ("database", "sink.settings:SinkSettings"),
+    ("database", "reporting.sql_endpoint:SqlSettings"),
     ("other commands", "hitstream.settings:ClientSettings"),
 )
 """Command and its settings class, in the order in which they are listed."""

@@ -87,10 +87,11 @@ def _run_database() -> int:
 
     from hitstream.database_process import serve
     from hitstream.settings import DatabaseSettings
+    from reporting.sql_endpoint import SqlSettings
     from sink.settings import SinkSettings
 
     settings = load_settings(DatabaseSettings)
     token = settings.admin_token or stored_token(settings.data_dir)
     settings = dataclasses.replace(settings, admin_token=token)
-    asyncio.run(serve(settings, load_settings(SinkSettings)))
+    asyncio.run(serve(settings, load_settings(SinkSettings), load_settings(SqlSettings)))
     return 0

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -131,7 +132,13 @@ def print_report(merged: dict[str, Any], seconds: float) -> tuple[int, int]:
     return passed, total
 
 
+def end_cleanly(*_: object) -> None:
+    """A termination unwinds the stack, so that no instance stays behind."""
+    sys.exit(143)
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, end_cleanly)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--part", type=float, default=1.0, help="share of the fixtures, chosen by a fixed seed"
@@ -167,9 +174,10 @@ def main() -> int:
         runs = []
         for number, (instance, share) in enumerate(zip(instances, shares, strict=True)):
             report = folder / f"report{number}.json"
-            runs.append((start_replay(place, instance, share, report, options), report))
-        for run, _ in runs:
+            run = start_replay(place, instance, share, report, options)
             stack.callback(run.kill)
+            runs.append((run, report))
+        for run, _ in runs:
             run.wait()
         if not (options.fixture or options.module or options.no_tracker_cases):
             report = folder / "tracker.json"
