@@ -1,6 +1,7 @@
 """The tracker endpoint: HTTP requests in, hits into the log, answers out."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
@@ -54,6 +55,8 @@ _LONGEST_HEADER = 4096
 _BULK_CHUNK = 500
 """Hits of a bulk request decided at a stretch, about 10 ms; then other requests have their turn."""
 
+logger = logging.getLogger(__name__)
+
 CurrentIntake = Callable[[], Intake | None]
 
 
@@ -73,6 +76,8 @@ class TrackerEndpoint:
         self._intake = intake
         self._trusted_proxies = AddressRanges(settings.trusted_proxies)
         self._max_url = settings.max_url_bytes
+        self._buffered_bytes = 0
+        """Of bodies that are being read."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one HTTP request of a tracker."""
@@ -81,7 +86,11 @@ class TrackerEndpoint:
             asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
             if asked or hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
                 return response(answers.preflight_answer(origin, asked))
-        answer = await self._answer(request)
+        try:
+            answer = await self._answer(request)
+        except LogError as error:
+            logger.warning("a hit was not taken: %s", error)
+            answer = self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
         return response(answer, answers.cross_origin_headers(request.method, origin))
 
     async def _answer(self, request: web.Request) -> Answer:
@@ -97,6 +106,12 @@ class TrackerEndpoint:
         method = request.method
         if request.body_exists:
             body = b""
+            buffered = min(
+                request.content_length or self._settings.max_body_bytes, self._settings.max_body_bytes
+            )
+            if self._buffered_bytes + buffered > self._settings.max_buffered_bytes:
+                return self._reject("overloaded", answers.OVERLOADED)
+            self._buffered_bytes += buffered
             try:
                 async with asyncio.timeout(self._settings.client_timeout_s):
                     if request.content_type == "multipart/form-data":
@@ -109,6 +124,8 @@ class TrackerEndpoint:
                 return self._reject("too_slow", answers.TOO_SLOW)
             except web.RequestPayloadError:
                 return self._reject("broken_body", answers.EMPTY_OTHER)
+            finally:
+                self._buffered_bytes -= buffered
             if looks_like_bulk(body):
                 return await self._bulk(request, intake, body, query)
             query = merge(query, form_query(body))
@@ -133,10 +150,7 @@ class TrackerEndpoint:
             return answers.REFUSED if with_image else answers.REFUSED_WITHOUT_IMAGE
         if hit.exclusion:
             self._metrics.excluded[hit.exclusion] += 1
-        try:
-            await intake.committer.submit_one(intake.entry(hit))
-        except LogError:
-            return self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
+        await intake.committer.submit_one(intake.entry(hit))
         if hit.authenticated and params.get("debug") == "1":
             return answers.debug_answer(200, _debug_facts(hit))
         if "ec_id" in params and not hit.exclusion and intake.orders.add(hit.site_id, params):
@@ -176,9 +190,7 @@ class TrackerEndpoint:
                 entries.append(intake.entry(hit))
             if entries:
                 written.append(intake.committer.submit(entries))
-        outcomes = await asyncio.gather(*written, return_exceptions=True)
-        if any(isinstance(outcome, LogError) for outcome in outcomes):
-            return self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
+        await asyncio.gather(*written)
         if not with_image:
             return answers.TRACKED_WITHOUT_IMAGE
         return answers.bulk_answer(

@@ -21,8 +21,9 @@ from ingest.geolocation import Geolocator
 from ingest.metrics import Metrics
 from ingest.settings import IngestSettings
 from schemas.hit import Location
+from schemas.settings import SettingsError
 from stream.embedded import EmbeddedLog
-from stream.protocol import LogError
+from stream.protocol import LogError, LogInUseError, LogMismatchError
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +199,11 @@ def open_locator(settings: IngestSettings) -> Callable[[str], Location] | None:
 
 
 def run(settings: IngestSettings) -> int:
-    """Runs the ingest process until SIGTERM or SIGINT; returns its exit status."""
+    """Runs the ingest process until SIGTERM or SIGINT; returns its exit status.
+
+    Raises SettingsError, LogMismatchError, LogInUseError."""
+    if settings.ingest_number > 15:
+        raise SettingsError(f"HITSTREAM_INGEST_NUMBER={settings.ingest_number}: expected 0 to 15")
     try:
         import uvloop
 
@@ -219,6 +224,8 @@ async def _serve(settings: IngestSettings) -> int:
         log = EmbeddedLog(directory, settings.partitions)
         listener = Listener(create_app(settings, log, locate=open_locator(settings)), settings)
         await listener.start()
+    except (LogMismatchError, LogInUseError):
+        raise  # the caller knows the way out of these
     except (LogError, OSError) as error:
         print(f"hitstream ingest: {error}", file=sys.stderr)
         return 1

@@ -21,6 +21,9 @@ class IngestSettings:
     )
     reporting_url: str = setting("", "where every other path is forwarded to; empty: answered with 404")
     max_body_bytes: int = setting(10 * 1024 * 1024, "largest request body", minimum=1024)
+    max_buffered_bytes: int = setting(
+        256 * 1024 * 1024, "bodies being read at the same time before new ones get 503", minimum=1024
+    )
     max_url_bytes: int = setting(32 * 1024, "longest request path with its query", minimum=1024)
     client_timeout_s: float = setting(20.0, "time a client has for sending one request", minimum=0.1)
     keepalive_timeout_s: float = setting(75.0, "time an idle connection stays open", minimum=0)

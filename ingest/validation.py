@@ -66,7 +66,7 @@ def fault(params: Params, site: Site, config: Config) -> str:
         for name in TIMINGS:
             value = params.get(name)
             # -1 is what trackers' servers take for "not sent".
-            if value is not None and integer(value, -1) < -1:
+            if value is not None and not value.isdigit() and integer(value, -1) < -1:
                 return f"{name}: a time in milliseconds was expected, not a negative number"
     if params.get("ping", "0") != "0":
         return ""
