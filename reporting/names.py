@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from functools import cache
 
+from device_detector.parser.settings import AVAILABLE_BROWSERS, OPERATING_SYSTEMS
+
 from reporting.errors import ApiError
 from reporting.segments import Condition, NameResolver, fits
 from rules.locations import CONTINENTS, continent_code, countries, country_name
-from rules.user_agents import AVAILABLE_BROWSERS, OPERATING_SYSTEMS, browser_name, os_name
+from rules.user_agents import browser_name, os_name
 from schemas.config import Config
 from schemas.segments import SegmentField
 

@@ -270,15 +270,15 @@ def build_tree(
                 for name, goals in _folder_rates(sums, columns).items():
                     sums[name] = goals
                 row_columns = sums if level == 0 else _without_page_rates(sums)
-                row = Row(
-                    {"label": child.label, **row_columns}, folder_metadata(child.path), Table(inner)
-                )
+                row = Row({"label": child.label, **row_columns}, folder_metadata(child.path), Table(inner))
             else:
                 assert child.page is not None
                 leaf = columns.columns(child.page)
                 if level > 0:
                     leaf = _without_page_rates(leaf)
-                row = Row({"label": child.label, **leaf}, leaf_metadata(child.url, url_of(child.url, child.page)))
+                row = Row(
+                    {"label": child.label, **leaf}, leaf_metadata(child.url, url_of(child.url, child.page))
+                )
             rows.append(row)
         rows.sort(key=lambda row: -float(str(row.columns.get("nb_visits", 0))))
         return rows
@@ -298,7 +298,10 @@ def _folder_rates(sums: Columns, columns: PageColumns) -> dict[str, Value]:
             name = str(key).removeprefix("idgoal=")
             total = columns.goal_totals.get(ids[name] if name in ids else int(name), 0.0)
             count = float(str(one["nb_conversions_page_uniq"]))
-            one = {**one, "nb_conversions_page_rate": number(min(1.0, round(count / total, 3))) if total else 0}
+            one = {
+                **one,
+                "nb_conversions_page_rate": number(min(1.0, round(count / total, 3))) if total else 0,
+            }
         changed[key] = one
     return {"goals": changed}
 

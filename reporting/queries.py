@@ -99,7 +99,7 @@ async def read_unique_visitors(
 ) -> dict[Cell, tuple[int, int]]:
     """Exact unique visitors and users of each cell."""
     cells = request.cells if cells is None else cells
-    result = {cell: (0, 0) for cell in cells}
+    result = dict.fromkeys(cells, (0, 0))
     by_site: dict[int, list[Cell]] = {}
     for cell in cells:
         by_site.setdefault(cell.site_id, []).append(cell)

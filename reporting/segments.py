@@ -219,9 +219,7 @@ def _positive_condition(
         case "visitor_id":
             return f"{one.sql} = {binder.bind(_check_hex(Condition(one.name, operator, value)), 'UInt64')}"
         case "url":
-            if operator in ("==", "=^"):
-                value = _SCHEME.sub("", value)
-            elif operator == "=@" and _SCHEME.match(value):
+            if operator in ("==", "=^") or (operator == "=@" and _SCHEME.match(value)):
                 value = _SCHEME.sub("", value)
             return _text_condition(one.sql, operator, value, binder)
         case "ip" if "-" in value or "/" in value or "*" in value:
@@ -265,9 +263,7 @@ class _Term:
     sql: str
 
 
-def compile_segment(
-    segment: Segment, *, site_id: int, config: Config, resolve: NameResolver
-) -> Compiled:
+def compile_segment(segment: Segment, *, site_id: int, config: Config, resolve: NameResolver) -> Compiled:
     """Raises ApiError for unknown names and refused values."""
     binder = Binder()
 

@@ -120,7 +120,8 @@ async def _add_details(request: ApiRequest, site_id: int, parts: Mapping[int, Vi
     )
     for table, name in (("actions", "actions"), ("conversions", "conversions")):
         rows = await request.database.select(
-            f"SELECT *, toUnixTimestamp(time) AS ts FROM {table} FINAL WHERE {where} ORDER BY time, hit_id", parameters
+            f"SELECT *, toUnixTimestamp(time) AS ts FROM {table} FINAL WHERE {where} ORDER BY time, hit_id",
+            parameters,
         )
         for row in rows:
             getattr(parts[int(row["visit_id"])], name).append(row)
@@ -262,7 +263,7 @@ def _event_columns(action: Found, zone: ZoneInfo) -> Columns:
         "pageviewPosition": int(action["pageview_position"]) or None,
         "timestamp": wall_clock(action["ts"], zone),
         # the quotes do not match in Matomo either
-        **_shown_as("event", "Event", f"Category: \"{category}', Action: \"{name}\""),
+        **_shown_as("event", "Event", f'Category: "{category}\', Action: "{name}"'),
     }
     if action["event_name"]:
         columns["eventName"] = action["event_name"]
@@ -317,7 +318,9 @@ def time_spent(actions: Sequence[Found], at: int, visit: Found) -> int:
     return max(0, int(visit["duration"]) - (int(actions[at]["ts"]) - int(visit["first_ts"])))
 
 
-def _action_row(part: VisitParts, at: int, zone: ZoneInfo, dimensions: Mapping[int, str], *, carts_follow: bool) -> Columns:
+def _action_row(
+    part: VisitParts, at: int, zone: ZoneInfo, dimensions: Mapping[int, str], *, carts_follow: bool
+) -> Columns:
     action = part.actions[at]
     kind = int(action["kind"])
     if kind in (ActionKind.OUTLINK, ActionKind.DOWNLOAD):
@@ -347,7 +350,9 @@ def _referrer_columns(conversion: Found) -> Columns:
     }
 
 
-def _conversion_row(conversion: Found, part: VisitParts, site: Site, config: Config, zone: ZoneInfo) -> Columns:
+def _conversion_row(
+    conversion: Found, part: VisitParts, site: Site, config: Config, zone: ZoneInfo
+) -> Columns:
     goal_id = int(conversion["goal_id"])
     when = pretty_moment(local(conversion["ts"], zone))
     revenue = money(float(conversion["revenue"]))
@@ -422,9 +427,7 @@ def action_details(part: VisitParts, site: Site, config: Config, zone: ZoneInfo)
         if one.scope == "action" and one.active
     }
     last_action = int(part.actions[-1]["ts"]) if part.actions else 0
-    follows = any(
-        int(one["goal_id"]) <= 0 and int(one["ts"]) > last_action for one in part.conversions
-    )
+    follows = any(int(one["goal_id"]) <= 0 and int(one["ts"]) > last_action for one in part.conversions)
     rows: list[tuple[int, int, int, Columns]] = []
     for at, action in enumerate(part.actions):
         columns = _action_row(part, at, zone, dimensions, carts_follow=follows)
@@ -529,7 +532,9 @@ def _place_of(visit: Found) -> Columns:
         "regionCode": region or None,
         "city": city or None,
         "location": ", ".join(
-            part for part in (city, region_name(country, region) if region else "", country_name(country)) if part
+            part
+            for part in (city, region_name(country, region) if region else "", country_name(country))
+            if part
         ),
         "latitude": visit["latitude"] or None,
         "longitude": visit["longitude"] or None,

@@ -180,7 +180,14 @@ _ACTION_FIELDS = (
 
 def _order(name: str, sql: str, title: str, where: str, kind: Kind = "number") -> SegmentField:
     return SegmentField(
-        name=name, sql=sql, title=title, where=where, scope="conversion", kind=kind, category="Ecommerce", metric=True
+        name=name,
+        sql=sql,
+        title=title,
+        where=where,
+        scope="conversion",
+        kind=kind,
+        category="Ecommerce",
+        metric=True,
     )
 
 

@@ -48,7 +48,8 @@ def _average(name: str, digits: int) -> ProcessedMetric:
 
 def _load_time(row: Row, _: Table) -> Scalar:
     parts = (
-        quotient(cell_number(row, f"sum_{name}"), cell_number(row, f"nb_hits_with_{name}"), 3) for name in TIMINGS
+        quotient(cell_number(row, f"sum_{name}"), cell_number(row, f"nb_hits_with_{name}"), 3)
+        for name in TIMINGS
     )
     return rounded(sum(float(part) for part in parts), 3)
 
@@ -108,7 +109,9 @@ def _page_columns(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups],
     )
 
 
-def _url_tree(request: ApiRequest, cell: Cell, pages: Mapping[str, Page], columns: PageColumns, segment: str) -> Table:
+def _url_tree(
+    request: ApiRequest, cell: Cell, pages: Mapping[str, Page], columns: PageColumns, segment: str
+) -> Table:
     site = request.config.site(cell.site_id)
     main_url = (site.urls[0] if site and site.urls else "").rstrip("/")
     delimiter = request.config.tracking.action_url_category_delimiter
@@ -160,7 +163,11 @@ def _follows_search(page: Page) -> Page | None:
 
 async def page_tables(request: ApiRequest, prefix: str, segment: str, choose: Chosen | None = None) -> Tables:
     """The tree of pages (prefix `pages` or `titles`) of every cell, its sub tables numbered."""
-    names = [prefix, *(f"{prefix}_{part}" for part in ("time", "entry", "exit", "goals", "entry_goals")), "goals"]
+    names = [
+        prefix,
+        *(f"{prefix}_{part}" for part in ("time", "entry", "exit", "goals", "entry_goals")),
+        "goals",
+    ]
     data = await read_aggregates(request, names)
     result = {}
     for cell in request.cells:
@@ -240,7 +247,9 @@ async def link_tables(request: ApiRequest, aggregate: str, segment: str) -> Tabl
 
 
 def _one(
-    tables_of: Callable[[ApiRequest], "object"], parameter: str, path_of: Callable[[ApiRequest, str], list[list[str]]],
+    tables_of: Callable[[ApiRequest], "object"],
+    parameter: str,
+    path_of: Callable[[ApiRequest, str], list[list[str]]],
     shape: ReportShape,
 ) -> Method:
     async def cells(request: ApiRequest) -> Tables:
@@ -391,7 +400,9 @@ _KEYWORD_SHAPE = ReportShape(
     dimension="Actions_SearchKeyword",
     processed=(_PER_SEARCH, TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE),
 )
-_SINGLE_PAGE = ReportShape(name="Page URLs", processed=(TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE), temporary=_SUMS)
+_SINGLE_PAGE = ReportShape(
+    name="Page URLs", processed=(TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE), temporary=_SUMS
+)
 
 METHODS: dict[str, Method] = {
     "Actions.get": Method(cells=overview, shape=ReportShape(name="Actions - Main metrics", sort_column="")),
@@ -409,7 +420,11 @@ METHODS: dict[str, Method] = {
         "titles", "exitPageTitle", "Exit page titles", "exit_nb_visits", _is_exit
     ),
     "Actions.getPageTitlesFollowingSiteSearch": _pages(
-        "titles", "pageTitle", "Page Titles Following a Site Search", "nb_hits_following_search", _follows_search
+        "titles",
+        "pageTitle",
+        "Page Titles Following a Site Search",
+        "nb_hits_following_search",
+        _follows_search,
     ),
     "Actions.getPageUrl": _one(
         lambda request: page_tables(request, "pages", "pageUrl"), "pageUrl", _url_paths, _SINGLE_PAGE

@@ -90,7 +90,7 @@ def _number(value: Value) -> float:
 
 
 def _units() -> dict[str, Unit]:
-    units = {
+    units: dict[str, Unit] = {
         metric.name: metric.unit
         for metric in (BOUNCE_RATE, ACTIONS_PER_VISIT, AVERAGE_TIME)
         if metric.unit != Unit.NUMBER

@@ -104,7 +104,9 @@ def _event_tables(data: Mapping[Cell, Mapping[str, Groups]], first: str, second:
             at[1],
             columns=lambda metrics, day=day: _event_columns(metrics, day=day),  # type: ignore[misc]
             label=lambda level, name: name or _UNDEFINED[names[level]],
-            metadata=lambda level, name: {"segment": f"{names[level]}=={segment_value(name)}"} if name else {},
+            metadata=lambda level, name: (
+                {"segment": f"{names[level]}=={segment_value(name)}"} if name else {}
+            ),
             main="nb_visits",
             hidden_below="" if second == "eventName" else None,
         )

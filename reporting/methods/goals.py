@@ -282,7 +282,10 @@ METHODS: dict[str, Method] = {
         "item_names", "view_names", "productName", "Product Name not defined", "Product Name"
     ),
     "Goals.getItemsCategory": _items(
-        "item_categories", "view_categories", "productCategory", "Product Category not defined", "Product Category"
+        "item_categories",
+        "view_categories",
+        "productCategory",
+        "Product Category not defined",
+        "Product Category",
     ),
 }
-

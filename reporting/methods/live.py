@@ -118,16 +118,12 @@ async def _counters(request: ApiRequest) -> Result:
 
 
 async def _most_recent_visitor(request: ApiRequest) -> Result:
-    parts = await read_visits(
-        request, VisitQuery(site_id=request.site_id, limit=1, with_actions=False)
-    )
+    parts = await read_visits(request, VisitQuery(site_id=request.site_id, limit=1, with_actions=False))
     return f"{int(parts[0].visit['visitor_id']):016x}" if parts else None
 
 
 async def _most_recent_time(request: ApiRequest) -> Result:
-    parts = await read_visits(
-        request, VisitQuery(site_id=request.site_id, limit=1, with_actions=False)
-    )
+    parts = await read_visits(request, VisitQuery(site_id=request.site_id, limit=1, with_actions=False))
     if not parts:
         return None
     return f"{datetime.fromtimestamp(int(parts[0].visit['last_ts']), zone_of('UTC')):%Y-%m-%d %H:%M:%S}"
@@ -143,9 +139,7 @@ METHODS: dict[str, Method] = {
         takes_sites=True,
         shape=ReportShape(name="Visits Log", sort_column="", sort_stored=True, nested_hiding=True),
     ),
-    "Live.getCounters": Method(
-        answer=_counters, takes_sites=True, required=("lastMinutes",), filters=False
-    ),
+    "Live.getCounters": Method(answer=_counters, takes_sites=True, required=("lastMinutes",), filters=False),
     "Live.getMostRecentVisitorId": Method(answer=_most_recent_visitor, takes_sites=True, filters=False),
     "Live.getMostRecentVisitsDateTime": Method(answer=_most_recent_time, takes_sites=True, filters=False),
     "Live.isVisitorProfileEnabled": Method(answer=_enabled, takes_sites=True, filters=False),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reporting.access import sites_with
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
 from reporting.periods import Period
 from reporting.queries import Metrics, read_aggregates
@@ -79,7 +80,9 @@ async def _with_previous(
     return await _metrics(request, everything)
 
 
-async def site_rows(request: ApiRequest, sites: Sequence[int], periods: Sequence[Period]) -> dict[Period, Table]:
+async def site_rows(
+    request: ApiRequest, sites: Sequence[int], periods: Sequence[Period]
+) -> dict[Period, Table]:
     data = await _with_previous(request, sites, periods)
     result = {}
     for period in periods:
@@ -113,7 +116,7 @@ async def site_rows(request: ApiRequest, sites: Sequence[int], periods: Sequence
 
 async def _all(request: ApiRequest) -> Result:
     known = sorted(site_id for site_id, site in request.config.sites.items() if not site.deleted)
-    sites = request.grant.sites_with("view", known)
+    sites = sites_with(request.grant, "view", known)
     tables = await site_rows(request, sites, request.periods)
     if request.several_periods:
         return TableMap("date", {period.key: tables[period] for period in request.periods})
@@ -136,7 +139,7 @@ async def _one(request: ApiRequest) -> Mapping[Cell, Table]:
 async def _with_groups(request: ApiRequest) -> Result:
     """Sites matching `pattern` with the totals over all of them, a page of rows at a time."""
     known = sorted(site_id for site_id, site in request.config.sites.items() if not site.deleted)
-    sites = request.grant.sites_with("view", known)
+    sites = sites_with(request.grant, "view", known)
     period = request.periods[-1]
     table = (await site_rows(request, sites, [period]))[period]
     pattern = request.parameters.text("pattern").lower()

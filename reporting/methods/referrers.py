@@ -48,7 +48,8 @@ def _host_of(url: str) -> str:
 
 def _keyword(_: ApiRequest, keyword: str) -> Shown:
     return Shown(
-        keyword or KEYWORD_UNKNOWN, {"segment": f"referrerType==search;referrerKeyword=={quote_plus(keyword)}"}
+        keyword or KEYWORD_UNKNOWN,
+        {"segment": f"referrerType==search;referrerKeyword=={quote_plus(keyword)}"},
     )
 
 
@@ -109,7 +110,9 @@ def _campaign(_: ApiRequest, name: str) -> Shown:
 
 
 def _campaign_keyword(_: ApiRequest, name: str, keyword: str) -> Shown:
-    segment = f"referrerName=={quote_plus(name)};referrerType==campaign;referrerKeyword=={quote_plus(keyword)}"
+    segment = (
+        f"referrerName=={quote_plus(name)};referrerType==campaign;referrerKeyword=={quote_plus(keyword)}"
+    )
     return Shown(keyword or KEYWORD_UNKNOWN, {"segment": segment})
 
 
@@ -193,7 +196,9 @@ def _level_table(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], 
 def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
     """Most visits first, then by the label as it is stored: a missing one is empty and comes first."""
     order = sort_rows(
-        [Row({**row.columns, "label": stored.get(row.label, row.label)}) for row in table.rows], "label", False
+        [Row({**row.columns, "label": stored.get(row.label, row.label)}) for row in table.rows],
+        "label",
+        False,
     )
     places = {row.label: at for at, row in enumerate(order)}
     return table.with_rows(
@@ -207,7 +212,9 @@ def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
 def _report(level: _Level, shape: ReportShape) -> Method:
     async def cells(request: ApiRequest) -> Tables:
         data = await _read(request)
-        return _part_of(request, {cell: _level_table(request, cell, data[cell], level) for cell in request.cells})
+        return _part_of(
+            request, {cell: _level_table(request, cell, data[cell], level) for cell in request.cells}
+        )
 
     return Method(cells=cells, shape=shape)
 
@@ -231,7 +238,9 @@ def _part(level: _Level, shape: ReportShape) -> Method:
             if wanted:
                 result[cell] = find_subtable(table, wanted) or Table()
             else:
-                result[cell] = Table([inner for row in table.rows if row.subtable for inner in row.subtable.rows])
+                result[cell] = Table(
+                    [inner for row in table.rows if row.subtable for inner in row.subtable.rows]
+                )
         return result
 
     return Method(cells=cells, shape=shape)
@@ -265,13 +274,17 @@ async def _types(request: ApiRequest) -> Tables:
                 row.subtable = _level_table(request, cell, data[cell], _OF_TYPE[kind]).map_rows(_alone)
                 row.subtable_id = int(kind)
         if wanted_type:
-            table = table.with_rows(row for row in table.rows if str(row.metadata["referrer_type"]) == wanted_type)
+            table = table.with_rows(
+                row for row in table.rows if str(row.metadata["referrer_type"]) == wanted_type
+            )
         tables[cell] = table
     wanted = request.parameters.integer("idSubtable")
     if wanted is None or wanted <= 0:
         return tables
     return {
-        cell: next((row.subtable for row in table.rows if row.subtable_id == wanted and row.subtable), Table())
+        cell: next(
+            (row.subtable for row in table.rows if row.subtable_id == wanted and row.subtable), Table()
+        )
         for cell, table in tables.items()
     }
 
@@ -334,7 +347,9 @@ async def overview(request: ApiRequest) -> Tables:
         by_type = regroup(groups["referrers"], lambda labels: (labels[0],)).rows
         visits = {name: by_type.get((kind,), {}).get("nb_visits", 0.0) for name, kind in _TYPE_COLUMNS}
         total = sum(visits.values())
-        columns: Columns = {f"Referrers_visitorsFrom{name}": number(visits[name]) for name, _ in _TYPE_COLUMNS}
+        columns: Columns = {
+            f"Referrers_visitorsFrom{name}": number(visits[name]) for name, _ in _TYPE_COLUMNS
+        }
         for name, (kind, label) in _DISTINCT.items():
             columns[f"Referrers_distinct{name}"] = _distinct(groups["referrers"], kind, label)
         for name in ("DirectEntry", "SearchEngines", "Campaigns", "SocialNetworks", "Websites"):
@@ -344,7 +359,13 @@ async def overview(request: ApiRequest) -> Tables:
 
 
 def _shape(
-    name: str, dimension: str, below: str = "", method: str = "", separator: str = " - ", *, sort_stored: bool = False
+    name: str,
+    dimension: str,
+    below: str = "",
+    method: str = "",
+    separator: str = " - ",
+    *,
+    sort_stored: bool = False,
 ) -> ReportShape:
     return ReportShape(
         name=name,
@@ -384,11 +405,16 @@ METHODS: dict[str, Method] = {
             sort_stored=True,
         ),
     ),
-    "Referrers.getSearchEnginesFromKeywordId": _part(KEYWORDS, _shape("Search Engines", "Referrers_SearchEngine")),
+    "Referrers.getSearchEnginesFromKeywordId": _part(
+        KEYWORDS, _shape("Search Engines", "Referrers_SearchEngine")
+    ),
     "Referrers.getSearchEngines": _report(
         ENGINES,
         _shape(
-            "Search Engines", "Referrers_SearchEngine", "Referrers_Keyword", "Referrers.getKeywordsFromSearchEngineId"
+            "Search Engines",
+            "Referrers_SearchEngine",
+            "Referrers_Keyword",
+            "Referrers.getKeywordsFromSearchEngineId",
         ),
     ),
     "Referrers.getKeywordsFromSearchEngineId": _part(ENGINES, _shape("Keywords", "Referrers_Keyword")),
@@ -407,7 +433,10 @@ METHODS: dict[str, Method] = {
     "Referrers.getSocials": _report(
         SOCIALS,
         _shape(
-            "Social Networks", "Referrers_SocialNetwork", "Referrers_WebsitePage", "Referrers.getUrlsForSocial"
+            "Social Networks",
+            "Referrers_SocialNetwork",
+            "Referrers_WebsitePage",
+            "Referrers.getUrlsForSocial",
         ),
     ),
     "Referrers.getUrlsForSocial": _part(SOCIALS, _PAGES),

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from urllib.parse import quote_plus
 
+from device_detector.parser.settings import AVAILABLE_BROWSERS
+
 from reporting.api import zone_of
 from reporting.errors import ApiError
 from reporting.icons import icon
@@ -33,7 +35,6 @@ from rules.locations import (
     region_name,
 )
 from rules.user_agents import (
-    AVAILABLE_BROWSERS,
     DEVICE_TYPES,
     browser_name,
     device_type_name,
@@ -220,7 +221,10 @@ def _with_every_type(table: Table) -> Table:
 
 def _brand(labels: Labels) -> Shown:
     name = labels[0] or UNKNOWN
-    return Shown(name, {"logo": icon("brand", name if labels[0] else ""), "segment": f"deviceBrand=={quote_plus(name)}"})
+    return Shown(
+        name,
+        {"logo": icon("brand", name if labels[0] else ""), "segment": f"deviceBrand=={quote_plus(name)}"},
+    )
 
 
 def _model(labels: Labels) -> Shown:
@@ -318,7 +322,9 @@ async def _plugins(request: ApiRequest) -> Tables:
 # --- Time ------------------------------------------------------------------------------------------
 
 
-def _with_every(labels: Sequence[str], segment: Callable[[str], str], *, day: bool) -> Callable[[Table], Table]:
+def _with_every(
+    labels: Sequence[str], segment: Callable[[str], str], *, day: bool
+) -> Callable[[Table], Table]:
     """Rows without visits are rows of zeros."""
 
     def fill(table: Table) -> Table:
@@ -327,7 +333,7 @@ def _with_every(labels: Sequence[str], segment: Callable[[str], str], *, day: bo
         for label in labels:
             row = present.get(label)
             if row is None:
-                zeros: Columns = {name: 0 for name in VISIT_COLUMNS}
+                zeros: Columns = dict.fromkeys(VISIT_COLUMNS, 0)
                 if not day:
                     zeros = {name: 0 for name in VISIT_COLUMNS if name not in UNIQUE}
                     zeros |= {UNIQUE[name]: 0 for name in VISIT_COLUMNS if name in UNIQUE}
@@ -342,7 +348,7 @@ async def _hour_data(request: ApiRequest, aggregate: str) -> dict[Cell, dict[str
     """`server_hours` is an aggregate of the site's timezone."""
     if aggregate != "server_hours":
         return await read_aggregates(request, [aggregate, f"{aggregate}_goals"])
-    result = {}
+    result: dict[Cell, dict[str, Groups]] = {}
     for site_id in request.sites:
         site = request.config.site(site_id)
         zone = zone_of(site.timezone if site else "UTC").key
@@ -423,7 +429,9 @@ async def _by_day_of_week(request: ApiRequest) -> Tables:
         for at, name in enumerate(_WEEKDAYS):
             metrics = merged.get(at, {})
             columns: Columns = {"label": name}
-            columns |= {column: number(metrics.get(column, 0)) for column in VISIT_COLUMNS if column not in UNIQUE}
+            columns |= {
+                column: number(metrics.get(column, 0)) for column in VISIT_COLUMNS if column not in UNIQUE
+            }
             columns |= {
                 UNIQUE[column]: number(metrics.get(column, 0)) for column in VISIT_COLUMNS if column in UNIQUE
             }
@@ -555,7 +563,9 @@ def _same(labels: Labels) -> Labels:
 
 
 METHODS: dict[str, Method] = {
-    "UserCountry.getCountry": dimension("locations", _first, _country, _shape("Country", "UserCountry_Country")),
+    "UserCountry.getCountry": dimension(
+        "locations", _first, _country, _shape("Country", "UserCountry_Country")
+    ),
     "UserCountry.getContinent": dimension(
         "locations",
         lambda labels: (continent_code(labels[0]),),
@@ -575,7 +585,11 @@ METHODS: dict[str, Method] = {
     ),
     "UserId.getUsers": Method(cells=_users, shape=_shape("User IDs", "UserId_UserId")),
     "DevicesDetection.getType": dimension(
-        "device_types", _same, _device_type, _shape("Device type", "DevicesDetection_DeviceType"), _with_every_type
+        "device_types",
+        _same,
+        _device_type,
+        _shape("Device type", "DevicesDetection_DeviceType"),
+        _with_every_type,
     ),
     "DevicesDetection.getBrand": dimension(
         "device_brands", _same, _brand, _shape("Device brand", "DevicesDetection_DeviceBrand")
@@ -590,13 +604,19 @@ METHODS: dict[str, Method] = {
         _shape("Operating System families", "DevicesDetection_OsFamily"),
     ),
     "DevicesDetection.getOsVersions": dimension(
-        "system_versions", _same, _os_version, _shape("Operating System versions", "DevicesDetection_OsVersion")
+        "system_versions",
+        _same,
+        _os_version,
+        _shape("Operating System versions", "DevicesDetection_OsVersion"),
     ),
     "DevicesDetection.getBrowsers": dimension(
         "browsers", _same, _browser, _shape("Browsers", "DevicesDetection_BrowserName")
     ),
     "DevicesDetection.getBrowserVersions": dimension(
-        "browser_versions", _same, _browser_version, _shape("Browser version", "DevicesDetection_BrowserVersion")
+        "browser_versions",
+        _same,
+        _browser_version,
+        _shape("Browser version", "DevicesDetection_BrowserVersion"),
     ),
     "DevicesDetection.getBrowserEngines": dimension(
         "engines", _same, _engine, _shape("Browser engines", "DevicesDetection_BrowserEngine")
@@ -610,7 +630,9 @@ METHODS: dict[str, Method] = {
     "DevicePlugins.getPlugin": Method(
         cells=_plugins,
         shape=ReportShape(
-            name="Browser Plugins", dimension="DevicePlugins_Plugin", units={"nb_visits_percentage": Unit.PERCENT}
+            name="Browser Plugins",
+            dimension="DevicePlugins_Plugin",
+            units={"nb_visits_percentage": Unit.PERCENT},
         ),
     ),
     "VisitTime.getVisitInformationPerServerTime": _hours(
@@ -652,7 +674,10 @@ METHODS: dict[str, Method] = {
     "VisitorInterest.getNumberOfVisitsByDaysSinceLast": Method(
         cells=_days_since_last,
         shape=_shape(
-            "Visits by days since last visit", "VisitorInterest_DaysSinceLastVisit", sort_column="", sort_stored=True
+            "Visits by days since last visit",
+            "VisitorInterest_DaysSinceLastVisit",
+            sort_column="",
+            sort_stored=True,
         ),
     ),
 }

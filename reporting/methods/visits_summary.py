@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
 from reporting.queries import Metrics, read_aggregates, read_unique_visitors
 from reporting.rows import is_strict, number, quotient, ratio_metric
-from reporting.wording import pretty_seconds
 from reporting.table import Columns, Table, simple_table, single_value
+from reporting.wording import pretty_seconds
 
 COLUMNS = (
     "nb_visits",
