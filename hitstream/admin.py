@@ -29,7 +29,8 @@ from hitstream.drain import DrainTimeoutError, drain
 from hitstream.engine import Engine
 from hitstream.explain import explain_visit
 from hitstream.history import owner_histories
-from hitstream.import_journal import ImportJournal, ImportRecord
+from hitstream.import_journal import ImportJournal, ImportRecord, journal_directory
+from hitstream.import_lines import arrived_lines
 from hitstream.status import gather_status
 from processors.history import decode_question, encode_histories
 from schemas.config import ConfigEvent, Privacy, Tracking
@@ -222,8 +223,7 @@ async def _explain(operations: Operations, parameters: Mapping[str, str]) -> Map
 
 
 def _journal(operations: Operations) -> ImportJournal:
-    # Per epoch: an emptied instance has imported nothing.
-    return ImportJournal(operations.data_dir / "imports" / str(operations.engine().log.epoch))
+    return ImportJournal(journal_directory(operations.data_dir, operations.engine().log.epoch))
 
 
 async def _imports(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
@@ -261,16 +261,5 @@ async def _seen_lines(operations: Operations, parameters: Mapping[str, str]) -> 
     except ValueError:
         raise RefusedError(400, "since: expected unix seconds") from None
     engine = operations.engine()
-
-    def look() -> list[int]:
-        drain(engine.log, engine.sink, DRAIN_SECONDS)
-        rows = engine.database.rows(
-            "SELECT DISTINCT toUInt64OrZero(extract(query, concat('hs_line=', {marker:String}, '([0-9]+)')))"
-            " FROM hits WHERE received_at >= toDateTime64({since:Float64}, 3)"
-            " AND position(query, concat('hs_line=', {marker:String})) > 0",
-            # The dots of a marker match themselves, and nothing else stands in their place.
-            {"marker": marker, "since": since},
-        )
-        return [int(row[0]) for row in rows]
-
-    return {"lines": await _in_thread(operations, look)}
+    lines = await _in_thread(operations, lambda: arrived_lines(engine, marker, since))
+    return {"lines": lines}

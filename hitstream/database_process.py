@@ -11,6 +11,7 @@ from aiohttp import web
 
 from hitstream.admin import Operations, admin_routes
 from hitstream.engine import Engine
+from hitstream.import_journal import forget_old_epochs
 from hitstream.settings import DatabaseSettings
 from processors.service import GROUP
 from reporting.app import ReportingSetup, Resources, reporting_routes
@@ -124,6 +125,7 @@ class DatabaseProcess:
             old.close()
             engine.database.drop_others()
             engine.log.remove_old_epochs()
+            forget_old_epochs(self._settings.data_dir / "imports", engine.log.epoch)
 
         try:
             await asyncio.get_running_loop().run_in_executor(self._executor, clean)

@@ -8,6 +8,7 @@ are looked up in the raw hits, where each carries its file and line.
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -67,6 +68,19 @@ class ImportJournal:
             resumed = before is not None and before.lines == record.lines and before.since > 0
             since = before.since if before is not None and resumed else now
         write_atomically(file, json.dumps(asdict(replace(record, since=since))))
+
+
+def journal_directory(data_dir: Path, epoch: int) -> Path:
+    """An emptied instance has imported nothing, so each epoch has a journal of its own."""
+    return data_dir / "imports" / str(epoch)
+
+
+def forget_old_epochs(directory: Path, epoch: int) -> None:
+    """Removes the journals of epochs before `epoch`."""
+    if directory.is_dir():
+        for path in directory.iterdir():
+            if path.name.isdigit() and int(path.name) < epoch:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def begun(record: ImportRecord, up_to: int) -> ImportRecord:
