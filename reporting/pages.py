@@ -89,12 +89,12 @@ _MISSING = 2147483.0
 """Smallest value that stands for `no hit had the timing` (schemas.reports)."""
 
 
-def timing_columns(metrics: Metrics, name: str) -> Columns:
+def timing_columns(metrics: Metrics, name: str, shown: Callable[[float], Value]) -> Columns:
     count = metrics.get(f"nb_hits_with_{name}", 0.0)
     lowest, highest = metrics.get(f"min_{name}", _MISSING), metrics.get(f"max_{name}", 0.0)
     return {
         f"sum_{name}": number(metrics.get(f"sum_{name}", 0.0)),
-        f"nb_hits_with_{name}": number(count),
+        f"nb_hits_with_{name}": shown(count),
         f"min_{name}": f"{lowest:.4f}" if count else None,
         f"max_{name}": f"{highest:.4f}" if count else None,
     }
@@ -108,22 +108,23 @@ def _goal_rows(page: Page, totals: Mapping[int, float], allowed: Callable[[int],
         if before is not None:
             count = before["nb_conversions"]
             one["nb_conversions"] = number(count)
-            one["revenue"] = money(before["revenue"])
-            rate = number(min(1.0, round(count / totals[goal_id], 3))) if totals.get(goal_id) else 0
+            # amounts stay fractions even when they are whole, as PHP shows them
+            one["revenue"] = float(money(before["revenue"]))
+            rate = min(1.0, round(count / totals[goal_id], 3)) if totals.get(goal_id) else 0
             if goal_id < 0:
                 one["nb_conversions_page_uniq"] = number(count)
                 one["nb_conversions_page_rate"] = rate
             else:
                 one["nb_conv_pages_before"] = number(before["nb_conv_pages_before"])
-                one["nb_conversions_attrib"] = number(round(before["nb_conversions_attrib"], 4))
+                one["nb_conversions_attrib"] = round(before["nb_conversions_attrib"], 4)
                 one["nb_conversions_page_rate"] = rate
                 one["nb_conversions_page_uniq"] = number(count)
-                one["revenue_attrib"] = money(before["revenue_attrib"])
+                one["revenue_attrib"] = float(money(before["revenue_attrib"]))
         entered = page.entry_goals.get(goal_id)
         if entered is not None:
-            one["revenue_entry"] = money(entered["revenue_entry"])
-            one["nb_conversions_entry_rate"] = number(round(entered["nb_conversions_entry_rate"], 3))
-            one["revenue_per_entry"] = number(round(entered["revenue_per_entry"], 3))
+            one["revenue_entry"] = float(money(entered["revenue_entry"]))
+            one["nb_conversions_entry_rate"] = round(entered["nb_conversions_entry_rate"], 3)
+            one["revenue_per_entry"] = round(entered["revenue_per_entry"], 3)
             one["nb_conversions_entry"] = number(entered["nb_conversions_entry"])
         if one:
             key = {0: "ecommerceOrder", -1: "ecommerceAbandonedCart"}.get(goal_id, str(goal_id))
@@ -153,7 +154,7 @@ class PageColumns:
             if hits.get("nb_hits_following_search"):
                 columns["nb_hits_following_search"] = shown(hits["nb_hits_following_search"])
             for name in self.timings:
-                columns |= timing_columns(hits, name)
+                columns |= timing_columns(hits, name, shown)
             order.add(hits["first_day"], columns)
         if page.entry is not None:
             entry: Columns = {}
@@ -247,7 +248,7 @@ def build_tree(
     leaf_metadata: Callable[[str, str], Columns],
     folder_metadata: Callable[[Sequence[str]], Columns],
 ) -> Table:
-    """`pages` by URL or title, in order of first appearance. Rows of a level: most visits first."""
+    """`pages` by URL or title, in order of first appearance, and so are the rows."""
     root = Node("", ())
     for name, page in pages.items():
         node = root
@@ -280,7 +281,6 @@ def build_tree(
                     {"label": child.label, **leaf}, leaf_metadata(child.url, url_of(child.url, child.page))
                 )
             rows.append(row)
-        rows.sort(key=lambda row: -float(str(row.columns.get("nb_visits", 0))))
         return rows
 
     return Table(rows_of(root, 0))

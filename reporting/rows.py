@@ -128,6 +128,20 @@ def visit_columns(visits: Metrics | None, goals: Mapping[int, Metrics] | None, *
 MERGE = {"max_actions": max, "first_seen": min, "first_day": min, "url_prefix": min}
 
 
+PARTS = "parts"
+"""How many rows of the database a regrouped label was added up from."""
+
+DECIMALS = ("nb_actions", "sum_visit_length", "bounce_count", "nb_visits_converted")
+"""Sums over visits. A day's answer shows the database's decimals, which are texts, unless rows were added up."""
+
+
+def decimal_texts(columns: Columns, metrics: Metrics | None, names: Iterable[str]) -> Columns:
+    """The columns of a day's row of one database row: its sums as texts."""
+    if metrics is None or metrics.get(PARTS, 1.0) != 1.0:
+        return columns
+    return {name: str(value) if name in names else value for name, value in columns.items()}
+
+
 def add_metrics(total: Metrics, more: Metrics) -> None:
     """Add one label's metrics to another's (Others, rolled-up labels)."""
     for name, value in more.items():
@@ -152,8 +166,9 @@ def regroup(groups: Groups, label: Callable[[Labels], Labels | None]) -> Groups:
             continue
         if key in result:
             add_metrics(result[key], metrics)
+            result[key][PARTS] += 1
         else:
-            result[key] = dict(metrics)
+            result[key] = {**metrics, PARTS: metrics.get(PARTS, 1.0)}
     return Groups(result)
 
 
@@ -179,18 +194,18 @@ def visits_table(
     shown: Callable[[Labels], Shown],
     *,
     day: bool,
-    stored_order: Callable[[tuple[Labels, Metrics]], object] | None = None,
+    texts: bool = False,
 ) -> Table:
-    """A report of visits by a dimension; rows in stored order: most visits first, then first seen."""
+    """A report of visits by a dimension; rows in stored order: as they were first seen."""
     by_label = goals_by_label(goals)
-    keys = sorted(
-        visits.rows, key=lambda key: (-visits.rows[key]["nb_visits"], visits.rows[key]["first_seen"])
-    )
+    keys = list(visits.rows)
     keys += [key for key in by_label if key not in visits.rows]
     rows = []
     for key in keys:
         one = shown(key)
         columns = visit_columns(visits.rows.get(key), by_label.get(key), day=day)
+        if day and texts:
+            columns = decimal_texts(columns, visits.rows.get(key), DECIMALS)
         rows.append(Row({"label": one.label, **columns}, dict(one.metadata)))
     return Table(rows)
 

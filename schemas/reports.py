@@ -226,7 +226,7 @@ _PARTS: tuple[Aggregate, ...] = (
         metrics=GOAL_METRICS,
     ),
     Aggregate(
-        name="visits_per_page", source="visits", labels=("v.interactions",), metrics=_VISIT_COUNTS
+        name="visits_per_page", source="visits", labels=("v.actions",), metrics=_VISIT_COUNTS
     ),
     Aggregate(name="visits_per_duration", source="visits", labels=("v.duration",), metrics=_VISIT_COUNTS),
     Aggregate(name="visits_by_count", source="visits", labels=("v.visit_count",), metrics=_VISIT_COUNTS),

@@ -7,6 +7,7 @@ from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
 from reporting.queries import Groups, Metrics, read_aggregates
 from reporting.rows import (
     UNIQUE,
+    decimal_texts,
     find_subtable,
     number,
     numbered,
@@ -23,7 +24,11 @@ DIMENSIONS = ("eventCategory", "eventAction", "eventName")
 _UNDEFINED = {"eventCategory": "Event Category not defined", "eventAction": "Event Action not defined",
               "eventName": "Event Name not defined"}  # fmt: skip
 _NAMES = {"eventCategory": "Event Categories", "eventAction": "Event Actions", "eventName": "Event Names"}
-_DEFAULT_SECOND = {"eventCategory": "eventAction", "eventAction": "eventName", "eventName": "eventAction"}
+_SECOND = {
+    "eventCategory": ("eventAction", "eventName"), "eventAction": ("eventName", "eventCategory"),
+    "eventName": ("eventAction", "eventCategory"),
+}  # fmt: skip
+_DEFAULT_SECOND = {first: seconds[0] for first, seconds in _SECOND.items()}
 _METADATA = {"eventCategory": "Events_EventCategory", "eventAction": "Events_EventAction",
              "eventName": "Events_EventName"}  # fmt: skip
 
@@ -40,6 +45,8 @@ def _event_columns(metrics: Metrics, *, day: bool) -> Columns:
         "min_event_value": rounded(metrics["min_event_value"], 3) if valued else None,
         "max_event_value": rounded(metrics["max_event_value"], 3) if valued else None,
     }
+    if day:
+        columns = decimal_texts(columns, metrics, ("nb_visits", "nb_events", "nb_events_with_value"))
     return _with_uniques(metrics, columns, day=day)
 
 
@@ -63,7 +70,6 @@ def two_levels(
     columns: Callable[[Metrics], Columns],
     label: Callable[[int, str], str],
     metadata: Callable[[int, str], Columns],
-    main: str,
     hidden_below: str | None = None,
 ) -> Table:
     """Rows by the label at index `first`, each with the labels at `second` below it but `hidden_below`.
@@ -76,17 +82,14 @@ def two_levels(
         if lower != hidden_below:
             below.setdefault(upper, []).append((lower, metrics))
 
-    def ordered(items: "list[tuple[str, Metrics]]") -> "list[tuple[str, Metrics]]":
-        return sorted(items, key=lambda item: -item[1][main])
-
     def row(level: int, name: str, metrics: Metrics) -> Row:
         return Row({"label": label(level, name), **columns(metrics)}, metadata(level, name))
 
     rows = []
-    for name, metrics in ordered([(key[0], metrics) for key, metrics in top.rows.items()]):
+    for (name,), metrics in top.rows.items():
         made = row(0, name, metrics)
         if name in below:
-            made.subtable = Table([row(1, inner, part) for inner, part in ordered(below[name])])
+            made.subtable = Table([row(1, inner, part) for inner, part in below[name]])
         rows.append(made)
     return numbered(Table(rows))
 
@@ -107,7 +110,6 @@ def _event_tables(data: Mapping[Cell, Mapping[str, Groups]], first: str, second:
             metadata=lambda level, name: (
                 {"segment": f"{names[level]}=={segment_value(name)}"} if name else {}
             ),
-            main="nb_visits",
             hidden_below="" if second == "eventName" else None,
         )
     return result
@@ -117,7 +119,7 @@ def _events(first: str) -> Method:
     async def cells(request: ApiRequest) -> Tables:
         second = request.parameters.text("secondaryDimension") or _DEFAULT_SECOND[first]
         if second not in DIMENSIONS or second == first:
-            allowed = ", ".join(one for one in DIMENSIONS if one != first)
+            allowed = ", ".join(_SECOND[first])
             raise ApiError(
                 f"Secondary dimension '{second}' is not valid for the API {request.method.split('.')[1]}."
                 f" Use one of: {allowed}"
@@ -160,7 +162,7 @@ def _event_part(first: str, second: str) -> Method:
         shape=ReportShape(
             name=_NAMES[second],
             dimension=_METADATA[second],
-            processed=(EVENT_VALUE,),
+            processed=(EVENT_VALUE,) if second == _DEFAULT_SECOND[first] else (),
         ),
     )
 
@@ -186,7 +188,6 @@ def _contents(first: int) -> Method:
                 metadata=lambda level, name: {
                     "segment": f"{_CONTENT_SEGMENTS[order[level]]}=={segment_value(name)}"
                 },
-                main="nb_visits",
             )
         # the names and pieces of contents are not expanded; their sub tables are asked for by number
         if not request.parameters.text("idSubtable"):

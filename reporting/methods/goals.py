@@ -101,7 +101,10 @@ async def goal_columns_of(request: ApiRequest) -> Mapping[Cell, Columns]:
         for metrics in visits.rows.values():
             add_metrics(all_visits, metrics)
         columns = _goal_part(request, cell.site_id, all_visits, everywhere, goal_id, all_metrics)
+        in_map = request.several_periods or request.several_sites
         for suffix, label in (("_new_visit", "0"), ("_returning_visit", "1")):
+            if in_map and (label,) not in visits.rows:
+                continue
             part = _goal_part(
                 request, cell.site_id, visits.rows.get((label,), {}), by_type[label], goal_id, all_metrics
             )

@@ -190,7 +190,7 @@ def _level_table(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], 
         )
         if len(inner):
             row.subtable = inner
-    return numbered(by_stored_label(top, by_label))
+    return by_stored_label(numbered(top), by_label)
 
 
 def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
@@ -390,6 +390,7 @@ METHODS: dict[str, Method] = {
     ),
     "Referrers.getReferrerType": Method(
         cells=_types,
+        several_sites=False,
         shape=replace(
             _shape("Channel Type", "Referrers_ReferrerType", "Referrers_Referrer"), nested_metadata=True
         ),

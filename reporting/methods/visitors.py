@@ -68,7 +68,7 @@ def dimension(
                 return None if key is None else (*key, labels[-1])
 
             goals = regroup(groups[f"{aggregate}_goals"], goal_label)
-            table = visits_table(visits, goals, shown, day=cell.period.kind == "day")
+            table = visits_table(visits, goals, shown, day=cell.period.kind == "day", texts=True)
             result[cell] = finish(table) if finish is not None and len(table) else table
         return result
 
@@ -484,6 +484,11 @@ def _range_segment(name: str, bounds: Range) -> str:
     return f"{name}=={low}" if low == high else f"{name}>={low};{name}<={high}"
 
 
+def _count(count: float, cell: Cell) -> Scalar:
+    """A day's counts are the database's decimals, which are texts."""
+    return str(number(count)) if cell.period.kind == "day" else number(count)
+
+
 def _range_report(
     aggregate: str,
     ranges: Sequence[Range],
@@ -502,7 +507,7 @@ def _range_report(
                     counts[at] += metrics["nb_visits"]
             rows = [
                 Row(
-                    {"label": label(bounds), "nb_visits": number(count)},
+                    {"label": label(bounds), "nb_visits": _count(count, cell)},
                     {"segment": _range_segment(segment, bounds)},
                 )
                 for bounds, count in zip(ranges, counts, strict=True)
@@ -526,10 +531,10 @@ async def _days_since_last(request: ApiRequest) -> Tables:
             at = range_of(int(days), _DAYS)
             if at is not None:
                 counts[at] += metrics["nb_visits"]
-        rows = [Row({"label": "New visits", "nb_visits": number(new)}, {"segment": "visitorType==new"})]
+        rows = [Row({"label": "New visits", "nb_visits": _count(new, cell)}, {"segment": "visitorType==new"})]
         rows += [
             Row(
-                {"label": range_label(bounds, "day", "days"), "nb_visits": number(count)},
+                {"label": range_label(bounds, "day", "days"), "nb_visits": _count(count, cell)},
                 {"segment": _range_segment("daysSinceLastVisit", bounds)},
             )
             for bounds, count in zip(_DAYS, counts, strict=True)
@@ -655,7 +660,7 @@ METHODS: dict[str, Method] = {
         "visits_per_page",
         _PAGES,
         lambda bounds: range_label(bounds, "page", "pages"),
-        "interactions",
+        "actions",
         _shape("Pages per Visit", "VisitorInterest_PagesPerVisit", sort_column="", sort_stored=True),
     ),
     "VisitorInterest.getNumberOfVisitsByVisitCount": _range_report(
