@@ -17,8 +17,6 @@ def float_text(value: float, digits: int) -> str:
     text = repr(value) if digits >= 17 else f"{value:.{digits}g}"
     mantissa, exponent_mark, exponent = text.partition("e")
     if exponent_mark:
-        if -5 <= int(exponent) < (15 if digits < 17 else 16):
-            return f"{value:.{max(0, digits - 1 - int(exponent))}f}".rstrip("0").rstrip(".")
         mantissa = mantissa if "." in mantissa else mantissa + ".0"
         return f"{mantissa}E{int(exponent):+d}"
     return text.removesuffix(".0")
@@ -40,7 +38,7 @@ def plain(value: Value) -> Any:
     if isinstance(value, Table):
         return plain_table(value)
     if isinstance(value, TableMap):
-        return {key: plain(item) for key, item in value.items.items()} or []
+        return {key: _plain_item(item) for key, item in value.items.items()} or []
     if isinstance(value, Row):
         return plain_row(value)
     if isinstance(value, Mapping):
@@ -48,6 +46,13 @@ def plain(value: Value) -> Any:
     if isinstance(value, list):
         return [plain(item) for item in value]
     return value
+
+
+def _plain_item(item: Value) -> Any:
+    """One entry of a map: a report of zeros is empty there, a single number stays."""
+    if isinstance(item, Table) and item.filled and not is_single(item):
+        return []
+    return plain(item)
 
 
 def single_cell(table: Table) -> Value:
