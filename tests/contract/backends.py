@@ -1,5 +1,7 @@
 """The logs that the contract tests run on; each opens from a text, so that other processes can too."""
 
+import hashlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -14,8 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def open_log(address: str, partitions: int | None = None) -> Log:
-    """`embedded:<directory>`, with small segments so that tests roll them."""
+    """`embedded:<directory>`, with small segments so that tests roll them; `kafka:<directory>`, on the broker
+    of HITSTREAM_TEST_KAFKA, with topics named after the directory."""
     kind, _, place = address.partition(":")
+    if kind == "kafka":
+        from stream.kafka import KafkaLog  # an optional dependency
+
+        prefix = "t" + hashlib.sha256(place.encode()).hexdigest()[:16]
+        return KafkaLog(os.environ["HITSTREAM_TEST_KAFKA"], Path(place), partitions, prefix=prefix)
     if kind != "embedded":
         raise ValueError(address)
     limits = EmbeddedLimits(segment_bytes=256 << 10, hits_retention=timedelta(0))

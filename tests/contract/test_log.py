@@ -631,7 +631,9 @@ def test_an_appender_killed_at_any_moment_keeps_all_it_acknowledged(log_backend,
         for _ in range(10 + attempt * 11):
             acknowledged = int(process.stdout.readline())
         process.kill()
-        out, err = process.communicate(timeout=60)
+        # Not communicate, which passes over what readline has read ahead.
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait(timeout=60)
         assert not err, err
         complete = out[: out.rfind("\n") + 1].split()
         acknowledged = int(complete[-1]) if complete else acknowledged
