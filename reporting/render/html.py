@@ -45,8 +45,7 @@ def _rows(table: Table) -> list[dict[str, str]]:
 def _cells(row: Row) -> dict[str, str]:
     cells: dict[str, str] = {}
     for name, value in row.columns.items():
-        if value is not None:
-            cells[name] = html_cell(value)
+        cells[name] = "-" if value is None else html_cell(value)
     if row.metadata:
         parts = []
         for name, value in row.metadata.items():

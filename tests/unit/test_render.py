@@ -115,7 +115,7 @@ def test_html_shows_missing_cells_and_metadata() -> None:
     assert lines[0] == '<table id="VisitsSummary_get" border="1">'
     assert "<td>a &quot;b&quot;, c</td>" in lines
     assert "<td>'segment' =&gt; 'x==1;y==2'</td>" in lines
-    assert lines[-7:-3] == ["),", ")</pre></td>", "<td>-</td>", "<td>'url' =&gt; 'http://a/b'</td>"]
+    assert lines[-7:-3] == [")</pre></td>", "<td>-</td>", "<td>'url' =&gt; 'http://a/b'</td>", "<td>-</td>"]
     assert "<script>" not in text(Table([Row({"label": "<script>"})]), "html")
 
 
