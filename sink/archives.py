@@ -19,6 +19,9 @@ from stream.faults import crash_point
 SLACK = timedelta(seconds=60)
 """A row may become visible this much later than its inserted_at says."""
 
+SMALL_DAY_ROWS = 50_000
+TOGETHER = 100
+
 _ROWS_OF_A_DAY = ("visits", "actions", "conversions", "conversion_items")
 
 
@@ -172,10 +175,9 @@ def archive_day(
     bound = {"site": site_id, "first": day, "last": day, **segment.parameters}
     constants = {**bound, "segment": segment.key, "generation": generation}
     settings = limits.settings()
-    for aggregate in chosen:
-        database.execute(
-            _compute_sql(aggregate, segment), {**constants, "report": report_key(aggregate)}, settings
-        )
+    for together in _batches(database, chosen, bound):
+        keys = {f"report{at}": report_key(one) for at, one in enumerate(together)}
+        database.execute(_compute_sql(together, segment), {**constants, **keys}, settings)
         crash_point("archive.report")
     database.execute(
         f"""
@@ -200,12 +202,37 @@ def archive_day(
     return ArchivedDay(site_id, day, segment.key, generation, read_at, seconds)
 
 
-def _compute_sql(aggregate: Aggregate, segment: ArchivedSegment) -> str:
+def rows_of_day(database: Database, site_id: int, day: date) -> int:
+    """Visits and actions of a day, superseded ones included: how much work it is."""
+    counted = " + ".join(
+        f"(SELECT count() FROM {table} WHERE site_id = {{site:UInt32}} AND date = {{day:Date}})"
+        for table in ("visits", "actions")
+    )
+    return int(database.rows(f"SELECT {counted}", {"site": site_id, "day": day})[0][0])
+
+
+def _batches(
+    database: Database, aggregates: Sequence[Aggregate], bound: Mapping[str, Any]
+) -> list[Sequence[Aggregate]]:
+    """Aggregates to compute in one statement: all for a small day (measured: a third of the time of one by
+    one, and one part on disk), one by one for a large day, which would need their memory together."""
+    if rows_of_day(database, bound["site"], bound["first"]) > SMALL_DAY_ROWS:
+        return [(one,) for one in aggregates]
+    return [aggregates[at : at + TOGETHER] for at in range(0, len(aggregates), TOGETHER)]
+
+
+def _compute_sql(aggregates: Sequence[Aggregate], segment: ArchivedSegment) -> str:
+    parts = " UNION ALL ".join(
+        _rows_sql(aggregate, segment, f"report{at}") for at, aggregate in enumerate(aggregates)
+    )
+    return f"INSERT INTO archives (site_id, segment, report, date, generation, labels, metrics) {parts}"
+
+
+def _rows_sql(aggregate: Aggregate, segment: ArchivedSegment, parameter: str) -> str:
     labels = ", ".join(f"l{at}" for at in range(len(aggregate.labels)))
     metrics = ", ".join(one.name for one in aggregate.metrics)
     return (
-        "INSERT INTO archives (site_id, segment, report, date, generation, labels, metrics)"
-        " SELECT {site:UInt32}, {segment:String}, {report:String}, date, {generation:UInt64},"
+        f"SELECT {{site:UInt32}}, {{segment:String}}, {{{parameter}:String}}, date, {{generation:UInt64}},"
         f" {f'[{labels}]' if labels else 'emptyArrayString()'}, [{metrics}]"
         f" FROM ({day_sql(aggregate, visit=segment.visit, ids=segment.ids)})"
     )

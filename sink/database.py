@@ -9,7 +9,7 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
-from sink.migrations import Migration, catalog_of, catalog_statements, migrate, view_statements
+from sink.migrations import Migration, catalog_of, catalog_statements, definition_of, migrate, view_statements
 
 VIEWS = "hitstream"
 _PROBE = "SELECT 1 FORMAT TSV"
@@ -96,9 +96,22 @@ class Database:
         finally:
             first.close()
         applied = migrate(self.command)
-        for statement in view_statements(self.name, self.views) + catalog_statements(self.name, self.views):
+        for statement in view_statements(self.name, self.views):
             self.command(statement)
+        self._make_catalog()
         return applied
+
+    def _make_catalog(self) -> None:
+        # It doesn't change with the epoch, and a reset should not spend time on it.
+        statements = catalog_statements(self.views)
+        catalog, wanted = catalog_of(self.views), definition_of(statements)
+        exists = self.command(f"EXISTS VIEW `{catalog}`.`definition`")
+        found = exists and self.command(f"SELECT hash FROM `{catalog}`.`definition`")  # noqa: S608 - our own name
+        if found == wanted:
+            return
+        for statement in statements:
+            self.command(statement)
+        self.command(f"CREATE OR REPLACE VIEW `{catalog}`.`definition` AS SELECT '{wanted}' AS hash")
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> object:
         """Run a statement without a result set, or one whose first value is wanted."""

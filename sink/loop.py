@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 CONSUMER = "sink"
 READ_MESSAGES = 5_000
-IDLE_SECONDS = 0.05
+FEW_MESSAGES = 2_000
+"""A step that read fewer is followed by a pause: rows then come in batches, and an idle sink costs little."""
+PAUSE_SECONDS = 0.05
+IDLE_PAUSE_SECONDS = 0.2
 LAG_SECONDS = 1.0
 # ClickHouse refuses an insert that touches more than 100 partitions; a batch with many months is cut before.
 MONTHS_AT_ONCE = 30
@@ -118,17 +121,19 @@ class Sink:
         reader = self._log.reader()
         try:
             self._resume()
+            idle = 0
             while not self._stop.is_set():
                 try:
-                    found = self.step(reader)
+                    read = self.step(reader)
                 except LogResetError:
                     raise
                 except LogError as error:
                     self.error = str(error)
                     self._stop.wait(1.0)
                     continue
-                if not found:
-                    self._wake.wait(IDLE_SECONDS)
+                idle = 0 if read else idle + 1
+                if read < FEW_MESSAGES:
+                    self._wake.wait(PAUSE_SECONDS if idle < 40 else IDLE_PAUSE_SECONDS)
                     self._wake.clear()
             for table in TABLES:
                 self._flush([table])
@@ -165,25 +170,25 @@ class Sink:
         self._next = dict(ledger)
         self._pending = {table.name: _Pending() for table in TABLES}
 
-    def step(self, reader: Reader) -> bool:
-        """Read once what each partition has and flush what is due; says whether anything was read."""
-        found = False
+    def step(self, reader: Reader) -> int:
+        """Read once what each partition has and flush what is due; returns how many messages were read."""
+        read = 0
         for table in TABLES:
             for partition in range(self._log.partitions):
-                found = self._read(reader, table, partition) or found
+                read += self._read(reader, table, partition)
         crash_point("sink.read")
-        if self._flush_wanted.is_set() and not found:
+        if self._flush_wanted.is_set() and not read:
             self._flush_wanted.clear()
             self._flush([table for table in TABLES if self._pending[table.name].positions])
         self._flush_due(TABLES)
         self._measure_lag(reader)
-        return found
+        return read
 
-    def _read(self, reader: Reader, table: Table, partition: int) -> bool:
+    def _read(self, reader: Reader, table: Table, partition: int) -> int:
         place = TopicPartition(table.name, partition)
         batch = reader.read(table.name, partition, self._next[place], READ_MESSAGES)
         if batch is None:
-            return False
+            return 0
         pending = self._pending[table.name]
         if not pending.positions:
             pending.since = time.monotonic()
@@ -192,7 +197,7 @@ class Sink:
         pending.positions[place] = self._next[place] = batch.next_offset
         if self._is_full(pending):
             self._flush([table])
-        return True
+        return len(batch.messages)
 
     def _is_full(self, pending: _Pending) -> bool:
         settings = self._settings

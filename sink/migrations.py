@@ -1,5 +1,6 @@
 """Applies the numbered, forward-only migrations of schemas/ddl to a ClickHouse database."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,9 +53,14 @@ def view_statements(tables: str, views: str) -> list[str]:
     return _filled("views.sql", tables, views)
 
 
-def catalog_statements(tables: str, views: str) -> list[str]:
+def catalog_statements(views: str) -> list[str]:
     """CREATE OR REPLACE of what clients see instead of the system tables."""
-    return _filled("catalog.sql", tables, views)
+    return _filled("catalog.sql", "", views)
+
+
+def definition_of(statements: list[str]) -> str:
+    """A hash of statements, to know whether they were run before."""
+    return hashlib.sha256("\n".join(statements).encode()).hexdigest()
 
 
 def _filled(file: str, tables: str, views: str) -> list[str]:

@@ -163,7 +163,7 @@ def test_an_archive_without_a_report_of_today_is_not_current_for_it(database: Da
 def test_a_sweep_finds_what_no_hint_told_and_only_that(database: Database) -> None:
     fill(database, 400, days=3)
     age(database, 120)
-    rollups = Rollups(database)
+    rollups = Rollups(database, minimum_rows=0)
     assert rollups.step()
     assert rollups.step()
     assert rollups.step()
@@ -174,10 +174,21 @@ def test_a_sweep_finds_what_no_hint_told_and_only_that(database: Database) -> No
     assert sorted(current_days(database, 1, DAY, days[-1], reports=keys())) == days
 
 
+def test_a_tiny_day_is_left_to_be_answered_from_rows(database: Database) -> None:
+    fill(database, 50)
+    fill(database, 1500, site_id=2)
+    age(database, 120)
+    rollups = Rollups(database)
+    while rollups.step():
+        pass
+    assert rollups.status().waiting == 0
+    assert database.rows("SELECT DISTINCT site_id FROM archive_days") == [(2,)]
+
+
 def test_a_day_is_computed_after_it_was_quiet_and_not_too_often(database: Database) -> None:
     fill(database, 100)
     now = [datetime.now().timestamp()]
-    rollups = Rollups(database, clock=lambda: now[0])
+    rollups = Rollups(database, minimum_rows=0, clock=lambda: now[0])
     rollups.changed({SiteDay(1, FIRST_DAY)})
     assert not rollups.step()
     assert rollups.status().waiting == 1
@@ -185,7 +196,7 @@ def test_a_day_is_computed_after_it_was_quiet_and_not_too_often(database: Databa
     assert rollups.step()
     assert not rollups.step()
     rollups.changed({SiteDay(1, FIRST_DAY)})
-    now[0] += 62
+    now[0] += 62 + 20 * rollups.status().seconds
     assert rollups.step()
 
 
@@ -209,7 +220,12 @@ def test_a_failing_site_is_reported_and_tried_again_later(database: Database) ->
     fill(database, 50, site_id=2)
     now = [datetime.now().timestamp() + 120]
     broken = ArchivedSegment(key="broken", visit="no_such_column = 1")
-    rollups = Rollups(database, segments=lambda site: [broken] if site == 1 else [], clock=lambda: now[0])
+    rollups = Rollups(
+        database,
+        segments=lambda site: [broken] if site == 1 else [],
+        minimum_rows=0,
+        clock=lambda: now[0],
+    )
     while rollups.step():
         pass
     status = rollups.status()
@@ -217,7 +233,7 @@ def test_a_failing_site_is_reported_and_tried_again_later(database: Database) ->
     assert "no_such_column" in status.last_error
     assert status.waiting == 1
     assert list(current_days(database, 2, DAY, DAY, reports=[])) == []
-    now[0] += 62
+    now[0] += 62 + 20 * status.seconds
     assert rollups.step()
 
 
