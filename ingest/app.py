@@ -82,6 +82,7 @@ class IngestProcess:
         self.refresh()
         if self._switching is not None:
             await asyncio.shield(self._switching)
+            self.refresh()
 
     def _begin_switch(self, old: Intake) -> None:
         self._intake = None

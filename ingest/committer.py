@@ -12,6 +12,8 @@ from stream.protocol import Appender, LogError
 
 logger = logging.getLogger(__name__)
 
+_SECONDS_BETWEEN_COMPLAINTS = 5.0
+
 Entry = tuple[int, bytes, bytes]
 """Partition, key, value."""
 
@@ -35,6 +37,7 @@ class Committer:
         self._scheduled = False
         self._running: asyncio.Future[None] | None = None
         self._in_flight = 0
+        self._complained_at = -_SECONDS_BETWEEN_COMPLAINTS
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -108,7 +111,10 @@ class Committer:
                     future.set_result(None)
         else:
             self._metrics.append_failures += 1
-            logger.error("appending %d hits failed: %s", hits, error)
+            now = time.monotonic()
+            if now - self._complained_at > _SECONDS_BETWEEN_COMPLAINTS:
+                self._complained_at = now
+                logger.error("appending %d hits failed: %s", hits, error)
             if not isinstance(error, LogError):
                 error = LogError(f"appending failed: {error}")
             for future, _ in waiting:

@@ -1,7 +1,6 @@
 """The tracker endpoint: HTTP requests in, hits into the log, answers out."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
@@ -55,8 +54,6 @@ _LONGEST_HEADER = 4096
 _BULK_CHUNK = 500
 """Hits of a bulk request decided at a stretch, about 10 ms; then other requests have their turn."""
 
-logger = logging.getLogger(__name__)
-
 CurrentIntake = Callable[[], Intake | None]
 
 
@@ -88,8 +85,7 @@ class TrackerEndpoint:
                 return response(answers.preflight_answer(origin, asked))
         try:
             answer = await self._answer(request)
-        except LogError as error:
-            logger.warning("a hit was not taken: %s", error)
+        except LogError:
             answer = self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
         return response(answer, answers.cross_origin_headers(request.method, origin))
 

@@ -1,5 +1,6 @@
 """What ingest holds while a log is open: configuration, secrets, the maps of identity, the committer."""
 
+import heapq
 import hmac
 import logging
 import time
@@ -171,39 +172,40 @@ def rebuild(
     since_ms: int,
     max_hits: int,
 ) -> tuple[int, int]:
-    """Remember the hits received since `since_ms`, the newest `max_hits`, in order of acceptance.
+    """Remember the hits received since `since_ms`, about the newest `max_hits`, in order of acceptance.
 
     Returns the largest hit_id of the log and the number of hits read."""
+    last_hit_id = read = 0
     try:
         ends = reader.end_offsets(HITS.name)
-        last_hit_id = 0
-        recent: list[Hit] = []
+        newest = 2 * max_hits // partitions
+        parts = []
         for partition in range(partitions):
             end = ends.get(partition, 0)
-            if end == 0:
+            if end:
+                start = _first_offset_since(reader, partition, end, since_ms)
+                # At least the last one: hit_ids go on from it.
+                parts.append(_hits(reader, partition, min(max(start, end - newest), end - 1)))
+        # In a partition hits are in the order of their ids.
+        for hit in heapq.merge(*parts, key=lambda hit: hit.hit_id):
+            last_hit_id = max(last_hit_id, hit.hit_id)
+            if hit.received_at < since_ms or hit.exclusion:
                 continue
-            start = _first_offset_since(reader, partition, end, since_ms)
-            start = max(start, end - max_hits)
-            for hit in _hits(reader, partition, min(start, end - 1)):
-                last_hit_id = max(last_hit_id, hit.hit_id)
-                if hit.received_at >= since_ms and not hit.exclusion:
-                    recent.append(hit)
+            read += 1
+            identity.observe(
+                hit.site_id,
+                hit.time,
+                hit.owner,
+                hit.visitor_id,
+                hit.config_id,
+                hit.user_id,
+                is_ping="ping=1" in hit.query,
+            )
+            if "ec_id=" in hit.query:
+                orders.add(hit.site_id, split_query(hit.query))
     finally:
         reader.close()
-    recent.sort(key=lambda hit: hit.hit_id)
-    for hit in recent[-max_hits:]:
-        identity.observe(
-            hit.site_id,
-            hit.time,
-            hit.owner,
-            hit.visitor_id,
-            hit.config_id,
-            hit.user_id,
-            is_ping="ping=1" in hit.query,
-        )
-        if "ec_id=" in hit.query:
-            orders.add(hit.site_id, split_query(hit.query))
-    return last_hit_id, len(recent)
+    return last_hit_id, read
 
 
 def _hits(reader: Reader, partition: int, offset: int) -> Iterator[Hit]:
