@@ -1,5 +1,6 @@
 """What a user agent and its client hints say of device, system and browser, as Matomo stores and names it."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -213,6 +214,11 @@ def warm_up() -> None:
 # Reports of Matomo 5.2 name iPadOS after its family.
 _SHOWN_AS = {"IPA": "iOS", BOT: "Bot", UNKNOWN: "Unknown", "": "Unknown"}
 _BROWSER_FAMILY = {code: family for family, codes in BROWSER_FAMILIES.items() for code in codes}
+
+
+OS_NAMES: Mapping[str, str] = dict(OPERATING_SYSTEMS)
+BROWSER_NAMES: Mapping[str, str] = dict(AVAILABLE_BROWSERS)
+"""Code -> name, as the detector has it."""
 
 
 def os_name(code: str) -> str:
