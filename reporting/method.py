@@ -175,6 +175,8 @@ class ReportShape:
     """Columns that are only there to compute others; shown with showRawMetrics=1 or hideColumns."""
     nested_metadata: bool = False
     """The rows of expanded sub tables keep their metadata."""
+    hidden: tuple[str, ...] = ()
+    """Columns that are only there to compute others and are never shown."""
     nested_hiding: bool = False
     """hideColumns reaches into nested values (Live)."""
 

@@ -169,8 +169,8 @@ def _select_columns(table: Table, parameters: Parameters, shape: ReportShape) ->
         recursive = parameters.flag("hideColumnsRecursively", shape.nested_hiding)
         table = filters.select_columns(table, shown, hidden, recursive)
     if hidden or parameters.flag("showRawMetrics"):
-        return table
-    return filters.drop_columns(table, shape.temporary)
+        return filters.drop_columns(table, shape.hidden)
+    return filters.drop_columns(table, (*shape.temporary, *shape.hidden))
 
 
 async def _compare(table: Table, series: tuple[Series, ...], steps: Postprocessing) -> Table:

@@ -212,7 +212,7 @@ _PRODUCT_METRICS = (
 )
 
 
-def _items(items: str, views: str, segment: str, missing: str, name: str) -> Method:
+def _items(items: str, views: str, segment: str, missing: str, name: str, dimension: str) -> Method:
     async def cells(request: ApiRequest) -> Mapping[Cell, Table]:
         carts = request.parameters.flag("abandonedCarts")
         data = await read_aggregates(request, [items, views])
@@ -265,24 +265,34 @@ def _items(items: str, views: str, segment: str, missing: str, name: str) -> Met
             sort_column="revenue",
             processed=_PRODUCT_METRICS,
             units={"revenue": Unit.MONEY},
-            temporary=("price", "price_viewed", "nb_priced"),
+            dimension=dimension,
+            segment_early=True,
+            hidden=("price", "price_viewed", "nb_priced"),
         ),
     )
 
 
 METHODS: dict[str, Method] = {
-    "Goals.get": Method(
-        cells=overview, shape=ReportShape(name="Goals Overview", sort_column="", units=_units())
-    ),
+    "Goals.get": Method(cells=overview, shape=ReportShape(name="Goals", sort_column="", units=_units())),
     "Goals.getDaysToConversion": _until("goal_days", DAY_RANGES, "day", "days", "Days to Conversion"),
     "Goals.getVisitsUntilConversion": _until(
         "goal_visits", VISIT_RANGES, "visit", "visits", "Visits to Conversion"
     ),
     "Goals.getItemsSku": _items(
-        "item_skus", "view_skus", "productSku", "Product SKU not defined", "Product SKU"
+        "item_skus",
+        "view_skus",
+        "productSku",
+        "Product SKU not defined",
+        "Product SKU",
+        "Ecommerce_ProductSku",
     ),
     "Goals.getItemsName": _items(
-        "item_names", "view_names", "productName", "Product Name not defined", "Product Name"
+        "item_names",
+        "view_names",
+        "productName",
+        "Product Name not defined",
+        "Product Name",
+        "Ecommerce_ProductName",
     ),
     "Goals.getItemsCategory": _items(
         "item_categories",
@@ -290,5 +300,6 @@ METHODS: dict[str, Method] = {
         "productCategory",
         "Product Category not defined",
         "Product Category",
+        "Ecommerce_ProductCategory",
     ),
 }

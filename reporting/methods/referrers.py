@@ -392,7 +392,10 @@ METHODS: dict[str, Method] = {
         cells=_types,
         several_sites=False,
         shape=replace(
-            _shape("Channel Type", "Referrers_ReferrerType", "Referrers_Referrer"), nested_metadata=True
+            _shape("Channel Type", "Referrers_ReferrerType", "Referrers_Referrer"),
+            nested_metadata=True,
+            flattens=False,
+            segment_early=True,
         ),
     ),
     "Referrers.getAll": Method(cells=_all, shape=_shape("All Channels", "Referrers_Referrer")),

@@ -59,7 +59,7 @@ def _single(column: str) -> Method:
             for cell, columns in data.items()
         }
 
-    return Method(cells=cells, shape=ReportShape(name="Visits Summary"))
+    return Method(cells=cells, shape=ReportShape())
 
 
 async def _pretty_length(request: ApiRequest) -> Mapping[Cell, Table]:
@@ -122,9 +122,7 @@ METHODS: dict[str, Method] = {
     "VisitsSummary.getBounceCount": _single("bounce_count"),
     "VisitsSummary.getVisitsConverted": _single("nb_visits_converted"),
     "VisitsSummary.getSumVisitsLength": _single("sum_visit_length"),
-    "VisitsSummary.getSumVisitsLengthPretty": Method(
-        cells=_pretty_length, shape=ReportShape(name="Visits Summary")
-    ),
+    "VisitsSummary.getSumVisitsLengthPretty": Method(cells=_pretty_length, shape=ReportShape()),
     "VisitFrequency.get": Method(
         cells=frequency,
         shape=ReportShape(
