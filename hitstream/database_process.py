@@ -70,6 +70,13 @@ class DatabaseProcess:
     def engine(self) -> Engine:
         return self._engine
 
+    async def tell_freshness(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Every report says up to which moment of receipt it is complete."""
+        at = self._engine.freshness.complete_up_to
+        if at and request.path == "/index.php":
+            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+            response.headers["X-Hitstream-Complete-Up-To"] = moment
+
     def grant_of(self, token: str, client: str) -> Grant | None:
         """What a token of the SQL endpoint grants, under the same limit on wrong ones as the API's."""
         resources = self._resources
@@ -153,6 +160,7 @@ async def serve(settings: DatabaseSettings, sink_settings: SinkSettings, sql_set
     app = web.Application(client_max_size=64 << 20)
     app.add_routes(admin_routes(process.operations))
     app.add_routes(reporting_routes(process.reporting))
+    app.on_response_prepare.append(process.tell_freshness)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.reporting_port, backlog=512).start()

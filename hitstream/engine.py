@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hitstream.freshness import Freshness
 from hitstream.settings import DatabaseSettings
 from schemas.access import Grant
 from schemas.config import Config
@@ -58,10 +59,16 @@ class Engine:
         self.users = UserStore(self.log)
         self.rollups = Rollups(self.database)
         self.sink = Sink(self.log, self.database, sink_settings, on_site_days=self.rollups.changed)
+        self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._guard, args=("sink", self.sink.run), name="sink"),
             threading.Thread(target=self._guard, args=("rollups", self.rollups.run), name="rollups"),
+            threading.Thread(
+                target=self._guard,
+                args=("freshness", lambda: self.freshness.run(self._stop)),
+                name="freshness",
+            ),
         ]
         self.failed: str = ""
         """What ended a thread that should run for ever; the process then ends, to be started again."""

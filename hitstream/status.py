@@ -56,7 +56,7 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         "excluded": dict(excluded),
         "dead": dict(dead),
         "lag": lag,
-        "freshness": freshness(engine, sum(lag.values())),
+        "freshness": freshness(engine),
         "balance": {"consumed": found.consumed, "counted": found.counted, "adds_up": found.adds_up},
         "rollups": rollup_summary(engine.rollups.status()),
         "bytes": dict(engine.log.sizes()),
@@ -87,14 +87,12 @@ def _lags(engine: Engine, reader: Reader) -> dict[str, int]:
     return lags
 
 
-def freshness(engine: Engine, lag: int) -> dict[str, Any]:
-    """Up to which moment of receipt everything is in reports; now, when nothing is under way."""
-    if lag == 0:
-        return {"complete_up_to": "", "seconds_behind": 0.0}
-    newest = engine.database.rows("SELECT max(toUnixTimestamp64Milli(received_at)) FROM hits")
-    at = int(newest[0][0]) / 1000 if newest and newest[0][0] else time.time()
-    behind = max(0.0, time.time() - at)
+def freshness(engine: Engine) -> dict[str, Any]:
+    """Up to which moment of receipt everything is in reports."""
+    at = engine.freshness.complete_up_to
+    if not at:
+        return {"complete_up_to": "", "seconds_behind": None}
     return {
         "complete_up_to": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at)),
-        "seconds_behind": round(behind, 3),
+        "seconds_behind": round(max(0.0, time.time() - at), 3),
     }

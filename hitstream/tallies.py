@@ -57,11 +57,13 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         f"adds up       {adds_up_text(status['balance'])}",
         "",
     ]
-    lines += [f"lag {name:<18} {count:>8,}" for name, count in status["lag"].items()]
+    lags = [f"{name} {count:,}" for name, count in status["lag"].items() if count]
+    lines.append("lag           " + (", ".join(lags) or "none"))
     fresh = status["freshness"]
-    lines.append(
-        f"complete up to {fresh['complete_up_to'] or 'now'} ({fresh['seconds_behind']:.1f} s behind)"
-    )
+    if fresh["complete_up_to"]:
+        lines.append(
+            f"reports are complete up to {fresh['complete_up_to']} ({fresh['seconds_behind']:.1f} s ago)"
+        )
     lines += _rollup_lines(status.get("rollups", {}))
     if status.get("problems"):
         lines += ["", *(f"! {problem}" for problem in status["problems"])]
@@ -80,4 +82,12 @@ def adds_up_text(found: Mapping[str, Any]) -> str:
 
 
 def _rollup_lines(rollups: Mapping[str, Any]) -> Sequence[str]:
-    return [f"rollups {name:<14} {value}" for name, value in rollups.items()]
+    if not rollups:
+        return []
+    lines = [
+        f"archives: {rollups['computed']} computed, {rollups['running']} running, "
+        f"{rollups['waiting']} days wait for theirs and are answered from rows"
+    ]
+    if rollups["failed"]:
+        lines.append(f"archives: {rollups['failed']} failed, the last with: {rollups['last_error']}")
+    return lines

@@ -39,13 +39,14 @@ def test_a_status_that_does_not_add_up_says_so() -> None:
         "accepted": 12,
         "outcomes": {"stored": 9, "excluded": 2},
         "excluded": {"bot": 2},
-        "lag": {"hits": 0},
+        "lag": {"hits": 0, "sink visits": 7},
         "freshness": {"complete_up_to": "", "seconds_behind": 0.0},
         "balance": {"consumed": 12, "counted": 11, "adds_up": False},
-        "rollups": {"waiting": 1},
+        "rollups": {"waiting": 1, "running": 0, "computed": 3, "failed": 0, "last_error": ""},
         "problems": ["disk full"],
     }
     text = "\n".join(status_lines(status))
     assert "NO: 12 consumed but 11 counted" in text
     assert "bot" in text
     assert "disk full" in text
+    assert "3 computed" in text
