@@ -159,13 +159,14 @@ class TrackerEndpoint:
     async def _bulk(self, request: web.Request, intake: Intake, body: bytes, query: str) -> Answer:
         self._metrics.bulk_requests += 1
         bulk = read_bulk(body)
-        with_image = bulk.send_image and split_query(query).get("send_image") != "0"
+        shared = split_query(query)
+        with_image = bulk.send_image and shared.get("send_image") != "0"
         if not intake.rules.tracking.record_statistics:
             self._metrics.rejected["recording_off"] += len(bulk.queries)
             return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE
         sender = self._sender(request, "bulk")
-        if bulk.token:
-            sender = sender._replace(token=bulk.token)
+        token = bulk.token or decode(shared.get("token_auth", "")) or sender.token
+        sender = sender._replace(token=token)
         invalid: list[int] = []
         written = []
         for start in range(0, len(bulk.queries), _BULK_CHUNK):
@@ -192,7 +193,7 @@ class TrackerEndpoint:
         return answers.bulk_answer(
             len(bulk.queries) - len(invalid),
             invalid,
-            with_indices=bool(bulk.queries) and intake.tokens.is_superuser(bulk.token),
+            with_indices=bool(bulk.queries) and intake.tokens.is_superuser(token),
         )
 
     def _decide(self, intake: Intake, query: str, params: Params, sender: Sender) -> Hit | Refusal:

@@ -181,6 +181,18 @@ def test_every_acknowledged_hit_survives_kill_9_under_load(tmp_path: Path) -> No
         assert len(set(hit_ids)) == len(hit_ids)
 
 
+def test_a_kill_between_two_ids_of_one_fingerprint_keeps_the_owner(tmp_path: Path) -> None:
+    with an_ingest(tmp_path) as ingest:
+        ingest.start()
+        assert asyncio.run(status_of(ingest.port, pixel("before&_id=aaaaaaaaaaaaaaa1"))) == 200
+        ingest.kill()
+        ingest.start()
+        assert asyncio.run(status_of(ingest.port, pixel("after&_id=bbbbbbbbbbbbbbb2"))) == 200
+        first, second = ingest.hits()
+        assert first.owner == second.owner == 0xAAAAAAAAAAAAAAA1
+        assert second.visitor_id == 0xBBBBBBBBBBBBBBB2
+
+
 def test_sigterm_answers_what_is_in_flight_and_ends_with_0(tmp_path: Path) -> None:
     with an_ingest(tmp_path) as ingest:
         ingest.start()

@@ -220,6 +220,8 @@ def test_a_bulk_request_counts_what_was_tracked_and_what_was_not(tmp_path: Path)
         status, answer = await running.post(json.dumps({"requests": requests}))
         assert json.loads(answer) == {"status": "success", "tracked": 2, "invalid": 3}
         assert [hit.exclusion for hit in running.hits()] == ["", "", "rec_missing", "", "rec_missing"]
+        _, answer = await running.post(json.dumps({"requests": requests}), f"/matomo.php?token_auth={TOKEN}")
+        assert json.loads(answer)["invalid_indices"] == [1, 3]
 
     run(tmp_path, story)
 

@@ -1,5 +1,7 @@
 """Parsing, addresses, time, exclusions and faults of tracking requests."""
 
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -261,6 +263,11 @@ def test_only_a_trusted_proxy_may_name_the_client() -> None:
 )
 def test_times_are_unix_or_dates_in_utc(text: str, time: int | None) -> None:
     assert read_time(text) == time
+
+
+@given(st.text() | st.datetimes().map(str) | st.datetimes(timezones=st.timezones()).map(datetime.isoformat))
+def test_no_time_makes_the_reader_fail(text: str) -> None:
+    assert event_time({"cdt": text}, NOW) <= NOW
 
 
 def test_the_time_is_now_unless_a_past_one_can_be_read() -> None:
