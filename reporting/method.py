@@ -173,6 +173,8 @@ class ReportShape:
     """The segment precedes what comparisons and flattening add to a row's metadata."""
     temporary: tuple[str, ...] = ()
     """Columns that are only there to compute others; shown with showRawMetrics=1 or hideColumns."""
+    selects_columns: bool = False
+    """The method itself understands `columns`."""
     nested_metadata: bool = False
     """The rows of expanded sub tables keep their metadata."""
     hidden: tuple[str, ...] = ()

@@ -110,7 +110,8 @@ def _goal_rows(page: Page, totals: Mapping[int, float], allowed: Callable[[int],
             one["nb_conversions"] = number(count)
             # amounts stay fractions even when they are whole, as PHP shows them
             one["revenue"] = float(money(before["revenue"]))
-            rate = min(1.0, round(count / totals[goal_id], 3)) if totals.get(goal_id) else 0
+            share = count / totals[goal_id] if totals.get(goal_id) else 0
+            rate = round(share, 3) if share <= 1 else 1
             if goal_id < 0:
                 one["nb_conversions_page_uniq"] = number(count)
                 one["nb_conversions_page_rate"] = rate

@@ -162,7 +162,7 @@ def _filter_rows(
 
 def _select_columns(table: Table, parameters: Parameters, shape: ReportShape) -> Table:
     shown, hidden = parameters.comma_list("showColumns"), parameters.comma_list("hideColumns")
-    if table.simple and not shown:
+    if table.simple and not shown and not shape.selects_columns:
         # One-row reports take `columns` themselves; Matomo answers their own order, as for showColumns.
         shown = parameters.comma_list("columns")
     if shown or hidden:

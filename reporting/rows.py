@@ -93,15 +93,16 @@ def goal_columns(goals: Mapping[int, Metrics]) -> Columns:
     shown: dict[str, Value] = {}
     for goal_id in sorted(goals):
         metrics = goals[goal_id]
+        # fractions also where they are whole, as PHP has them
         one: Columns = {
-            "nb_conversions": number(metrics["nb_conversions"]),
-            "nb_visits_converted": number(metrics["nb_visits_converted"]),
-            "revenue": money(metrics["revenue"]),
+            "nb_conversions": metrics["nb_conversions"],
+            "nb_visits_converted": metrics["nb_visits_converted"],
+            "revenue": float(money(metrics["revenue"])),
         }
         if goal_id == 0:
-            one |= {name: money(metrics[name]) for name in ORDER_COLUMNS}
+            one |= {name: float(money(metrics[name])) for name in ORDER_COLUMNS}
         elif goal_id == -1:
-            one["items"] = number(metrics["items"])
+            one["items"] = metrics["items"]
         shown[f"idgoal={goal_key(goal_id)}"] = one
     counted = [metrics for goal_id, metrics in goals.items() if goal_id >= 0]
     return {

@@ -208,7 +208,7 @@ def _page_columns(action: Found, zone: ZoneInfo, spent: int) -> Columns:
     if timings and load:
         columns["pageLoadTimeMilliseconds"] = load
     columns |= {
-        "pageviewPosition": int(action["pageview_position"]) or None,
+        "pageviewPosition": int(action["position"]) or None,
         "title": action["title"] or None,
         "subtitle": url,
         "icon": "",
@@ -234,7 +234,7 @@ def _link_columns(action: Found, zone: ZoneInfo) -> Columns:
     url = full_url(action["url"], action["url_prefix"])
     outlink = int(action["kind"]) == ActionKind.OUTLINK
     columns = _base(action, "outlink" if outlink else "download", zone, url, with_title=True)
-    columns["pageviewPosition"] = int(action["pageview_position"]) or None
+    columns["pageviewPosition"] = int(action["position"]) or None
     columns |= _shown_as("link", "Outlink", url) if outlink else _shown_as("download", "Download", url)
     return columns | {"timestamp": wall_clock(action["ts"], zone)}
 
@@ -242,12 +242,15 @@ def _link_columns(action: Found, zone: ZoneInfo) -> Columns:
 def _search_columns(action: Found, zone: ZoneInfo) -> Columns:
     columns = _base(action, "search", zone, None, with_title=False)
     count = int(action["search_count"])
+    subtitle = action["search_keyword"]
+    if count > 0:
+        subtitle += f" - Search Results Count: {count}"
     return columns | {
         "siteSearchKeyword": action["search_keyword"],
         "siteSearchCategory": action["search_category"],
         "siteSearchCount": count if count >= 0 else None,
-        "pageviewPosition": int(action["pageview_position"]) or None,
-        **_shown_as("search", "Site Search", action["search_keyword"]),
+        "pageviewPosition": int(action["position"]) or None,
+        **_shown_as("search", "Site Search", subtitle),
         "timestamp": wall_clock(action["ts"], zone),
     }
 
@@ -260,7 +263,7 @@ def _event_columns(action: Found, zone: ZoneInfo) -> Columns:
     columns |= {
         "eventCategory": category,
         "eventAction": name,
-        "pageviewPosition": int(action["pageview_position"]) or None,
+        "pageviewPosition": int(action["position"]) or None,
         "timestamp": wall_clock(action["ts"], zone),
         # the quotes do not match in Matomo either
         **_shown_as("event", "Event", f'Category: "{category}\', Action: "{name}"'),
@@ -281,7 +284,7 @@ def _content_columns(action: Found, zone: ZoneInfo) -> Columns:
         ("contentTarget", "content_target"), ("contentInteraction", "content_interaction"),
     ):  # fmt: skip
         columns[name] = action[stored] or None
-    columns["pageviewPosition"] = int(action["pageview_position"]) or None
+    columns["pageviewPosition"] = int(action["position"]) or None
     subtitle = " - ".join(part for part in (action["content_name"], action["content_piece"]) if part)
     if interaction:
         columns |= _shown_as("contentinteraction", f"Content Interaction ({interaction})", subtitle)

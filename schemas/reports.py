@@ -328,6 +328,7 @@ _PARTS: tuple[Aggregate, ...] = (
         metrics=(
             *HIT_METRICS,
             _m("nb_no_result", "countIf(a.search_count = 0)"),
+            _m("nb_with_results", "countIf(a.search_count > 0)"),
         ),
         where=f"a.kind = {_SEARCH}",
     ),
@@ -380,8 +381,13 @@ _PARTS: tuple[Aggregate, ...] = (
         name="view_categories",
         source="actions",
         labels=("category",),
-        expand="ARRAY JOIN if(empty(a.product_categories), [''], a.product_categories) AS category",
-        metrics=VIEW_METRICS,
+        expand="ARRAY JOIN if(empty(a.product_categories), [''], a.product_categories) AS category,"
+        " arrayEnumerate(if(empty(a.product_categories), [''], a.product_categories)) AS place",
+        metrics=(
+            _m("nb_visits", "uniqExact(a.visit_id, place)"),
+            _m("nb_uniq_visitors", "uniqExact(a.visitor_id, place)"),
+            *VIEW_METRICS[2:],
+        ),
         where="a.product_sku != '' OR notEmpty(a.product_categories)",
     ),
 )  # fmt: skip
@@ -412,7 +418,9 @@ def hour_aggregates(zone: str) -> tuple[Aggregate, ...]:
     """Visits by the hour of their first action in a timezone of the tz database (`server_hours`, with goals)."""
     if not re.fullmatch(r"[A-Za-z0-9_/+-]{1,64}", zone):
         raise ValueError(f"{zone!r} is no timezone")
-    return _with_goals("server_hours", (f"toHour(v.first_time, '{zone}')",))
+    visits, goals = _with_goals("server_hours", (f"toHour(v.first_time, '{zone}')",))
+    # a conversion counts in its own hour, not in that of its visit
+    return visits, replace(goals, source="conversions", labels=(f"toHour(c.time, '{zone}')", "c.goal_id"))
 
 
 def dimension_aggregates(dimension_id: int, scope: str) -> tuple[Aggregate, ...]:
@@ -423,10 +431,16 @@ def dimension_aggregates(dimension_id: int, scope: str) -> tuple[Aggregate, ...]
     if scope == "visit":
         goals = Aggregate(
             name=f"{name}_goals", source="conversions", labels=(f"c.dimensions[{key}]", "c.goal_id"),
-            metrics=GOAL_METRICS,
+            metrics=GOAL_METRICS, where=f"mapContains(c.dimensions, {key})",
         )  # fmt: skip
         return (
-            Aggregate(name=name, source="visits", labels=(f"v.dimensions[{key}]",), metrics=VISIT_METRICS),
+            Aggregate(
+                name=name,
+                source="visits",
+                labels=(f"v.dimensions[{key}]",),
+                metrics=VISIT_METRICS,
+                where=f"mapContains(v.dimensions, {key})",
+            ),
             goals,
         )
     of_value = Aggregate(

@@ -17,6 +17,7 @@ from reporting.pages import (
 )
 from reporting.queries import Groups, read_aggregates
 from reporting.rows import (
+    UNIQUE,
     ColumnOrder,
     cell_number,
     find_subtable,
@@ -299,7 +300,7 @@ def _link_paths(_: ApiRequest, text: str) -> list[list[str]]:
 
 
 async def overview(request: ApiRequest) -> Tables:
-    data = await read_aggregates(request, ["actions_summary"])
+    data = await read_aggregates(request, ["actions_summary", "searches"])
     result = {}
     for cell in request.cells:
         by_kind = {int(kind): metrics for (kind,), metrics in data[cell]["actions_summary"].rows.items()}
@@ -310,7 +311,7 @@ async def overview(request: ApiRequest) -> Tables:
             columns[f"nb_uniq_{name}"] = number(metrics.get("nb_unique", 0))
         searches = by_kind.get(8, {})
         columns["nb_searches"] = number(searches.get("nb_hits", 0))
-        columns["nb_keywords"] = number(searches.get("nb_keywords", 0))
+        columns["nb_keywords"] = len(data[cell]["searches"].rows)
         result[cell] = simple_table(columns, filled=not by_kind)
     return result
 
@@ -323,7 +324,7 @@ async def _search_tables(request: ApiRequest, only_without_result: bool) -> Tabl
         times, exits = groups["searches_time"].rows, groups["searches_exit"].rows
         rows = []
         for key, metrics in groups["searches"].rows.items():
-            if only_without_result and not metrics["nb_no_result"]:
+            if only_without_result and (metrics["nb_with_results"] or not metrics["nb_no_result"]):
                 continue
             order = ColumnOrder(cell.period.kind == "day")
             time = times.get(key)
@@ -336,7 +337,9 @@ async def _search_tables(request: ApiRequest, only_without_result: bool) -> Tabl
                 },
             )
             if key in exits:
-                order.add(exits[key]["first_day"], {"exit_nb_visits": number(exits[key]["exit_nb_visits"])})
+                left = number(exits[key]["exit_nb_visits"])
+                day = cell.period.kind == "day"
+                order.add(exits[key]["first_day"], {"exit_nb_visits": str(left) if day else left})
             label = key[0]
             rows.append(
                 Row(
@@ -368,6 +371,11 @@ async def _categories(request: ApiRequest) -> Tables:
                     "label": label,
                     "nb_visits": number(metrics["nb_visits"]),
                     "nb_actions": number(metrics["nb_hits"]),
+                    **(
+                        {}
+                        if cell.period.kind == "day"
+                        else {UNIQUE["nb_uniq_visitors"]: number(metrics["nb_uniq_visitors"])}
+                    ),
                 },
                 {"segment": f"siteSearchCategory=={segment_value(label)}"},
             )

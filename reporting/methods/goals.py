@@ -1,6 +1,7 @@
 """Goals: conversions per goal, until conversion, and products. Configuration methods are elsewhere."""
 
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote_plus
 
 from reporting.errors import ApiError
 from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
@@ -13,7 +14,6 @@ from reporting.rows import (
     money,
     number,
     quotient,
-    segment_value,
 )
 from reporting.table import Columns, Row, Scalar, Table, simple_table
 
@@ -66,7 +66,9 @@ def _goal_part(
         names = ORDER_COLUMNS if goal_id == 0 else ("items",)
         for name in names:
             columns[name] = money(total.get(name, 0))
-        columns["avg_order_revenue"] = quotient(total.get("revenue", 0), total.get("nb_conversions", 0), 2)
+        columns["avg_order_revenue"] = quotient(
+            float(money(total.get("revenue", 0))), total.get("nb_conversions", 0), 2
+        )
     if all_metrics and goal_id is None:
         known = [one for one in request.config.goals.get(site_id, {}).values() if not one.deleted]
         for goal in known:
@@ -116,10 +118,19 @@ async def goal_columns_of(request: ApiRequest) -> Mapping[Cell, Columns]:
 
 async def overview(request: ApiRequest) -> Mapping[Cell, Table]:
     data = await goal_columns_of(request)
+    wanted = request.parameters.comma_list("columns")
     result = {}
     for cell, columns in data.items():
         visits = columns.pop("_visits")
-        result[cell] = simple_table(columns, filled=not visits and not columns["nb_conversions"])
+        empty = not visits and not columns["nb_conversions"]
+        if wanted:
+            # a metric brings its values for new and returning visits with it
+            columns = {
+                name: value
+                for name, value in columns.items()
+                if name.removesuffix("_new_visit").removesuffix("_returning_visit") in wanted
+            }
+        result[cell] = simple_table(columns, filled=empty)
     return result
 
 
@@ -248,12 +259,13 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
                     names = ("nb_visits", "nb_uniq_visitors", "nb_actions", "price_viewed", "nb_priced")
                     order.add(seen["first_day"], {name: number(seen[name]) for name in names})
                 if bought is not None and carts:
-                    order.add(bought["first_day"], {"abandoned_carts": number(bought["orders"])})
+                    first = (
+                        bought["first_day"] if seen is None else max(bought["first_day"], seen["first_day"])
+                    )
+                    order.add(first, {"abandoned_carts": number(bought["orders"])})
                 shown = label or missing
                 rows.append(
-                    Row(
-                        {"label": shown, **order.columns()}, {"segment": f"{segment}=={segment_value(shown)}"}
-                    )
+                    Row({"label": shown, **order.columns()}, {"segment": f"{segment}=={quote_plus(shown)}"})
                 )
             result[cell] = Table(rows)
         return result
@@ -273,7 +285,10 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
 
 
 METHODS: dict[str, Method] = {
-    "Goals.get": Method(cells=overview, shape=ReportShape(name="Goals", sort_column="", units=_units())),
+    "Goals.get": Method(
+        cells=overview,
+        shape=ReportShape(name="Goals", sort_column="", units=_units(), selects_columns=True),
+    ),
     "Goals.getDaysToConversion": _until("goal_days", DAY_RANGES, "day", "days", "Days to Conversion"),
     "Goals.getVisitsUntilConversion": _until(
         "goal_visits", VISIT_RANGES, "visit", "visits", "Visits to Conversion"

@@ -69,13 +69,13 @@ def _engine(request: ApiRequest, name: str) -> Shown:
 
 
 def _engine_of_keyword(request: ApiRequest, keyword: str, name: str) -> Shown:
-    segment = f"referrerKeyword=={quote_plus(keyword)};referrerType==search;referrerName=={quote_plus(name)}"
+    segment = f"referrerKeyword=={keyword};referrerType==search;referrerName=={quote_plus(name)}"
     url = search_results_url(name, keyword) or search_engine_url(name)
     return Shown(name, {"segment": segment, "url": url, "logo": _engine_logo(request, name)})
 
 
 def _keyword_of_engine(request: ApiRequest, name: str, keyword: str) -> Shown:
-    segment = f"referrerName=={quote_plus(name)};referrerType==search;referrerKeyword=={quote_plus(keyword)}"
+    segment = f"referrerName=={name};referrerType==search;referrerKeyword=={quote_plus(keyword)}"
     metadata: Columns = {"segment": segment}
     if keyword:
         metadata["url"] = search_results_url(name, keyword)
@@ -398,7 +398,9 @@ METHODS: dict[str, Method] = {
             segment_early=True,
         ),
     ),
-    "Referrers.getAll": Method(cells=_all, shape=_shape("All Channels", "Referrers_Referrer")),
+    "Referrers.getAll": Method(
+        cells=_all, several_sites=False, shape=_shape("All Channels", "Referrers_Referrer")
+    ),
     "Referrers.getKeywords": _report(
         KEYWORDS,
         _shape(

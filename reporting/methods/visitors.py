@@ -95,15 +95,27 @@ def _continent(labels: Labels) -> Shown:
     return Shown(name, {"code": name, "segment": f"continentCode=={labels[0]}"})
 
 
+def _known_region(labels: Labels) -> Labels:
+    """Visits without a region are one row, whatever their country."""
+    return labels[:2] if labels[1] else ("", "")
+
+
+def _known_city(labels: Labels) -> Labels:
+    return labels if labels[2] else ("", "", "")
+
+
 def _region(labels: Labels) -> Shown:
     country, region = labels[0] or "xx", labels[1]
     name = region_name(country, region) if region else UNKNOWN
     shown_country = country_name(country)
-    label = UNKNOWN if not region and country == "xx" else f"{name}, {shown_country}"
+    label = f"{name}, {shown_country}" if region else UNKNOWN
+    segment: Columns = (
+        {"segment": f"regionCode=={quote_plus(region)};countryCode=={country}"} if region else {}
+    )
     return Shown(
         label,
         {
-            "segment": f"regionCode=={quote_plus(region)};countryCode=={country}",
+            **segment,
             "region": region or "xx",
             "country": country,
             "country_name": shown_country,
@@ -119,11 +131,14 @@ def _city(labels: Labels) -> Shown:
     shown_country = country_name(country)
     shown_city = city or UNKNOWN
     parts = [shown_city, name, shown_country] if region else [shown_city, shown_country]
-    label = UNKNOWN if not city and country == "xx" else ", ".join(parts)
+    label = ", ".join(parts) if city else UNKNOWN
+    segment: Columns = {
+        "segment": f"city=={quote_plus(city)};regionCode=={quote_plus(region)};countryCode=={country}"
+    }
     return Shown(
         label,
         {
-            "segment": f"city=={quote_plus(city)};regionCode=={quote_plus(region)};countryCode=={country}",
+            **(segment if city else {}),
             "city_name": shown_city,
             "region": region or "xx",
             "country": country,
@@ -370,11 +385,12 @@ def _hours(aggregate: str, segment: str, name: str, *, site_time: bool) -> Metho
 
             table = visits_table(
                 groups[aggregate],
-                groups[f"{aggregate}_goals"],
+                groups[f"{aggregate}_goals"] if site_time else Groups({}),
                 lambda labels, value=value: Shown(  # type: ignore[misc]
                     f"{int(labels[0]):02}", {"segment": value(labels[0])}
                 ),
                 day=day,
+                texts=True,
             )
             if len(table):
                 table = _with_every([f"{hour:02}" for hour in range(24)], value, day=day)(table)
@@ -559,10 +575,6 @@ def _first(labels: Labels) -> Labels:
     return (labels[0],)
 
 
-def _two(labels: Labels) -> Labels:
-    return labels[:2]
-
-
 def _same(labels: Labels) -> Labels:
     return labels
 
@@ -577,8 +589,10 @@ METHODS: dict[str, Method] = {
         _continent,
         _shape("Continent", "UserCountry_Continent"),
     ),
-    "UserCountry.getRegion": dimension("locations", _two, _region, _shape("Region", "UserCountry_Region")),
-    "UserCountry.getCity": dimension("locations", _same, _city, _shape("City", "UserCountry_City")),
+    "UserCountry.getRegion": dimension(
+        "locations", _known_region, _region, _shape("Region", "UserCountry_Region")
+    ),
+    "UserCountry.getCity": dimension("locations", _known_city, _city, _shape("City", "UserCountry_City")),
     "UserCountry.getNumberOfDistinctCountries": Method(
         cells=_distinct_countries, shape=ReportShape(name="Distinct countries")
     ),
