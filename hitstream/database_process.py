@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
 
 from hitstream.admin import Operations, admin_routes
+from hitstream.archives import EngineArchives
 from hitstream.engine import Engine
 from hitstream.import_journal import forget_old_epochs
 from hitstream.settings import DatabaseSettings
@@ -64,6 +65,7 @@ class DatabaseProcess:
             writing=engine.writing,
             tokens=engine.tokens,
             users=engine.users,
+            archives=EngineArchives(engine.database),
         )
 
     @property

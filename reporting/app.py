@@ -16,6 +16,7 @@ from urllib.parse import quote_plus
 from aiohttp import hdrs, web
 
 from reporting.api import Answer, Instance, ask
+from reporting.archives import Archives
 from reporting.errors import ApiError
 from reporting.login import AttemptLimit, GivenToken, authenticate, token_of
 from reporting.method import ConfigChange, Database, Method
@@ -53,6 +54,7 @@ class Resources:
     tokens: TokenStore
     users: UserStore
     attempts: AttemptLimit = field(default_factory=AttemptLimit)
+    archives: Archives | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +215,7 @@ async def answer_parameters(
                 "tokens": resources.tokens,
                 "users": resources.users,
                 "compatibility": setup.compatibility,
+                "archives": resources.archives,
                 "base_url": base_url,
                 "methods": setup.methods,
             },

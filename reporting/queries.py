@@ -1,9 +1,11 @@
 """Reads aggregates for the cells of a request: one query per site and aggregate, whatever the number of periods."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from reporting.archives import Archives
 from reporting.method import ApiRequest, Cell
 from reporting.names import resolve_names
 from reporting.periods import Period
@@ -50,26 +52,80 @@ async def read_aggregates(
     by_site: dict[int, list[Cell]] = {}
     for cell in cells:
         by_site.setdefault(cell.site_id, []).append(cell)
+    chosen = [AGGREGATES[one] if isinstance(one, str) else one for one in aggregates]
     for site_id, of_site in by_site.items():
         segment = compiled_segment(request, site_id)
-        for chosen in aggregates:
-            aggregate = AGGREGATES[chosen] if isinstance(chosen, str) else chosen
-            groups = await _read(request, aggregate, segment, site_id, [cell.period for cell in of_site])
+        periods = [cell.period for cell in of_site]
+        archived = await _archived_days(request, site_id, periods, segment, chosen)
+        for aggregate in chosen:
+            groups = await _read(request, aggregate, segment, site_id, periods, archived)
             for cell in of_site:
                 result[cell][aggregate.name] = groups.get(cell.period, EMPTY)
     return result
 
 
+async def _archived_days(
+    request: ApiRequest,
+    site_id: int,
+    periods: Sequence[Period],
+    segment: Compiled,
+    aggregates: Sequence[Aggregate],
+) -> Mapping[date, int]:
+    """The days that need not be read from rows, with their archive's generation."""
+    archives: Archives | None = request.state.get("archives")
+    if archives is None or not segment.is_all:
+        return {}
+    first, last = min(one.start for one in periods), max(one.end for one in periods)
+    return await asyncio.to_thread(archives.current_days, site_id, first, last, "", aggregates)
+
+
+def _days_of(
+    request: ApiRequest,
+    aggregate: Aggregate,
+    segment: Compiled,
+    first: date,
+    last: date,
+    archived: Mapping[date, int],
+) -> tuple[str, dict[str, object]]:
+    """The daily query over archives and, for the other days, over rows."""
+    from_rows = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
+    archives: Archives | None = request.state.get("archives")
+    if archives is None or not archived:
+        return from_rows, dict(segment.parameters)
+    newest = min(last, request.now.date() + timedelta(days=1))
+    rows = [
+        day
+        for at in range((newest - first).days + 1)
+        if (day := first + timedelta(days=at)) not in archived
+    ]
+    parameters: dict[str, object] = {
+        "segment": "", "report": archives.key(aggregate), "days": list(archived),
+        "generations": list(archived.values()),
+    }  # fmt: skip
+    parts = [archives.sql(aggregate)]
+    if rows:
+        parameters["row_days"] = rows
+        parts.append(
+            from_rows.replace("date BETWEEN {first:Date} AND {last:Date}", "date IN {row_days:Array(Date)}")
+        )
+    return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts), parameters
+
+
 async def _read(
-    request: ApiRequest, aggregate: Aggregate, segment: Compiled, site_id: int, periods: Sequence[Period]
+    request: ApiRequest,
+    aggregate: Aggregate,
+    segment: Compiled,
+    site_id: int,
+    periods: Sequence[Period],
+    archived: Mapping[date, int],
 ) -> dict[Period, Groups]:
     """Periods of one kind that follow each other without gap (a date map) or a single one."""
     kind = periods[0].kind
     first, last = min(one.start for one in periods), max(one.end for one in periods)
-    days = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
+    days, parameters = _days_of(request, aggregate, segment, first, last, archived)
     rows = await request.database.select(
         period_sql(aggregate, kind, days),
-        {"site": site_id, "first": first, "last": last, **segment.parameters},
+        {"site": site_id, "first": first, "last": last, **parameters},
     )
     names = [*(one.name for one in aggregate.metrics), "first_day"]
     width = len(aggregate.labels)

@@ -1,0 +1,26 @@
+"""The contract between reports and the archives of days, which the process that holds both wires up."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Protocol
+
+from schemas.reports import Aggregate
+
+
+class Archives(Protocol):
+    """Days computed beforehand. An archive that is older than its rows is never offered."""
+
+    def current_days(
+        self, site_id: int, first: date, last: date, segment: str, aggregates: Sequence[Aggregate]
+    ) -> Mapping[date, int]:
+        """Days within [first, last] for which all `aggregates` are archived, with the generation to read.
+        Blocking. `segment` is empty for all visits."""
+        ...
+
+    def sql(self, aggregate: Aggregate) -> str:
+        """The columns of schemas.reports.day_sql; bound parameters site, segment, report, days, generations."""
+        ...
+
+    def key(self, aggregate: Aggregate) -> str:
+        """The parameter `report`."""
+        ...
