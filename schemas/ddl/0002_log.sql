@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS hits (
 ENGINE = ReplacingMergeTree(version, is_deleted)
 PARTITION BY toYYYYMM(time)
 ORDER BY (site_id, toDate(time), hit_id)
-SETTINGS ttl_only_drop_parts = 1;
+SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
 -- How many hits of consecutive offsets had one outcome (schemas.rows.Tally); the sum of all counts is the
 -- offsets consumed.
@@ -53,7 +53,8 @@ CREATE TABLE IF NOT EXISTS tallies (
     inserted_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
-ORDER BY (topic, partition, first_offset, site_id, received_on, outcome, reason);
+ORDER BY (topic, partition, first_offset, site_id, received_on, outcome, reason)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
 -- What could not be processed (schemas.rows.DeadLetter), from any step; can be sent again.
 CREATE TABLE IF NOT EXISTS dead (
@@ -69,9 +70,11 @@ CREATE TABLE IF NOT EXISTS dead (
     inserted_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
-ORDER BY (topic, partition, offset, step);
+ORDER BY (topic, partition, offset, step)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
--- The ledger: rows of this topic and partition below next_offset are in the tables.
+-- The ledger: rows of this topic and partition below next_offset are in the tables. Not synced: an older ledger
+-- only reads again.
 CREATE TABLE IF NOT EXISTS sink_offsets (
     topic LowCardinality(String),
     partition UInt32,
