@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
-from reporting.render.php import escape, is_single, plain, scalar_text, single_cell
+from reporting.render.php import escape, is_single, scalar_text, single_cell
 from reporting.table import Row, Table, TableMap, Value
 
 HEAD = '<?xml version="1.0" encoding="utf-8" ?>\n'
@@ -51,7 +50,7 @@ def _element(tag: str, attribute: str, value: Value, indent: str) -> str:
     if isinstance(value, Table):
         lines = _table_lines(value, indent + "\t")
     elif isinstance(value, (Mapping, list, TableMap)):
-        lines = _array_lines(plain(value), indent + "\t", top=tag == "result" and not attribute)
+        lines = _array_lines(value, indent + "\t", top=tag == "result" and not attribute)
     else:
         inner = text(value)
         return (
@@ -98,7 +97,7 @@ def _cell_lines(name: str, value: Value, indent: str, *, named: bool) -> list[st
     elif isinstance(value, Mapping):
         inner = _nested_lines(value, indent + "\t", named=named)
     elif isinstance(value, (list, TableMap)):
-        inner = _array_lines(plain(value), indent + "\t")
+        inner = _array_lines(value, indent + "\t")
     else:
         shown = text(value)
         return [f"{indent}<{opening}>{shown}</{closing}>" if shown else f"{indent}<{opening} />"]
@@ -125,18 +124,20 @@ def _nested_lines(value: Mapping[str, Value], indent: str, *, named: bool) -> li
     return lines
 
 
-def _array_lines(value: Any, indent: str, *, top: bool = False) -> list[str]:
-    """Plain nested arrays: lists as rows, keys as elements where they are names."""
+def _array_lines(value: Value, indent: str, *, top: bool = False) -> list[str]:
+    """Nested arrays: lists as rows, keys as elements where they are names; reports within as reports."""
+    if isinstance(value, TableMap):
+        return _map_items(value, indent)
+    if isinstance(value, Table):
+        return _table_lines(value, indent)
     if isinstance(value, list):
-        lines: list[str] = []
-        for item in value:
-            lines.extend(_array_item("row", "", item, indent))
-        return lines
-    if top and value and not any(isinstance(item, (dict, list)) for item in value.values()):
+        return [line for item in value for line in _array_item("row", "", item, indent)]
+    assert isinstance(value, Mapping), "scalars are written by the caller"
+    if top and value and not any(isinstance(item, _NESTED) for item in value.values()):
         inner = _array_lines(value, indent + "\t")
         return [f"{indent}<row>", *inner, f"{indent}</row>"]
-    lines = []
-    for key, item in value.items():
+    lines: list[str] = []
+    for key, item in ((str(key), item) for key, item in value.items()):
         if "=" in key and _TAG.fullmatch(key.partition("=")[0]):
             name, _, number = key.partition("=")
             lines.extend(_array_item("row", f' {name}="{text(number)}"', item, indent))
@@ -147,8 +148,11 @@ def _array_lines(value: Any, indent: str, *, top: bool = False) -> list[str]:
     return lines
 
 
-def _array_item(tag: str, attribute: str, item: Any, indent: str) -> list[str]:
-    if isinstance(item, (dict, list)):
+_NESTED = (Mapping, list, Table, TableMap)
+
+
+def _array_item(tag: str, attribute: str, item: Value, indent: str) -> list[str]:
+    if isinstance(item, _NESTED):
         inner = _array_lines(item, indent + "\t")
         if not inner:
             return [f"{indent}<{tag}{attribute} />"]

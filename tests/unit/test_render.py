@@ -175,6 +175,26 @@ def test_lists_and_objects_of_configuration() -> None:
     assert text(None, "json") == '{"result":"success","message":"ok"}'
 
 
+def test_reports_within_a_structure_stay_reports() -> None:
+    value: Value = {
+        "label": "x",
+        "reportData": days(d4=Table([Row({"nb_visits": 1}, {}, None, 3)]), d5=Table()),
+    }
+    assert text(value, "xml").splitlines()[2:] == [
+        "\t<label>x</label>",
+        "\t<reportData>",
+        '\t\t<result date="2010-01-04">',
+        "\t\t\t<row>",
+        "\t\t\t\t<nb_visits>1</nb_visits>",
+        "\t\t\t\t<idsubdatatable>3</idsubdatatable>",
+        "\t\t\t</row>",
+        "\t\t</result>",
+        '\t\t<result date="2010-01-05" />',
+        "\t</reportData>",
+        "</result>",
+    ]
+
+
 def test_columns_that_are_no_tag_names_become_attributes() -> None:
     value = Table([Row({"label": "a", "2": 6})])
     assert text(value, "xml").splitlines()[3:5] == [
