@@ -94,9 +94,7 @@ def _days_of(
         return from_rows, dict(segment.parameters)
     newest = min(last, request.now.date() + timedelta(days=1))
     rows = [
-        day
-        for at in range((newest - first).days + 1)
-        if (day := first + timedelta(days=at)) not in archived
+        day for at in range((newest - first).days + 1) if (day := first + timedelta(days=at)) not in archived
     ]
     parameters: dict[str, object] = {
         "segment": "", "report": archives.key(aggregate), "days": list(archived),

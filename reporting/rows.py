@@ -74,13 +74,15 @@ class ColumnOrder:
     day: bool
     entries: list[tuple[float, int, str, Value]] = field(default_factory=list)
 
-    def add(self, first_day: float, columns: Mapping[str, Value]) -> None:
+    def add(self, first_day: float, columns: Mapping[str, Value], *, last: bool = False) -> None:
+        """`last`: after everything else of the day."""
         for name, value in columns.items():
             if name in UNIQUE and not self.day:
                 # renamed columns follow the others of their day
                 self.entries.append((first_day, 10_000 + len(self.entries), UNIQUE[name], value))
             else:
-                self.entries.append((first_day, len(self.entries), name, value))
+                place = len(self.entries) + (20_000 if last else 0)
+                self.entries.append((first_day, place, name, value))
 
     def columns(self) -> Columns:
         if not self.day:

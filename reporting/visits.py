@@ -309,6 +309,9 @@ def custom_variables(found: Found, suffix: str = "") -> Columns:
     return {"customVariables": shown} if shown else {}
 
 
+_COUNTED_SECONDS = 10
+
+
 def time_spent(actions: Sequence[Found], at: int, visit: Found) -> int:
     """Seconds on the page at index `at`: until the next page or search; when others follow it, until the
     visit's end; 0 for a page that is the last thing that happened."""
@@ -316,9 +319,11 @@ def time_spent(actions: Sequence[Found], at: int, visit: Found) -> int:
     for later in following:
         if int(later["kind"]) in (ActionKind.PAGE, ActionKind.SEARCH):
             return max(0, int(later["ts"]) - int(actions[at]["ts"]))
-    if not following:
+    left = max(0, int(visit["duration"]) - (int(actions[at]["ts"]) - int(visit["first_ts"])))
+    if not following and left <= _COUNTED_SECONDS:
+        # a visit counts a second for its last hit and some for conversions; more than that was told by pings
         return 0
-    return max(0, int(visit["duration"]) - (int(actions[at]["ts"]) - int(visit["first_ts"])))
+    return left
 
 
 def _action_row(
@@ -449,7 +454,7 @@ def _time_columns(visit: Found, zone: ZoneInfo) -> Columns:
     first, last = local(visit["first_ts"], zone), local(visit["last_ts"], zone)
     last_utc = local(visit["last_ts"], ZoneInfo("UTC"))
     return {
-        "serverDate": last.date().isoformat(),
+        "serverDate": last_utc.date().isoformat(),
         "visitServerHour": str(last_utc.hour),
         "lastActionTimestamp": int(visit["last_ts"]),
         "lastActionDateTime": f"{last_utc:%Y-%m-%d %H:%M:%S}",

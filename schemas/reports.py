@@ -142,8 +142,8 @@ VIEW_METRICS: tuple[Metric, ...] = (
     _m("nb_visits", "uniqExact(a.visit_id)"),
     _m("nb_uniq_visitors", "uniqExact(a.visitor_id)"),
     _m("nb_actions", "count()"),
-    _m("price_viewed", "sumIf(a.product_price, a.has_product_price)"),
-    _m("nb_priced", "countIf(a.has_product_price)"),
+    # the day's average; longer periods add up those of their days, as Matomo does
+    _m("price_viewed", "ifNotFinite(avgIf(a.product_price, a.has_product_price), 0)"),
     _m(FIRST, "min(a.hit_id)", "min"),
 )
 PAGE_GOAL_METRICS: tuple[Metric, ...] = (

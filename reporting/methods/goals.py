@@ -14,6 +14,7 @@ from reporting.rows import (
     money,
     number,
     quotient,
+    rounded,
 )
 from reporting.table import Columns, Row, Scalar, Table, simple_table
 
@@ -203,7 +204,7 @@ def _average_price(row: Row, _: Table) -> Scalar:
     bought = cell_number(row, "orders") or cell_number(row, "abandoned_carts")
     if bought:
         return quotient(cell_number(row, "price"), bought, 2)
-    return quotient(cell_number(row, "price_viewed"), cell_number(row, "nb_priced"), 2)
+    return rounded(cell_number(row, "price_viewed"), 2)
 
 
 def _average_quantity(row: Row, _: Table) -> Scalar:
@@ -229,6 +230,10 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
         data = await read_aggregates(request, [items, views])
         result = {}
         for cell in request.cells:
+            site = request.config.site(cell.site_id)
+            if site is None or not site.ecommerce:
+                result[cell] = Table()
+                continue
             day = cell.period.kind == "day"
             sold = {
                 label: metrics
@@ -256,13 +261,13 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
                     order.add(bought["first_day"], columns)
                 seen = viewed.get(label)
                 if seen is not None:
-                    names = ("nb_visits", "nb_uniq_visitors", "nb_actions", "price_viewed", "nb_priced")
+                    names = ("nb_visits", "nb_uniq_visitors", "nb_actions", "price_viewed")
                     order.add(seen["first_day"], {name: number(seen[name]) for name in names})
                 if bought is not None and carts:
                     first = (
                         bought["first_day"] if seen is None else max(bought["first_day"], seen["first_day"])
                     )
-                    order.add(first, {"abandoned_carts": number(bought["orders"])})
+                    order.add(first, {"abandoned_carts": number(bought["orders"])}, last=True)
                 shown = label or missing
                 rows.append(
                     Row({"label": shown, **order.columns()}, {"segment": f"{segment}=={quote_plus(shown)}"})
@@ -279,7 +284,7 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
             units={"revenue": Unit.MONEY},
             dimension=dimension,
             segment_early=True,
-            hidden=("price", "price_viewed", "nb_priced"),
+            hidden=("price", "price_viewed"),
         ),
     )
 

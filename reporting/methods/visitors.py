@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from urllib.parse import quote_plus
 
 from device_detector.parser.settings import AVAILABLE_BROWSERS
@@ -92,7 +92,7 @@ def _country(labels: Labels) -> Shown:
 
 def _continent(labels: Labels) -> Shown:
     name = continent_name(labels[0])
-    return Shown(name, {"code": name, "segment": f"continentCode=={labels[0]}"})
+    return Shown(name, {"code": name})
 
 
 def _known_region(labels: Labels) -> Labels:
@@ -378,10 +378,10 @@ def _hours(aggregate: str, segment: str, name: str, *, site_time: bool) -> Metho
         result = {}
         for cell, groups in data.items():
             day = cell.period.kind == "day"
-            shift = _utc_shift(request, cell) if site_time else 0
+            hours = _utc_hours(request, cell) if site_time else list(range(24))
 
-            def value(label: str, shift: int = shift) -> str:
-                return f"{segment}=={(int(label) - shift) % 24}"
+            def value(label: str, hours: Sequence[int] = hours) -> str:
+                return f"{segment}=={hours[int(label)]}"
 
             table = visits_table(
                 groups[aggregate],
@@ -402,12 +402,11 @@ def _hours(aggregate: str, segment: str, name: str, *, site_time: bool) -> Metho
     return Method(cells=cells, shape=ReportShape(name=name, sort_column="label", sort_stored=True))
 
 
-def _utc_shift(request: ApiRequest, cell: Cell) -> int:
-    """Hours that the site's clock is ahead of UTC at the start of the period."""
+def _utc_hours(request: ApiRequest, cell: Cell) -> list[int]:
+    """The UTC hour of each local hour on the first day of the period."""
     site = request.config.site(cell.site_id)
     zone = zone_of(site.timezone if site else "UTC")
-    offset = datetime.combine(cell.period.start, time(), zone).utcoffset()
-    return 0 if offset is None else int(offset.total_seconds() // 3600)
+    return [datetime.combine(cell.period.start, time(hour), zone).astimezone(UTC).hour for hour in range(24)]
 
 
 def _without_future(request: ApiRequest, cell: Cell, table: Table) -> Table:
