@@ -1,0 +1,281 @@
+"""Each stage on its own: ingest, a processor, sink, archives, bytes on disk."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.lifelike_rows import lifelike_rows
+from bench.sender import pack
+from bench.traffic import TrafficHit, traffic
+from hitstream.client import InstanceClient, InstanceError
+from hitstream.engine import clickhouse_dsn, log_directory
+from hitstream.up import free_port
+from processors.owners import OWNERS_TABLE, owner_key
+from processors.processor import INPUTS
+from processors.service import GROUP
+from schemas.config import ConfigEvent, Goal, Site, encode_config_event
+from schemas.rows import encode_output
+from schemas.topics import partition_of
+from sink.archives import archive_day
+from sink.database import Database, database_name
+from sink.loop import Sink
+from stream.embedded import EmbeddedLog
+
+TOKEN = "bench-bench-bench-bench-bench-00"
+ROOT = Path(__file__).parent.parent
+PARTITIONS = 8
+
+Result = dict[str, float]
+
+
+def single_requests(hits: Sequence[TrafficHit], now: int) -> list[bytes]:
+    """GET requests as browsers send them; late hits carry their time and a token."""
+    return [
+        (
+            f"GET /matomo.php?{hit.query}{_late(hit, now)} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"User-Agent: {hit.agent}\r\nAccept: image/avif,image/webp,*/*\r\n"
+            "Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n"
+            "Referer: https://www.example.com/\r\nConnection: keep-alive\r\n\r\n"
+        ).encode()
+        for hit in hits
+    ]
+
+
+def _late(hit: TrafficHit, now: int) -> str:
+    return f"&cdt={now - hit.seconds_late}&token_auth={TOKEN}" if hit.seconds_late else ""
+
+
+def bulk_requests(hits: Sequence[TrafficHit], now: int, size: int = 200) -> list[bytes]:
+    """POST requests of `size` hits, with a token, each hit with its own agent and address."""
+    found = []
+    for start in range(0, len(hits), size):
+        queries = [
+            f"?{hit.query}&ua={_quoted(hit.agent)}&cip=198.51.{number % 100}.{number % 250 + 1}"
+            f"&cdt={now - hit.seconds_late}"
+            for number, hit in enumerate(hits[start : start + size], start)
+        ]
+        body = json.dumps({"requests": queries, "token_auth": TOKEN}).encode()
+        head = (
+            "POST /matomo.php HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: keep-alive\r\n\r\n"
+        ).encode()
+        found.append(head + body)
+    return found
+
+
+def _quoted(text: str) -> str:
+    return text.replace("%", "%25").replace(" ", "+").replace("&", "%26").replace(";", "%3B")
+
+
+def send(
+    requests: list[bytes], port: int, folder: Path, *, connections: int, rate: float = 0.0
+) -> dict[str, Any]:
+    """Runs the generator in a process of its own; returns what it measured."""
+    with start_sending(requests, port, folder, connections=connections, rate=rate) as sender:
+        output, _ = sender.communicate()
+    if sender.returncode:
+        raise RuntimeError(f"the generator ended with {sender.returncode}")
+    found: dict[str, Any] = json.loads(output)
+    wrong = {status: count for status, count in found["statuses"].items() if status not in ("200", "204")}
+    if wrong:
+        raise RuntimeError(f"not all requests were accepted: {found['statuses']}")
+    return found
+
+
+def start_sending(
+    requests: list[bytes], port: int, folder: Path, *, connections: int, rate: float = 0.0
+) -> "subprocess.Popen[str]":
+    """The generator process; prints its JSON line at the end."""
+    file = folder / f"requests-{len(requests)}-{rate:g}"
+    file.write_bytes(pack(requests))
+    arguments = [str(file), "127.0.0.1", str(port), str(connections), str(rate)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.sender", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def site_events(now_ms: int) -> list[ConfigEvent]:
+    """Site 1 with a manual goal, and a pattern goal that one URL in fifty matches."""
+    return [
+        ConfigEvent(
+            at=now_ms, site=Site(site_id=1, name="Bench", urls=("https://www.example.com",), ecommerce=True)
+        ),
+        ConfigEvent(at=now_ms, goal=Goal(site_id=1, goal_id=1, name="By hand", match_attribute="manually")),
+        ConfigEvent(at=now_ms, goal=Goal(site_id=1, goal_id=2, name="River", pattern="/river/lamp")),
+    ]
+
+
+def prepare_log(data_dir: Path) -> EmbeddedLog:
+    log = EmbeddedLog(log_directory(data_dir), PARTITIONS)
+    appender = log.appender("config")
+    appender.append([(0, b"", encode_config_event(event)) for event in site_events(int(time.time() * 1000))])
+    appender.close()
+    return log
+
+
+@contextmanager
+def stage(
+    command: Sequence[str], data_dir: Path, settings: Mapping[str, str]
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """One process of Hitstream alone."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HITSTREAM_")}
+    environment |= {"HITSTREAM_DATA_DIR": str(data_dir), "HITSTREAM_ADMIN_TOKEN": TOKEN, **settings}
+    output = (data_dir / f"{command[0]}.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hitstream", *command], env=environment, cwd=ROOT, stdout=output, stderr=output
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process with all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_ready(port: int) -> None:
+    client = InstanceClient(f"http://127.0.0.1:{port}", TOKEN, timeout=10)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if client.request("GET", "/health/ready")[0] == 200:
+                client.close()
+                return
+        except InstanceError:
+            pass
+        time.sleep(0.05)
+    raise RuntimeError("ingest did not become ready")
+
+
+def bench_accept(data_dir: Path, singles: int, bulks: int) -> Result:
+    """Ingest alone; both rates include the generator on the same machine. The hits stay on the log."""
+    prepare_log(data_dir).close()
+    port = free_port()
+    now = int(time.time())
+    with stage(["ingest"], data_dir, {"HITSTREAM_PORT": str(port)}) as ingest:
+        wait_for_ready(port)
+        send(single_requests(list(traffic(2_000, seed=9)), now), port, data_dir, connections=32)
+        used = cpu_seconds(ingest.pid)
+        single = send(single_requests(list(traffic(singles, seed=1)), now), port, data_dir, connections=64)
+        single_cpu = cpu_seconds(ingest.pid) - used
+        used = cpu_seconds(ingest.pid)
+        bulk = send(bulk_requests(list(traffic(bulks, seed=2)), now), port, data_dir, connections=4)
+        bulk_cpu = cpu_seconds(ingest.pid) - used
+    return {
+        "accept_single_hits_s": singles / single["seconds"],
+        "accept_single_p50_ms": single["p50_ms"],
+        "accept_single_p99_ms": single["p99_ms"],
+        "accept_single_us_cpu": 1e6 * single_cpu / singles,
+        "accept_bulk_hits_s": bulks / bulk["seconds"],
+        "accept_bulk_us_cpu": 1e6 * bulk_cpu / bulks,
+    }
+
+
+def put_owners(log: EmbeddedLog, count: int) -> None:
+    """`count` owners in the processors' state: copies of records that real hits left there."""
+    worker = log.worker(GROUP, INPUTS, range(log.partitions))
+    rng = random.Random(3)
+    samples = [value for _, value in worker.state(0).scan(OWNERS_TABLE, b"", b"\xff" * 13, limit=2_000)]
+    by_partition: list[list[tuple[bytes, bytes]]] = [[] for _ in range(log.partitions)]
+    for number in range(count):
+        owner = rng.getrandbits(64)
+        record = samples[number % len(samples)]
+        by_partition[partition_of(owner, log.partitions)].append((owner_key(1, owner), record))
+    for partition, items in enumerate(by_partition):
+        for start in range(0, len(items), 10_000):
+            worker.state(partition).put_many(OWNERS_TABLE, items[start : start + 10_000])
+            worker.commit([])
+    worker.close()
+
+
+def bench_processor(data_dir: Path, owners: int) -> Result:
+    """One processor on the hits that `bench_accept` left, with `owners` in its state.
+
+    Per core: divided by wall time or by CPU time of all its threads, whichever is more."""
+    log = EmbeddedLog(log_directory(data_dir))
+    reader = log.reader()
+    total = sum(reader.end_offsets("hits").values())
+
+    def consumed() -> int:
+        return sum(offset for place, offset in log.committed(GROUP).items() if place.topic == "hits")
+
+    def run_until(limit: int) -> tuple[int, float, float]:
+        """Hits, wall and CPU seconds, from the first commit seen until `limit` hits are consumed."""
+        begin = consumed()
+        with stage(["processor"], data_dir, {}) as process:
+            while (first := consumed()) == begin:
+                time.sleep(0.02)
+                if process.poll() is not None:
+                    raise RuntimeError("the processor ended: see processor.log")
+            began, used = time.perf_counter(), cpu_seconds(process.pid)
+            while (now := consumed()) < limit:
+                time.sleep(0.05)
+            return now - first, time.perf_counter() - began, cpu_seconds(process.pid) - used
+
+    run_until(min(total, 20_000))
+    put_owners(log, owners)
+    hits, wall, cpu = run_until(total)
+    reader.close()
+    log.close()
+    return {
+        "process_hits_s_core": hits / max(wall, cpu),
+        "process_us_cpu": 1e6 * cpu / hits,
+        "process_owners": owners,
+    }
+
+
+def bench_tables(data_dir: Path, actions: int) -> Result:
+    """Sink, bytes on disk and archives, on rows as processors emit them for `actions` actions of 7 days."""
+    log = EmbeddedLog(log_directory(data_dir), PARTITIONS)
+    first_day = int(time.time()) // 86400 - 10
+    worker = log.worker(GROUP, ["hits"], range(PARTITIONS))
+    rows = 0
+    for number, (visit, action, conversion) in enumerate(lifelike_rows(actions, days=7, first_day=first_day)):
+        partition = partition_of(visit.owner, PARTITIONS)
+        key = visit.owner.to_bytes(8, "big")
+        worker.emit(partition, "visits", [(key, encode_output(visit))])
+        worker.emit(partition, "actions", [(key, encode_output(action))])
+        rows += 2
+        if conversion is not None:
+            worker.emit(partition, "conversions", [(key, encode_output(conversion))])
+            rows += 1
+        if number % 5_000 == 0:
+            worker.commit([])
+    worker.commit([])
+    worker.close()
+    database = Database(clickhouse_dsn(data_dir), database_name(log.epoch))
+    database.open()
+    began = time.perf_counter()
+    Sink(log, database).run_to_end()
+    stored = time.perf_counter() - began
+    for table in ("visits", "actions", "conversions"):
+        database.command(f"OPTIMIZE TABLE {table} FINAL")
+    tables = "'visits', 'actions', 'conversions', 'conversion_items'"
+    size = database.rows(
+        "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = {name:String}"
+        f" AND table IN ({tables})",
+        {"name": database.name},
+    )
+    began = time.perf_counter()
+    for day in range(first_day, first_day + 7):
+        archive_day(database, 1, date(1970, 1, 1) + timedelta(days=day))
+    archived = time.perf_counter() - began
+    database.close()
+    log.close()
+    return {
+        "sink_rows_s": rows / stored,
+        "bytes_per_action": float(size[0][0]) / actions,
+        "archive_s_per_million": archived * 1e6 / actions,
+    }

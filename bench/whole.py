@@ -1,0 +1,113 @@
+"""End to end: a paced load on a whole instance, freshness measured through the Reporting API meanwhile."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.stages import TOKEN, Result, bulk_requests, single_requests, start_sending
+from bench.traffic import traffic
+from tests.instance import RunningInstance
+
+PROBE_SECONDS = 0.5
+SINGLE_SHARE = 0.2
+"""The rest comes in bulk of 20, as offline queues, servers and importers send."""
+
+
+class FreshnessProbe:
+    """Sends a hit to a site of its own and asks the API until it counts, again and again."""
+
+    def __init__(self, instance: RunningInstance, site: int) -> None:
+        self.seconds: list[float] = []
+        self._instance, self._site = instance, site
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "FreshnessProbe":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        client = self._instance.client()
+        count = 0
+        while not self._stop.wait(PROBE_SECONDS):
+            count += 1
+            path = f"/matomo.php?idsite={self._site}&rec=1&url=http://probe/{count}&send_image=0&_id={count:016x}"
+            status, _ = client.request("GET", path, headers={"User-Agent": "Mozilla/5.0 Firefox/133.0"})
+            accepted = time.perf_counter()
+            if status != 204:
+                raise RuntimeError(f"a probe was answered with {status}")
+            while self._count() < count:
+                time.sleep(0.1)
+            self.seconds.append(time.perf_counter() - accepted)
+        client.close()
+
+    def _count(self) -> int:
+        found: Any = self._instance.api(
+            "VisitsSummary.getVisits", idSite=str(self._site), period="day", date="today"
+        )
+        return int(found["value"])
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def bench_whole(folder: Path, rate: float, seconds: float) -> Result:
+    """`rate` hits per second for `seconds`; end to end: hits by the time until all are in reports."""
+    instance = RunningInstance(folder / "whole", {"HITSTREAM_ADMIN_TOKEN": TOKEN})
+    instance.token = TOKEN
+    instance.start()
+    try:
+        instance.wait_until_ready()
+        for name in ("Bench", "Probe"):
+            instance.api(
+                "SitesManager.addSite", siteName=name, ecommerce="1", **{"urls[0]": "https://www.example.com"}
+            )
+        instance.api(
+            "Goals.addGoal",
+            idSite="1",
+            name="By hand",
+            matchAttribute="manually",
+            pattern="",
+            patternType="contains",
+        )
+        client = instance.client()
+        now = int(time.time())
+        count = int(rate * seconds)
+        singles = int(count * SINGLE_SHARE)
+        one_by_one = single_requests(list(traffic(singles, seed=5)), now)
+        in_bulk = bulk_requests(list(traffic(count - singles, seed=6)), now, 20)
+        with FreshnessProbe(instance, 2) as probe:
+            time.sleep(3)
+            probe.seconds.clear()
+            began = time.perf_counter()
+            senders = [
+                start_sending(
+                    one_by_one, instance.port, folder, connections=32, rate=len(one_by_one) / seconds
+                ),
+                start_sending(in_bulk, instance.port, folder, connections=8, rate=len(in_bulk) / seconds),
+            ]
+            measured = [json.loads(sender.communicate()[0]) for sender in senders]
+            sent = time.perf_counter() - began
+            client.json("POST", "/hitstream/drain")
+            drained = time.perf_counter() - began
+        status = client.json("GET", "/hitstream/status")
+        client.close()
+        if not status["balance"]["adds_up"] or status["accepted"] < count:
+            raise RuntimeError(f"the numbers do not add up: {status}")
+    finally:
+        instance.stop()
+    return {
+        "end_to_end_hits_s": count / drained,
+        "end_to_end_sent_hits_s": count / sent,
+        "end_to_end_single_p99_ms": measured[0]["p99_ms"],
+        "freshness_p50_s": percentile(probe.seconds, 0.5),
+        "freshness_p95_s": percentile(probe.seconds, 0.95),
+        "freshness_probes": float(len(probe.seconds)),
+    }
