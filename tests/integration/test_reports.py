@@ -1,0 +1,257 @@
+"""Reports over rows in a real ClickHouse engine: sums, uniques, periods, segments, archives, the visits log."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hitstream.archives import EngineArchives
+from reporting.api import Instance, ask
+from reporting.database import ThreadedDatabase
+from reporting.methods import METHODS
+from reporting.parameters import Parameters
+from reporting.table import Result, Table
+from schemas.config import Config, Goal, Site
+from schemas.rows import ActionKind, Row, encode_output
+from sink.archives import archive_day
+from sink.database import Database
+from sink.encoding import ROW_TABLES, Entry, split
+from stream.secrets import Grant
+from tests.builders import NOON
+from tests.rows import A_DAY, a_conversion, a_visit, an_action, an_item
+
+DAY = date(1970, 1, 1) + timedelta(days=A_DAY)
+CONFIG = Config(
+    sites={1: Site(site_id=1, name="Shop", urls=("http://example.org",), ecommerce=True)},
+    goals={1: {1: Goal(site_id=1, goal_id=1, name="thanks")}},
+)
+SECONDS_OF_DAY = 86400
+
+
+def store(database: Database, rows: list[Row]) -> None:
+    for number, kind in enumerate(("Visit", "Action", "Conversion", "ConversionItem")):
+        values = [encode_output(row) for row in rows if type(row).__name__ == kind]
+        if values:
+            table = ROW_TABLES[number]
+            for block in split(table, [Entry(0, at, v) for at, v in enumerate(values)], 1).by_month.values():
+                database.insert_msgpack(table.name, table.columns, block.data)
+
+
+class Reports:
+    """Asks API methods over a database."""
+
+    def __init__(self, database: Database, state: Mapping[str, Any]) -> None:
+        self._executor = ThreadPoolExecutor(1)
+        self._instance = Instance(
+            methods=METHODS,
+            config=lambda: CONFIG,
+            database=ThreadedDatabase(lambda: database.client, self._executor),
+            change=self._refuse,
+            now=lambda: datetime.fromtimestamp(NOON, UTC) + timedelta(days=20),
+            state=state,
+        )
+
+    @staticmethod
+    async def _refuse(_: Any) -> Config:
+        raise AssertionError("reports change nothing")
+
+    def ask(self, method: str, **parameters: str) -> Result:
+        values = {
+            "method": method, "idSite": "1", "period": "day", "date": DAY.isoformat(), **parameters,
+        }  # fmt: skip
+        grant = Grant(login="admin", superuser=True)
+        return asyncio.run(ask(self._instance, grant, Parameters(values))).result
+
+    def table(self, method: str, **parameters: str) -> Table:
+        result = self.ask(method, **parameters)
+        assert isinstance(result, Table)
+        return result
+
+    def row(self, method: str, **parameters: str) -> dict[str, Any]:
+        return dict(self.table(method, **parameters).rows[0].columns)
+
+
+@pytest.fixture
+def reports(database: Database) -> Reports:
+    return Reports(database, {"compatibility": "full"})
+
+
+def test_a_visitor_of_two_days_is_one_visitor_of_the_month(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [a_visit(1, actions=3, duration=60), a_visit(2, at=NOON + SECONDS_OF_DAY, duration=30)],
+    )
+    row = reports.row("VisitsSummary.get", period="month")
+    assert (row["nb_visits"], row["nb_uniq_visitors"], row["nb_actions"]) == (2, 1, 4)
+    assert (row["bounce_rate"], row["avg_time_on_site"]) == ("50%", 45)
+
+
+def test_strict_leaves_the_unique_visitors_of_a_year_out(database: Database) -> None:
+    store(database, [a_visit(1)])
+    assert "nb_uniq_visitors" not in Reports(database, {"compatibility": "strict"}).row(
+        "VisitsSummary.get", period="year"
+    )
+    assert Reports(database, {}).row("VisitsSummary.get", period="year")["nb_uniq_visitors"] == 1
+
+
+def test_a_date_map_has_the_days_without_visits(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(1)])
+    result: Any = reports.ask("VisitsSummary.getVisits", date=f"{DAY},{DAY + timedelta(days=1)}")
+    assert [item.rows[0].columns["nb_visits"] for item in result.items.values()] == [1, 0]
+
+
+def test_a_deleted_row_is_not_counted(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(1), a_visit(2)])
+    table = ROW_TABLES[0]
+    gone = encode_output(a_visit(2), is_deleted=True)
+    for block in split(table, [Entry(0, 99, gone)], 1).by_month.values():
+        database.insert_msgpack(table.name, table.columns, block.data)
+    assert reports.row("VisitsSummary.get")["nb_visits"] == 1
+
+
+def test_pages_know_their_entries_exits_and_the_time_spent(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [
+            a_visit(1, actions=2, entry_url="example.org/shop/a", exit_url="example.org/b", duration=61),
+            an_action(11, url="example.org/shop/a"),
+            an_action(
+                12, at=NOON + 60, url="example.org/b", previous_url="example.org/shop/a",
+                previous_kind=int(ActionKind.PAGE), time_spent_previous=60,
+            ),
+        ],
+    )  # fmt: skip
+    flat = {row.label: row.columns for row in reports.table("Actions.getPageUrls", flat="1").rows}
+    assert flat["shop/a"]["entry_nb_visits"] == "1"
+    assert flat["shop/a"]["avg_time_on_page"] == 60
+    assert flat["/b"]["exit_rate"] == "100%"
+    folder = reports.table("Actions.getPageUrls", label="shop").rows[0]
+    assert folder.columns["nb_hits"] == 1
+
+
+def test_goals_count_orders_but_not_carts(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [
+            a_visit(1, converted=True, goals=[1, 0, -1]),
+            a_visit(2, visitor_id=0xB2),
+            a_conversion(21, goal_id=1, revenue=5.0),
+            a_conversion(22, goal_id=0, revenue=20.0, items=2),
+            a_conversion(23, goal_id=-1, revenue=99.0),
+        ],
+    )
+    row = reports.row("Goals.get")
+    assert (row["nb_conversions"], row["revenue"], row["conversion_rate"]) == (2, 25, "50%")
+    cart = reports.row("Goals.get", idGoal="ecommerceAbandonedCart")
+    assert (cart["nb_conversions"], cart["revenue"]) == (1, 99)
+
+
+def test_products_are_sold_and_viewed(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [
+            a_visit(1),
+            an_action(11, product_sku="A", product_name="Shoe", product_price=10.0, has_product_price=True),
+            a_conversion(22, goal_id=0, revenue=20.0),
+            an_item(22, sku="A", name="Shoe", price=10.0, quantity=2),
+        ],
+    )
+    row = reports.row("Goals.getItemsSku")
+    assert (row["label"], row["revenue"], row["quantity"], row["avg_price"]) == ("A", 20, 2, 10)
+    assert row["conversion_rate"] == "100%"
+
+
+@pytest.mark.parametrize(
+    ("segment", "visits"),
+    [
+        ("countryCode==FR", 1),
+        ("countryCode!=fr", 1),
+        ("countryName==France", 1),
+        ("continentCode==eur", 2),
+        ("pageUrl=@special", 1),
+        ("pageUrl!@special", 1),
+        ("eventCategory==Movie;eventAction==play", 1),
+        ("eventCategory==Movie;eventAction==stop", 0),
+        ("countryCode==de,pageUrl=@special", 2),
+        ("visitConvertedGoalId==1", 1),
+        ("actions>1", 1),
+        ("visitorType==new", 2),
+        ("browserName==Firefox", 1),
+        ("city==", 2),
+    ],
+)
+def test_a_segment_selects_visits(database: Database, reports: Reports, segment: str, visits: int) -> None:
+    store(
+        database,
+        [
+            a_visit(1, country="fr", actions=3, browser="FF", goals=[1]),
+            an_action(11, url="example.org/special"),
+            an_action(12, kind=int(ActionKind.EVENT), event_category="Movie", event_action="play"),
+            an_action(13, kind=int(ActionKind.EVENT), event_category="Music", event_action="stop"),
+            a_visit(2, country="de", browser="CH", visitor_id=0xB2),
+            an_action(21, visit_id=2),
+        ],
+    )
+    assert reports.row("VisitsSummary.get", segment=segment)["nb_visits"] == visits
+
+
+def test_referrers_are_attributed_to_the_conversion(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [
+            a_visit(1, referrer_type=3, referrer_name="news.example", referrer_url="https://news.example/a"),
+            a_conversion(5, goal_id=1, revenue=2.0, referrer_type=6, referrer_name="spring"),
+        ],
+    )
+    rows = {row.label: row for row in reports.table("Referrers.getReferrerType").rows}
+    assert rows["Websites"].columns["nb_visits"] == 1
+    assert rows["Campaigns"].columns["nb_conversions"] == 1
+    page = reports.table("Referrers.getWebsites", flat="1").rows[0]
+    assert page.label == "news.example/a"
+
+
+def test_the_visits_log_tells_what_a_visit_did(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [
+            a_visit(1, country="fr", goals=[1], converted=True),
+            an_action(11, title="Home"),
+            a_conversion(11, goal_id=1, revenue=7.5),
+        ],
+    )
+    row = reports.row("Live.getLastVisitsDetails")
+    assert [action["type"] for action in row["actionDetails"]] == ["action", "goal"]
+    assert row["actionDetails"][1]["subtitle"] == "thanks ($7.50 revenue)"
+    assert (row["country"], row["visitorId"], row["goalConversions"]) == ("France", "00000000000000a1", 1)
+
+
+def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
+    store(
+        database,
+        [a_visit(1, actions=3, country="fr"), a_visit(2, visitor_id=0xB2), an_action(11), an_action(12)],
+    )
+    from_rows = Reports(database, {})
+    methods = ("VisitsSummary.get", "UserCountry.getCountry", "Actions.getPageUrls", "Goals.get")
+    expected = [from_rows.ask(method, period="month") for method in methods]
+    for table in ("visits", "actions", "conversions", "conversion_items"):
+        database.command(
+            f"ALTER TABLE {table} UPDATE inserted_at = inserted_at - toIntervalHour(1) WHERE 1"
+            " SETTINGS mutations_sync = 2"
+        )
+    archive_day(database, 1, DAY)
+    archives = EngineArchives(database)
+    from_archives = Reports(database, {"archives": archives})
+    assert [from_archives.ask(method, period="month") for method in methods] == expected
+    database.command("TRUNCATE TABLE archives")
+    assert from_archives.ask("UserCountry.getCountry", period="month") != expected[1], "archives were not read"
+
+
+def test_every_report_answers_without_any_row(reports: Reports) -> None:
+    special = ("idDimension", "idSubtable", "idGoal", "pageUrl", "pageName", "downloadUrl", "outlinkUrl")
+    for name, method in METHODS.items():
+        if method.cells is None or set(method.required) & set(special):
+            continue
+        reports.ask(name)
