@@ -18,7 +18,7 @@ class Archives(Protocol):
         ...
 
     def sql(self, aggregate: Aggregate) -> str:
-        """The columns of schemas.reports.day_sql; bound parameters site, segment, report, days, generations."""
+        """The columns of schemas.reports.day_sql. Bound: site, segment, report, days, generations."""
         ...
 
     def key(self, aggregate: Aggregate) -> str:

@@ -141,7 +141,7 @@ class PageColumns:
     timings: Sequence[str] = ()
     """Timings that at least one hit of the report has."""
     goal_totals: Mapping[int, float] = field(default_factory=dict)
-    goal_allowed: Callable[[int], bool] = lambda goal_id: True
+    goal_allowed: Callable[[int], bool] = lambda _: True
     with_time: bool = True
 
     def columns(self, page: Page) -> Columns:

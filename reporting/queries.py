@@ -1,4 +1,6 @@
-"""Reads aggregates for the cells of a request: one query per site and aggregate, whatever the number of periods."""
+"""Reads aggregates for the cells of a request: one query per site and aggregate for any number of periods."""
+
+# ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
 import asyncio
 from collections.abc import Mapping, Sequence

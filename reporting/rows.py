@@ -22,8 +22,8 @@ UNIQUE = {
 """Column of a day -> column of longer periods."""
 
 VISIT_COLUMNS = (
-    "nb_uniq_visitors", "nb_visits", "nb_actions", "nb_users", "max_actions", "sum_visit_length", "bounce_count",
-    "nb_visits_converted",
+    "nb_uniq_visitors", "nb_visits", "nb_actions", "nb_users", "max_actions", "sum_visit_length",
+    "bounce_count", "nb_visits_converted",
 )  # fmt: skip
 ORDER_COLUMNS = ("revenue_subtotal", "revenue_tax", "revenue_shipping", "revenue_discount", "items")
 MONEY = frozenset(("revenue", *ORDER_COLUMNS[:4]))
@@ -36,7 +36,7 @@ def rounded(value: float, digits: int = 0) -> int | float:
 
 
 def number(value: float) -> int | float:
-    """Sums of money and values keep at most three decimals more than they came with; whole numbers are ints."""
+    """At most six decimals; whole numbers are ints."""
     return int(value) if value == int(value) else round(value, 6)
 
 
@@ -50,7 +50,7 @@ def quotient(amount: float, whole: float, digits: int) -> int | float:
 
 
 def segment_value(label: str) -> str:
-    """A label as the value of a segment: the text is escaped for HTML first, as clients have always got it."""
+    """A label as the value of a segment, escaped for HTML first, as clients have always got it."""
     escaped = (
         label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
         .replace("'", "&#039;")
@@ -135,7 +135,7 @@ PARTS = "parts"
 """How many rows of the database a regrouped label was added up from."""
 
 DECIMALS = ("nb_actions", "sum_visit_length", "bounce_count", "nb_visits_converted")
-"""Sums over visits. A day's answer shows the database's decimals, which are texts, unless rows were added up."""
+"""Sums over visits: a day's answer shows them as texts (decimals), unless rows were added up."""
 
 
 def decimal_texts(columns: Columns, metrics: Metrics | None, names: Iterable[str]) -> Columns:
@@ -252,7 +252,7 @@ def cell_number(row: Row, name: str) -> float:
 
 
 def ratio_metric(name: str, amount: str, whole: str, digits: int, unit: Unit) -> ProcessedMetric:
-    def compute(row: Row, table: Table) -> Scalar:
+    def compute(row: Row, _: Table) -> Scalar:
         return quotient(cell_number(row, amount), cell_number(row, whole), digits)
 
     return ProcessedMetric(name=name, compute=compute, unit=unit)

@@ -6,6 +6,8 @@ visit has no row that fits. Values are only ever bound parameters; the text of t
 schemas.segments.
 """
 
+# ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
+
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -57,8 +59,8 @@ def _parse_operand(text: str) -> Operand:
     value = unquote_plus(match[3].replace("\\,", ",").replace("\\;", ";"))
     if value == "" and operator not in ("==", "!="):
         raise ApiError(
-            f"The segment '{text}' has no value specified. You can leave this value empty only when you use the"
-            " operators: != (is not) or == (is)"
+            f"The segment '{text}' has no value specified. You can leave this value empty only when you use"
+            " the operators: != (is not) or == (is)"
         )
     return Condition(match[1].strip(), operator, value)  # type: ignore[arg-type]
 
@@ -234,7 +236,8 @@ def _ip_condition(expression: str, value: str, binder: Binder) -> str:
     ends = [part.strip() for part in value.split("-")]
     if len(ends) == 2 and all(re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", end) for end in ends):
         low, high = (binder.bind(end) for end in ends)
-        return f"(isIPv4String({expression}) AND toIPv4OrDefault({expression}) BETWEEN toIPv4({low}) AND toIPv4({high}))"
+        address = f"toIPv4OrDefault({expression})"
+        return f"(isIPv4String({expression}) AND {address} BETWEEN toIPv4({low}) AND toIPv4({high}))"
     return "0"
 
 

@@ -7,6 +7,8 @@ the daily query, the outer one merges the days of a period.
 In SQL texts, `v` is the row of visits, `a` of actions, `c` of conversions, `i` of conversion_items.
 """
 
+# ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,8 +23,8 @@ Source = Literal[
 `timed_actions`: actions with the time spent on them and whether they are the visit's last or only one.
 `visit_conversions`: conversions joined with their visit, for labels that are the visit's.
 `page_conversions`: conversions joined with the pages viewed before them in the visit.
-`url_entries`, `title_entries`: conversions with their visit's entry page and the number of visits that entered
-there on the same day."""
+`url_entries`, `title_entries`: conversions with their visit's entry page and the number of visits that
+entered there on the same day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +227,7 @@ _PARTS: tuple[Aggregate, ...] = (
         labels=("c.referrer_type", "c.referrer_name", "c.referrer_keyword", "c.goal_id"),
         metrics=GOAL_METRICS,
     ),
-    Aggregate(
-        name="visits_per_page", source="visits", labels=("v.actions",), metrics=_VISIT_COUNTS
-    ),
+    Aggregate(name="visits_per_page", source="visits", labels=("v.actions",), metrics=_VISIT_COUNTS),
     Aggregate(name="visits_per_duration", source="visits", labels=("v.duration",), metrics=_VISIT_COUNTS),
     Aggregate(name="visits_by_count", source="visits", labels=("v.visit_count",), metrics=_VISIT_COUNTS),
     Aggregate(
@@ -268,22 +268,36 @@ _PARTS: tuple[Aggregate, ...] = (
         where=f"a.kind = {_PAGE}",
     ),
     Aggregate(
-        name="pages_time", source="actions", labels=("a.previous_url",), metrics=TIME_METRICS,
+        name="pages_time",
+        source="actions",
+        labels=("a.previous_url",),
+        metrics=TIME_METRICS,
         where=f"a.previous_kind = {_PAGE} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
     ),
     Aggregate(
-        name="pages_entry", source="visits", labels=("v.entry_url",), metrics=ENTRY_METRICS,
+        name="pages_entry",
+        source="visits",
+        labels=("v.entry_url",),
+        metrics=ENTRY_METRICS,
         where="v.entry_url != ''",
     ),
     Aggregate(
-        name="pages_exit", source="visits", labels=("v.exit_url",), metrics=EXIT_METRICS, where="v.exit_url != ''"
+        name="pages_exit",
+        source="visits",
+        labels=("v.exit_url",),
+        metrics=EXIT_METRICS,
+        where="v.exit_url != ''",
     ),
     Aggregate(
-        name="pages_goals", source="page_conversions", labels=("c.page_url", "c.goal_id"),
+        name="pages_goals",
+        source="page_conversions",
+        labels=("c.page_url", "c.goal_id"),
         metrics=PAGE_GOAL_METRICS,
     ),
     Aggregate(
-        name="pages_entry_goals", source="url_entries", labels=("c.entry", "c.goal_id"),
+        name="pages_entry_goals",
+        source="url_entries",
+        labels=("c.entry", "c.goal_id"),
         metrics=ENTRY_GOAL_METRICS,
     ),
     Aggregate(
@@ -294,32 +308,51 @@ _PARTS: tuple[Aggregate, ...] = (
         where=f"a.kind = {_PAGE}",
     ),
     Aggregate(
-        name="titles_time", source="actions", labels=("a.previous_title",), metrics=TIME_METRICS,
+        name="titles_time",
+        source="actions",
+        labels=("a.previous_title",),
+        metrics=TIME_METRICS,
         where=f"a.previous_kind = {_PAGE} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
     ),
     Aggregate(
-        name="titles_entry", source="visits", labels=("v.entry_title",), metrics=ENTRY_METRICS,
+        name="titles_entry",
+        source="visits",
+        labels=("v.entry_title",),
+        metrics=ENTRY_METRICS,
         where="v.entry_title != ''",
     ),
     Aggregate(
-        name="titles_exit", source="visits", labels=("v.exit_title",), metrics=EXIT_METRICS,
+        name="titles_exit",
+        source="visits",
+        labels=("v.exit_title",),
+        metrics=EXIT_METRICS,
         where="v.exit_title != ''",
     ),
     Aggregate(
-        name="titles_goals", source="page_conversions", labels=("c.page_title", "c.goal_id"),
+        name="titles_goals",
+        source="page_conversions",
+        labels=("c.page_title", "c.goal_id"),
         metrics=PAGE_GOAL_METRICS,
     ),
     Aggregate(
-        name="titles_entry_goals", source="title_entries", labels=("c.entry", "c.goal_id"),
+        name="titles_entry_goals",
+        source="title_entries",
+        labels=("c.entry", "c.goal_id"),
         metrics=ENTRY_GOAL_METRICS,
     ),
     Aggregate(
-        name="downloads", source="actions", labels=("a.url",),
-        metrics=(*HIT_METRICS, _m("url_prefix", "min(a.url_prefix)", "min")), where=f"a.kind = {_DOWNLOAD}",
+        name="downloads",
+        source="actions",
+        labels=("a.url",),
+        metrics=(*HIT_METRICS, _m("url_prefix", "min(a.url_prefix)", "min")),
+        where=f"a.kind = {_DOWNLOAD}",
     ),
     Aggregate(
-        name="outlinks", source="actions", labels=("a.url",),
-        metrics=(*HIT_METRICS, _m("url_prefix", "min(a.url_prefix)", "min")), where=f"a.kind = {_OUTLINK}",
+        name="outlinks",
+        source="actions",
+        labels=("a.url",),
+        metrics=(*HIT_METRICS, _m("url_prefix", "min(a.url_prefix)", "min")),
+        where=f"a.kind = {_OUTLINK}",
     ),
     Aggregate(
         name="searches",
@@ -333,27 +366,44 @@ _PARTS: tuple[Aggregate, ...] = (
         where=f"a.kind = {_SEARCH}",
     ),
     Aggregate(
-        name="searches_time", source="actions", labels=("a.previous_keyword",), metrics=TIME_METRICS,
+        name="searches_time",
+        source="actions",
+        labels=("a.previous_keyword",),
+        metrics=TIME_METRICS,
         where=f"a.previous_kind = {_SEARCH} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
     ),
     Aggregate(
-        name="searches_exit", source="last_actions", labels=("a.search_keyword",),
-        metrics=(_m("exit_nb_visits", "count()"),), where=f"a.kind = {_SEARCH}",
+        name="searches_exit",
+        source="last_actions",
+        labels=("a.search_keyword",),
+        metrics=(_m("exit_nb_visits", "count()"),),
+        where=f"a.kind = {_SEARCH}",
     ),
     Aggregate(
-        name="search_categories", source="actions", labels=("a.search_category",), metrics=HIT_METRICS,
+        name="search_categories",
+        source="actions",
+        labels=("a.search_category",),
+        metrics=HIT_METRICS,
         where=f"a.kind = {_SEARCH} AND a.search_category != ''",
     ),
     Aggregate(
-        name="events", source="actions", labels=("a.event_category", "a.event_action", "a.event_name"),
-        metrics=EVENT_METRICS, where=f"a.kind = {_EVENT}",
+        name="events",
+        source="actions",
+        labels=("a.event_category", "a.event_action", "a.event_name"),
+        metrics=EVENT_METRICS,
+        where=f"a.kind = {_EVENT}",
     ),
     Aggregate(
-        name="contents", source="actions", labels=("a.content_name", "a.content_piece"),
-        metrics=CONTENT_METRICS, where=f"a.kind = {_CONTENT}",
+        name="contents",
+        source="actions",
+        labels=("a.content_name", "a.content_piece"),
+        metrics=CONTENT_METRICS,
+        where=f"a.kind = {_CONTENT}",
     ),
     Aggregate(
-        name="performance", source="actions", metrics=(_m("nb_hits", "count()"), *_timings()),
+        name="performance",
+        source="actions",
+        metrics=(_m("nb_hits", "count()"), *_timings()),
         where=f"a.kind = {_PAGE}",
     ),
     Aggregate(name="item_skus", source="items", labels=("i.goal_id = -1", "i.sku"), metrics=ITEM_METRICS),
@@ -366,15 +416,22 @@ _PARTS: tuple[Aggregate, ...] = (
         " arrayEnumerate(if(empty(i.categories), [''], i.categories)) AS place",
         # an order counts once for each place that the category has among its products
         metrics=tuple(
-            _m("orders", "uniqExact(i.hit_id, place)") if one.name == "orders" else one for one in ITEM_METRICS
+            _m("orders", "uniqExact(i.hit_id, place)") if one.name == "orders" else one
+            for one in ITEM_METRICS
         ),
     ),
     Aggregate(
-        name="view_skus", source="actions", labels=("a.product_sku",), metrics=VIEW_METRICS,
+        name="view_skus",
+        source="actions",
+        labels=("a.product_sku",),
+        metrics=VIEW_METRICS,
         where="a.product_sku != ''",
     ),
     Aggregate(
-        name="view_names", source="actions", labels=("a.product_name",), metrics=VIEW_METRICS,
+        name="view_names",
+        source="actions",
+        labels=("a.product_name",),
+        metrics=VIEW_METRICS,
         where="a.product_name != ''",
     ),
     Aggregate(
@@ -390,7 +447,7 @@ _PARTS: tuple[Aggregate, ...] = (
         ),
         where="a.product_sku != '' OR notEmpty(a.product_categories)",
     ),
-)  # fmt: skip
+)
 
 
 def _with_goals(name: str, labels: tuple[str, ...]) -> tuple[Aggregate, Aggregate]:
@@ -415,7 +472,7 @@ AGGREGATES: Mapping[str, Aggregate] = {
 
 
 def hour_aggregates(zone: str) -> tuple[Aggregate, ...]:
-    """Visits by the hour of their first action in a timezone of the tz database (`server_hours`, with goals)."""
+    """Visits (and goals) by the hour of their first action in a timezone of the tz database: `server_hours`."""
     if not re.fullmatch(r"[A-Za-z0-9_/+-]{1,64}", zone):
         raise ValueError(f"{zone!r} is no timezone")
     visits, goals = _with_goals("server_hours", (f"toHour(v.first_time, '{zone}')",))
@@ -424,8 +481,8 @@ def hour_aggregates(zone: str) -> tuple[Aggregate, ...]:
 
 
 def dimension_aggregates(dimension_id: int, scope: str) -> tuple[Aggregate, ...]:
-    """The aggregates of one custom dimension: visits and conversions by its value, or actions by its value and
-    by the URL of the action."""
+    """The aggregates of one custom dimension: visits and conversions by its value, or actions by its value
+    and by the URL of the action."""
     key = int(dimension_id)
     name = f"dimension_{key}"
     if scope == "visit":

@@ -34,7 +34,8 @@ class SegmentField:
 
 
 DEVICE_TYPES = (
-    "desktop", "smartphone", "tablet", "feature phone", "console", "tv", "car browser", "smart display", "camera",
+    "desktop", "smartphone", "tablet", "feature phone", "console", "tv", "car browser", "smart display",
+    "camera",
     "portable media player", "phablet", "smart speaker", "wearable", "peripheral",
 )  # fmt: skip
 
@@ -73,7 +74,9 @@ def _action(name: str, sql: str, title: str, where: str, kind: Kind = "text", **
 _VISIT_FIELDS = (
     _number("actions", "actions", "Actions In Visit"),
     _number("daysSinceFirstVisit", "intDiv(seconds_since_first, 86400)", "Days since first visit"),
-    _number("daysSinceLastEcommerceOrder", "intDiv(seconds_since_order, 86400)", "Days since last Ecommerce order"),
+    _number(
+        "daysSinceLastEcommerceOrder", "intDiv(seconds_since_order, 86400)", "Days since last Ecommerce order"
+    ),
     _number("daysSinceLastVisit", "intDiv(seconds_since_last, 86400)", "Days since last visit"),
     _number("events", "events", "Events"),
     _number("visitLocalMinute", "intDiv(visitor_seconds, 60) % 60", "Local time — minute (start of visit)"),
@@ -91,8 +94,13 @@ _VISIT_FIELDS = (
     _visit("browserVersion", "browser_version", "Browser version"),
     _visit("deviceBrand", "device_brand", "Device brand"),
     _visit("deviceModel", "device_model", "Device model"),
-    _visit("deviceType", "device_type", "Device type", values={name: at for at, name in enumerate(DEVICE_TYPES)},
-           column="log_visit.config_device_type"),
+    _visit(
+        "deviceType",
+        "device_type",
+        "Device type",
+        values={name: at for at, name in enumerate(DEVICE_TYPES)},
+        column="log_visit.config_device_type",
+    ),
     _visit("fingerprint", "config_id", "Fingerprint", "visitor_id"),
     _visit("visitLocalHour", "visitor_hour", "Local time — hour (start of visit)", "number"),
     _visit("operatingSystemName", "os", "Operating system", column="log_visit.config_os"),
@@ -102,34 +110,73 @@ _VISIT_FIELDS = (
     _visit("resolution", "resolution", "Resolution"),
     _visit("visitStartServerHour", "toHour(first_time)", "Site time — hour (start of visit)", "number"),
     _visit("visitServerHour", "toHour(last_time)", "Site time — hour (time of last action)", "number"),
-    _visit("visitEndServerDate", "toString(toDate(last_time, 'UTC'))", "Time in UTC — date (time of last action)"),
-    _visit("visitEndServerDayOfMonth", "toDayOfMonth(last_time)", "Time in UTC — day of month (time of last action)",
-           "number"),
-    _visit("visitEndServerDayOfWeek", "toDayOfWeek(last_time)", "Time in UTC — day of week (time of last action)",
-           "number"),
-    _visit("visitEndServerDayOfYear", "toDayOfYear(last_time)", "Time in UTC — day of year (time of last action)",
-           "number"),
-    _visit("visitStartServerMinute", "toMinute(first_time)", "Time in UTC — minute (start of visit)", "number"),
-    _visit("visitEndServerMinute", "toMinute(last_time)", "Time in UTC — minute (time of last action)", "number"),
-    _visit("visitEndServerMonth", "toMonth(last_time)", "Time in UTC — month (time of last action)", "number"),
-    _visit("visitEndServerQuarter", "toQuarter(last_time)", "Time in UTC — quarter (time of last action)", "number"),
-    _visit("visitEndServerSecond", "toSecond(last_time)", "Time in UTC — second (Time of last action)", "number"),
-    _visit("visitEndServerWeekOfYear", "toISOWeek(last_time)", "Time in UTC — week of year (time of last action)",
-           "number"),
+    _visit(
+        "visitEndServerDate", "toString(toDate(last_time, 'UTC'))", "Time in UTC — date (time of last action)"
+    ),
+    _visit(
+        "visitEndServerDayOfMonth",
+        "toDayOfMonth(last_time)",
+        "Time in UTC — day of month (time of last action)",
+        "number",
+    ),
+    _visit(
+        "visitEndServerDayOfWeek",
+        "toDayOfWeek(last_time)",
+        "Time in UTC — day of week (time of last action)",
+        "number",
+    ),
+    _visit(
+        "visitEndServerDayOfYear",
+        "toDayOfYear(last_time)",
+        "Time in UTC — day of year (time of last action)",
+        "number",
+    ),
+    _visit(
+        "visitStartServerMinute", "toMinute(first_time)", "Time in UTC — minute (start of visit)", "number"
+    ),
+    _visit(
+        "visitEndServerMinute", "toMinute(last_time)", "Time in UTC — minute (time of last action)", "number"
+    ),
+    _visit(
+        "visitEndServerMonth", "toMonth(last_time)", "Time in UTC — month (time of last action)", "number"
+    ),
+    _visit(
+        "visitEndServerQuarter",
+        "toQuarter(last_time)",
+        "Time in UTC — quarter (time of last action)",
+        "number",
+    ),
+    _visit(
+        "visitEndServerSecond", "toSecond(last_time)", "Time in UTC — second (Time of last action)", "number"
+    ),
+    _visit(
+        "visitEndServerWeekOfYear",
+        "toISOWeek(last_time)",
+        "Time in UTC — week of year (time of last action)",
+        "number",
+    ),
     _visit("visitEndServerYear", "toYear(last_time)", "Time in UTC — year (time of last action)", "number"),
     _visit("userId", "user_id", "User ID"),
-    _visit("visitEcommerceStatus", "buyer", "Visit Ecommerce status at the end of the visit", values=ECOMMERCE_STATES,
-           column="log_visit.visit_goal_buyer"),
+    _visit(
+        "visitEcommerceStatus",
+        "buyer",
+        "Visit Ecommerce status at the end of the visit",
+        values=ECOMMERCE_STATES,
+        column="log_visit.visit_goal_buyer",
+    ),
     _visit("visitId", "visit_id", "Visit ID", "number"),
     _visit("visitConvertedGoalId", "goals", "Visit converted a specific Goal Id", "numbers"),
     _visit("visitConvertedGoalName", "goals", "Visit converted a specific Goal Name", "goal_name"),
     _visit("visitConverted", "toUInt8(converted)", "Visit converted at least one Goal", "number"),
-    _visit("visitorType", "returning", "Visit type", values=VISITOR_TYPES, column="log_visit.visitor_returning"),
+    _visit(
+        "visitorType", "returning", "Visit type", values=VISITOR_TYPES, column="log_visit.visitor_returning"
+    ),
     _visit("visitorId", "visitor_id", "Visitor ID", "visitor_id"),
     _visit("city", "city", "City", category="Visitor location"),
     _visit("continentCode", "country", "Continent", "continent", category="Visitor location"),
-    _visit("countryName", "country", "Country", category="Visitor location",
-           column="log_visit.location_country"),
+    _visit(
+        "countryName", "country", "Country", category="Visitor location", column="log_visit.location_country"
+    ),
     _visit("countryCode", "country", "Country code", category="Visitor location"),
     _visit("languageCode", "language", "Language", category="Visitor location"),
     _visit("latitude", "toFloat64OrNull(latitude)", "Latitude", "number", category="Visitor location"),
@@ -139,12 +186,18 @@ _VISIT_FIELDS = (
     _visit("entryPageTitle", "entry_title", "Entry Page title", category="Behaviour"),
     _visit("exitPageUrl", "exit_url", "Exit Page URL", "url", category="Behaviour"),
     _visit("exitPageTitle", "exit_title", "Exit Page Title", category="Behaviour"),
-    _visit("referrerType", "referrer_type", "Channel Type", category="Acquisition", values=REFERRER_TYPES,
-           column="log_visit.referer_type"),
+    _visit(
+        "referrerType",
+        "referrer_type",
+        "Channel Type",
+        category="Acquisition",
+        values=REFERRER_TYPES,
+        column="log_visit.referer_type",
+    ),
     _visit("referrerKeyword", "referrer_keyword", "Keyword", category="Acquisition"),
     _visit("referrerName", "referrer_name", "Referrer Name", category="Acquisition"),
     _visit("referrerUrl", "referrer_url", "Referrer URL", category="Acquisition"),
-)  # fmt: skip
+)
 
 _ACTION_FIELDS = (
     _action("bandwidth", "bandwidth", "Bandwidth", "bandwidth >= 0", "number", metric=True),
@@ -158,24 +211,50 @@ _ACTION_FIELDS = (
     _action("contentTarget", "content_target", "Content Target", _CONTENT),
     _action("downloadUrl", "url", "Download URL", "kind = 3", "url"),
     _action("siteSearchKeyword", "search_keyword", "Keyword (Site Search)", _SEARCH),
-    _action("siteSearchCount", "search_count", "Keyword count (Site Search)", "kind = 8 AND search_count >= 0", "number"),
+    _action(
+        "siteSearchCount",
+        "search_count",
+        "Keyword count (Site Search)",
+        "kind = 8 AND search_count >= 0",
+        "number",
+    ),
     _action("pageTitle", "title", "Page Title", _PAGE),
     _action("pageUrl", "url", "Page URL", _PAGE, "url"),
     _action("actionServerHour", "local_hour", "Site time — hour", "1", "number"),
     _action("actionServerMinute", "toMinute(time)", "Time in UTC — minute", "1", "number"),
-    _action("eventValue", "event_value", "Event value", "kind = 10 AND has_event_value", "number", category="Events",
-            metric=True),
+    _action(
+        "eventValue",
+        "event_value",
+        "Event value",
+        "kind = 10 AND has_event_value",
+        "number",
+        category="Events",
+        metric=True,
+    ),
     _action("eventAction", "event_action", "Event Action", _EVENT, category="Events"),
     _action("eventCategory", "event_category", "Event Category", _EVENT, category="Events"),
     _action("eventName", "event_name", "Event Name", _EVENT, category="Events"),
     _action("eventUrl", "url", "Event URL", _EVENT, "url", category="Events"),
-    _action("productViewPrice", "product_price", "Viewed Product Price", "has_product_price", "number",
-            category="Ecommerce", metric=True),
+    _action(
+        "productViewPrice",
+        "product_price",
+        "Viewed Product Price",
+        "has_product_price",
+        "number",
+        category="Ecommerce",
+        metric=True,
+    ),
     _action("productViewName", "product_name", "Viewed Product Name", _PAGE, category="Ecommerce"),
     _action("productViewSku", "product_sku", "Viewed Product SKU", _PAGE, category="Ecommerce"),
-    _action("productViewCategory", "product_categories", "Viewed Product Category", _PAGE, "texts",
-            category="Ecommerce"),
-)  # fmt: skip
+    _action(
+        "productViewCategory",
+        "product_categories",
+        "Viewed Product Category",
+        _PAGE,
+        "texts",
+        category="Ecommerce",
+    ),
+)
 
 
 def _order(name: str, sql: str, title: str, where: str, kind: Kind = "number") -> SegmentField:
@@ -195,13 +274,26 @@ _ECOMMERCE_FIELDS = (
     _order("orderId", "order_id", "Order ID", "goal_id = 0", "text"),
     _order("revenueOrder", "revenue", "Order Revenue", "goal_id = 0"),
     _order("revenueAbandonedCart", "revenue", "Revenue Left In Cart", "goal_id = -1"),
-    SegmentField(name="productPrice", sql="price", title="Product Price", scope="item", kind="number",
-                 category="Ecommerce", metric=True),
+    SegmentField(
+        name="productPrice",
+        sql="price",
+        title="Product Price",
+        scope="item",
+        kind="number",
+        category="Ecommerce",
+        metric=True,
+    ),
     SegmentField(name="productName", sql="name", title="Product Name", scope="item", category="Ecommerce"),
     SegmentField(name="productSku", sql="sku", title="Product SKU", scope="item", category="Ecommerce"),
-    SegmentField(name="productCategory", sql="categories", title="Product Category", scope="item", kind="texts",
-                 category="Ecommerce"),
-)  # fmt: skip
+    SegmentField(
+        name="productCategory",
+        sql="categories",
+        title="Product Category",
+        scope="item",
+        kind="texts",
+        category="Ecommerce",
+    ),
+)
 
 
 def _custom_variables() -> tuple[SegmentField, ...]:
@@ -240,14 +332,22 @@ def _per_category() -> tuple[SegmentField, ...]:
     for number in range(1, 6):
         fields.append(
             SegmentField(
-                name=f"productCategory{number}", sql=f"categories[{number}]", title=f"Product Category {number}",
-                scope="item", category="Ecommerce",
+                name=f"productCategory{number}",
+                sql=f"categories[{number}]",
+                title=f"Product Category {number}",
+                scope="item",
+                category="Ecommerce",
             )
-        )  # fmt: skip
+        )
         fields.append(
-            _action(f"productViewCategory{number}", f"product_categories[{number}]",
-                    f"Viewed Product Category {number}", _PAGE, category="Ecommerce")
-        )  # fmt: skip
+            _action(
+                f"productViewCategory{number}",
+                f"product_categories[{number}]",
+                f"Viewed Product Category {number}",
+                _PAGE,
+                category="Ecommerce",
+            )
+        )
     return tuple(fields)
 
 

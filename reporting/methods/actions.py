@@ -280,7 +280,7 @@ def _find_row(table: Table | None, path: Sequence[str]) -> Row | None:
     return None
 
 
-def _url_paths(request: ApiRequest, text: str) -> list[list[str]]:
+def _url_paths(_: ApiRequest, text: str) -> list[list[str]]:
     variants = (text, unquote_plus(text))
     return [path_of_url(_bare(variant)) for variant in dict.fromkeys(variants)]
 

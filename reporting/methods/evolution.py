@@ -21,7 +21,8 @@ def _entry(request: ApiRequest) -> ReportEntry:
         raise ApiError(
             f"Reporting API '{name}' does not have a dimension, and row evolution is not available for it."
             if entry is not None
-            else f"Requested report {name} for Website id={request.site_id} not found in the list of available reports.",
+            else f"Requested report {name} for Website id={request.site_id} not found in the list of available"
+            " reports.",
         )
     return entry
 
@@ -103,7 +104,8 @@ def _values_of(tables: Mapping[str, Row | None], metric: str) -> list[float]:
     return values
 
 
-_HIDDEN = ("label", "max_actions", "sum_visit_length", "bounce_count", "nb_visits_converted", "conversion_rate",
+_HIDDEN = ("label", "max_actions", "sum_visit_length", "bounce_count", "nb_visits_converted",
+           "conversion_rate",
            "goals", "nb_conversions", "revenue")  # fmt: skip
 
 

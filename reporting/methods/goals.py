@@ -154,7 +154,8 @@ VISIT_RANGES: Sequence[Range] = (
     *((number, number) for number in range(1, 9)), (9, 14), (15, 25), (26, 50), (51, 100), (101, None),
 )  # fmt: skip
 DAY_RANGES: Sequence[Range] = (
-    *((number, number) for number in range(8)), (8, 14), (15, 30), (31, 60), (61, 120), (121, 364), (365, None),
+    *((number, number) for number in range(8)), (8, 14), (15, 30), (31, 60), (61, 120), (121, 364),
+    (365, None),
 )  # fmt: skip
 
 

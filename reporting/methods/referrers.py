@@ -53,25 +53,25 @@ def _keyword(_: ApiRequest, keyword: str) -> Shown:
     )
 
 
-def _engine_logo(request: ApiRequest, name: str) -> str:
+def _engine_logo(name: str) -> str:
     return icon("searchEngines", _host_of(search_engine_url(name)) or "xx")
 
 
-def _engine(request: ApiRequest, name: str) -> Shown:
+def _engine(_: ApiRequest, name: str) -> Shown:
     return Shown(
         name,
         {
             "segment": f"referrerType==search;referrerName=={quote_plus(name)}",
             "url": search_engine_url(name),
-            "logo": _engine_logo(request, name),
+            "logo": _engine_logo(name),
         },
     )
 
 
-def _engine_of_keyword(request: ApiRequest, keyword: str, name: str) -> Shown:
+def _engine_of_keyword(_: ApiRequest, keyword: str, name: str) -> Shown:
     segment = f"referrerKeyword=={keyword};referrerType==search;referrerName=={quote_plus(name)}"
     url = search_results_url(name, keyword) or search_engine_url(name)
-    return Shown(name, {"segment": segment, "url": url, "logo": _engine_logo(request, name)})
+    return Shown(name, {"segment": segment, "url": url, "logo": _engine_logo(name)})
 
 
 def _keyword_of_engine(request: ApiRequest, name: str, keyword: str) -> Shown:
@@ -116,7 +116,7 @@ def _campaign_keyword(_: ApiRequest, name: str, keyword: str) -> Shown:
     return Shown(keyword or KEYWORD_UNKNOWN, {"segment": segment})
 
 
-def _social(request: ApiRequest, name: str) -> Shown:
+def _social(_: ApiRequest, name: str) -> Shown:
     host = social_network_host(name)
     return Shown(
         name,

@@ -1,5 +1,7 @@
 """Transitions: what came before and after a page, by URL or title."""
 
+# ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -142,7 +144,8 @@ async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tu
     """Where visits that began on the page came from; returns entries and exits."""
     page = reader.page
     entries = await reader.counts(
-        "referrer_type, referrer_name, referrer_keyword, referrer_url", "visits", f"{page.entry} = {{page:String}}",
+        "referrer_type, referrer_name, referrer_keyword, referrer_url", "visits",
+        f"{page.entry} = {{page:String}}",
         "referrer_type, referrer_name, referrer_keyword, referrer_url",
     )  # fmt: skip
     left = await reader.rows("count() AS times", "visits", f"{page.exit} = {{page:String}}")

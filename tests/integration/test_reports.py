@@ -1,4 +1,4 @@
-"""Reports over rows in a real ClickHouse engine: sums, uniques, periods, segments, archives, the visits log."""
+"""Reports over rows in a real ClickHouse engine: sums, uniques, periods, segments, archives, visits log."""
 
 import asyncio
 from collections.abc import Mapping
@@ -246,7 +246,9 @@ def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     from_archives = Reports(database, {"archives": archives})
     assert [from_archives.ask(method, period="month") for method in methods] == expected
     database.command("TRUNCATE TABLE archives")
-    assert from_archives.ask("UserCountry.getCountry", period="month") != expected[1], "archives were not read"
+    assert from_archives.ask("UserCountry.getCountry", period="month") != expected[1], (
+        "archives were not read"
+    )
 
 
 def test_every_report_answers_without_any_row(reports: Reports) -> None:

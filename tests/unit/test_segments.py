@@ -79,8 +79,8 @@ def test_a_leading_separator_is_ignored_and_a_trailing_one_fits_no_visit() -> No
         ("visitEcommerceStatus==foo", "Invalid 'log_visit.visit_goal_buyer' segment value foo"),
         (
             "actions>",
-            "The segment 'actions>' has no value specified. You can leave this value empty only when you use the"
-            " operators: != (is not) or == (is)",
+            "The segment 'actions>' has no value specified. You can leave this value empty only when you use"
+            " the operators: != (is not) or == (is)",
         ),
         ("dimension3==x", "Segment 'dimension3' is not a supported segment."),
     ],
