@@ -155,7 +155,7 @@ def create_app(
     `locate` gives the place of a whole or masked address; `reopen` opens the log after it was emptied."""
     process = IngestProcess(settings, log, locate=locate, clock_ns=clock_ns, reopen=reopen)
     endpoint = TrackerEndpoint(settings, process.metrics, process.intake)
-    proxy = ReportingProxy(settings.reporting_url, process.refreshed)
+    proxy = ReportingProxy(settings.reporting_url, process.refreshed, AddressRanges(settings.trusted_proxies))
 
     async def run_process(_app: web.Application) -> AsyncIterator[None]:
         await process.start()

@@ -8,6 +8,8 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from ingest.addresses import AddressRanges, client_address
+
 logger = logging.getLogger(__name__)
 
 _HOP_BY_HOP = frozenset(
@@ -30,8 +32,11 @@ class ReportingProxy:
     """A thin reverse proxy with kept connections. `after_write` runs before the answer to a request that may
     have changed something is passed on, so that a hit sent after that answer meets the change."""
 
-    def __init__(self, target: str, after_write: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, target: str, after_write: Callable[[], Awaitable[None]], trusted_proxies: AddressRanges
+    ) -> None:
         self._target = URL(target) if target else None
+        self._trusted_proxies = trusted_proxies
         self._after_write = after_write
         self._session: aiohttp.ClientSession | None = None
 
@@ -57,7 +62,11 @@ class ReportingProxy:
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP
         )
-        headers.setdefault("X-Forwarded-For", request.remote or "")
+        # What the client says of its own address counts only behind a trusted proxy: wrong tokens are
+        # counted by address.
+        headers["X-Forwarded-For"] = client_address(
+            request.remote or "", request.headers.get("X-Forwarded-For", ""), self._trusted_proxies
+        )
         headers.setdefault("X-Forwarded-Proto", request.scheme)
         headers.setdefault("X-Forwarded-Host", request.host)
         try:

@@ -12,7 +12,7 @@ import msgspec
 from rules.ecommerce import ProductView, product_view
 from rules.prepared import ActionDraft
 from rules.query import cut_bytes, is_set, query_parameters, read_integer, read_leading_number
-from rules.urls import PageUrl, clean_click_url, clean_text
+from rules.urls import NO_URL, PageUrl, clean_click_url, clean_text
 from schemas.config import Site, Tracking
 from schemas.rows import ActionKind
 
@@ -72,6 +72,9 @@ def _lowered(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in names if name.strip())
 
 
+_CLICKS = (("download", ActionKind.DOWNLOAD), ("link", ActionKind.OUTLINK))
+
+
 def action_of(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -> ActionDraft | None:
     """The hit's action, or None for a custom action (`ca=1`) of no known kind.
 
@@ -87,12 +90,12 @@ def action_of(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -
 
 
 def _kind_of_action(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -> ActionDraft | None:
-    download = params.get("download", "")
-    if download:
-        return _with_url(ActionKind.DOWNLOAD, clean_click_url(download, rules.max_bytes))
-    link = params.get("link", "")
-    if link:
-        return _with_url(ActionKind.OUTLINK, clean_click_url(link, rules.max_bytes))
+    for parameter, kind in _CLICKS:
+        clicked = params.get(parameter, "")
+        if clicked:
+            target = clean_click_url(clicked, rules.max_bytes)
+            # A click on what is no URL (`mailto:...`) is recorded as a view of a page without URL.
+            return _with_url(ActionKind.PAGE if target is NO_URL else kind, target)
     if params.get("e_c") and params.get("e_a"):
         event = _event(params, page, rules)
         if event is not None:

@@ -549,16 +549,11 @@ def _convert(
         matches = hit.goals
         if hit.threshold_goals:
             matches = matches + _reached_thresholds(state, visit, hit)
-        converted = False
         for match in matches:
-            if match.goal_id in visit.goals and not match.allow_multiple:
-                continue
-            _record_goal(state, visit, hit, match, rules, rows)
-            converted = True
-            if match.manual:
-                extra_seconds = match.goal_id + 2
-        if converted and extra_seconds == 0:
-            extra_seconds = 1
+            # Matomo counts the seconds of a match also when the goal was converted before.
+            extra_seconds = match.goal_id + 2 if match.manual else 1
+            if match.allow_multiple or match.goal_id not in visit.goals:
+                _record_goal(state, visit, hit, match, rules, rows)
         if hit.action is None and matches:
             _touch(visit, hit.time, rules.clock)
     if not opens:

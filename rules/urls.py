@@ -75,7 +75,7 @@ def _excluded_parameters(site: Site, tracking: Tracking) -> Iterable[str]:
 
 
 def clean_url(rules: UrlRules, raw: str) -> PageUrl:
-    """The URL as it is kept. Text that is no URL is kept as it is; `http://` alone is no URL at all."""
+    """The URL as it is kept; NO_URL for text that is none, such as `http://` alone or a path."""
     if len(raw) > LONGEST_CACHED_URL:
         return _clean(rules, raw)
     return _clean_cached(rules, raw)
@@ -105,6 +105,8 @@ def _clean(rules: UrlRules, raw: str) -> PageUrl:
     if query:
         query = _without_excluded(rules, query)
         full = f"{full}?{query}" if query else full
+    # One `#` too many at the end is what some scripts append.
+    fragment = fragment.removesuffix("#")
     if rules.keep_fragments and fragment:
         fragment = _without_excluded(rules, fragment) if "=" in fragment else fragment.rstrip()
         full = f"{full}#{fragment}" if fragment else full
@@ -112,12 +114,9 @@ def _clean(rules: UrlRules, raw: str) -> PageUrl:
 
 
 def _split_origin(text: str) -> tuple[str | None, str]:
-    """Scheme and authority in lower case (empty when the text is no URL), and the rest; None for a scheme
-    without a host."""
+    """Scheme and authority in lower case, and the rest; None for text that is no URL."""
     parts = _PARTS.fullmatch(text)
-    if parts is None:
-        return "", text
-    if not parts[2].strip():
+    if parts is None or not parts[2].strip():
         return None, ""
     return f"{parts[1].lower()}://{_lower_host(parts[2])}", parts[3]
 

@@ -77,6 +77,7 @@ def start_replay(
     )
     command = [
         sys.executable,
+        str(HERE / "replay.py"),
         str(place / "replay.py"),
         instance.url,
         *("--token", instance.token, "--jobs", str(options.jobs), "--split", "open", "--inject-geo"),

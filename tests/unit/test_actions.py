@@ -57,6 +57,12 @@ def test_what_was_clicked_keeps_its_parameters_and_fragment(name: str) -> None:
     assert (action.url, action.url_prefix) == ("p.net/X?utm_campaign=c&sid=1#top", 3)
 
 
+@pytest.mark.parametrize("name", ["link", "download"])
+def test_a_click_on_what_is_no_url_is_a_page_without_url(name: str) -> None:
+    action = an_action(f"{name}=mailto:someone@example.org")
+    assert (action.kind, action.url, action.title) == (ActionKind.PAGE, "", "")
+
+
 def test_an_event_keeps_the_search_in_its_url() -> None:
     action = an_action("e_c=C2&e_a=A2", url=f"{EX}/a?q=kw")
     assert (action.kind, action.url) == (ActionKind.EVENT, "example.org/a?q=kw")

@@ -203,6 +203,11 @@ def test_a_conversion_on_a_known_visit_adds_its_seconds(match: GoalMatch, durati
     assert visit.duration == duration
 
 
+def test_a_match_of_a_goal_converted_before_adds_its_second_too() -> None:
+    (visit,) = visits_of(goal_hit(NOON, GoalMatch(1)), goal_hit(NOON + 10, GoalMatch(1)))
+    assert visit.duration == 12
+
+
 SHOES = Item("sku1", "Shoe", ("Shoes",), 20.5, 2)
 
 
