@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from ingest import answers
+from ingest.addresses import AddressRanges
 from ingest.endpoint import TrackerEndpoint, response
 from ingest.intake import Intake
 from ingest.metrics import Metrics

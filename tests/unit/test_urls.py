@@ -124,8 +124,9 @@ def test_a_url_is_cut_to_1024_bytes_but_never_inside_a_character() -> None:
     assert odd.endswith("é")
 
 
-def test_what_is_no_url_is_kept_as_it_is() -> None:
-    assert cleaned("example.org/a?gclid=1#x") == "example.org/a"
+@pytest.mark.parametrize("raw", ["example.org/a?gclid=1#x", "this is no url", "mailto:a@example.org"])
+def test_what_is_no_url_is_not_kept(raw: str) -> None:
+    assert cleaned(raw) == ""
 
 
 @pytest.mark.parametrize(
