@@ -472,7 +472,7 @@ AGGREGATES: Mapping[str, Aggregate] = {
 
 
 def hour_aggregates(zone: str) -> tuple[Aggregate, ...]:
-    """Visits (and goals) by the hour of their first action in a timezone of the tz database: `server_hours`."""
+    """Visits (and goals) by the hour of their first action in a timezone of the tz database."""
     if not re.fullmatch(r"[A-Za-z0-9_/+-]{1,64}", zone):
         raise ValueError(f"{zone!r} is no timezone")
     visits, goals = _with_goals("server_hours", (f"toHour(v.first_time, '{zone}')",))

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from reporting.catalogue import CATALOGUE, ReportEntry, metric_title
 from reporting.errors import ApiError
-from reporting.generic_filters import find_label
 from reporting.method import ApiRequest, Method
 from reporting.table import Columns, Result, Row, Table, TableMap, Value
 
@@ -21,42 +20,55 @@ def _entry(request: ApiRequest) -> ReportEntry:
         raise ApiError(
             f"Reporting API '{name}' does not have a dimension, and row evolution is not available for it."
             if entry is not None
-            else f"Requested report {name} for Website id={request.site_id} not found in the list of available"
-            " reports.",
+            else f"Requested report {name} for Website id={request.site_id} not found in the list of"
+            " available reports.",
         )
     return entry
 
 
 def _labels(request: ApiRequest) -> list[str]:
+    """As sent: a label with `>` inside is encoded once more."""
     labels: list[str] = []
     for text in request.parameters.texts("label"):
-        labels += [part.strip() for part in text.split(",")] if text else []
-    return [unquote_plus(label) for label in labels if label]
+        labels += [part for part in text.split(",") if part.strip()]
+    return labels
 
 
-async def _tables(request: ApiRequest, entry: ReportEntry, columns: bool) -> dict[str, Table]:
-    """The report's tables by date, with all processed columns but without formatting."""
-    passed = {
+async def _tables(request: ApiRequest, entry: ReportEntry, labels: Sequence[str] = ()) -> dict[str, Table]:
+    """The report's tables by date, with all processed columns but without formatting; of `labels` only, whose
+    rows say in `label_index` which one they are."""
+    values: dict[str, Any] = {
         name: value
         for name, value in request.parameters.values.items()
         if name in ("idSite", "period", "date", "segment", "idGoal", "idDimension", "language")
     }
-    values: dict[str, Any] = {
-        **passed, "method": entry.method, "filter_limit": "-1", "expanded": "1", "format_metrics": "0",
-        "module": "API",
-    }  # fmt: skip
-    if columns and entry.goal_metrics:
+    if values.get("period") == "range":
+        values["period"] = "day"
+    values |= {"method": entry.method, "module": "API", "filter_limit": "-1", "format_metrics": "0"}
+    if labels:
+        values["label"] = {str(at): label for at, label in enumerate(labels)}
+        values["labelFilterAddLabelIndex"] = "1"
+    if entry.goal_metrics:
         values["filter_add_columns_when_show_all_columns"] = "1"
     result = await request.call(values)
     if not isinstance(result, TableMap):
         raise ApiError(
-            "Row evolutions can not be processed with this combination of 'date' and 'period' parameters."
+            "Row evolutions can not be processed with this combination of \\'date\\' and \\'period\\'"
+            " parameters."
         )
     return {key: item for key, item in result.items.items() if isinstance(item, Table)}
 
 
-def _metrics_of(entry: ReportEntry) -> tuple[str, ...]:
-    return entry.evolution or (*entry.metrics, *entry.processed)
+def _row_of(table: Table, at: int) -> Row | None:
+    return next((row for row in table.rows if row.metadata.get("label_index") == at), None)
+
+
+def _metrics_of(request: ApiRequest, entry: ReportEntry) -> tuple[str, ...]:
+    names = entry.evolution or (*entry.metrics, *entry.processed)
+    if request.period.kind in ("day", "range"):
+        return names
+    # rows of longer periods have no unique visitors
+    return tuple(name for name in names if name not in ("nb_uniq_visitors", "nb_users"))
 
 
 def _number(value: Value) -> float | None:
@@ -80,8 +92,6 @@ def _plain(value: float) -> int | float:
 
 
 def _change(first: float, last: float) -> str:
-    if not first:
-        return "+100%" if last else "+0%"
     percent = round((last - first) / first * 100)
     return f"+{percent}%" if percent >= 0 else f"{percent}%"
 
@@ -91,7 +101,7 @@ def _bounds(values: Sequence[float]) -> dict[str, Value]:
     if not any(values):
         return {}
     found: dict[str, Value] = {"min": _plain(min(values)), "max": _plain(max(values))}
-    if values[0] or values[-1]:
+    if values[0]:
         found["change"] = _change(values[0], values[-1])
     return found
 
@@ -104,14 +114,9 @@ def _values_of(tables: Mapping[str, Row | None], metric: str) -> list[float]:
     return values
 
 
-_HIDDEN = ("label", "max_actions", "sum_visit_length", "bounce_count", "nb_visits_converted",
-           "conversion_rate",
-           "goals", "nb_conversions", "revenue")  # fmt: skip
-
-
-def _shown_row(entry: ReportEntry, row: Row) -> Row:
+def _shown_row(request: ApiRequest, entry: ReportEntry, row: Row) -> Row:
     """The metrics of the report's metadata, in the row's order; percentages formatted."""
-    wanted = set(_metrics_of(entry))
+    wanted = set(_metrics_of(request, entry))
     columns: Columns = {}
     for name, value in row.columns.items():
         if name not in wanted:
@@ -125,25 +130,40 @@ def _shown_row(entry: ReportEntry, row: Row) -> Row:
 
 
 def _shown_label(label: str, rows: Mapping[str, Row | None]) -> str:
-    """A page's row is named by its address."""
+    """A page's row is named by its address, a row below another by both names."""
     for row in rows.values():
         url = row.metadata.get("url") if row is not None else None
-        if isinstance(url, str) and url:
+        if isinstance(url, str) and url and "search?" not in url:
             return url.split("://", 1)[-1].removeprefix("www.")
-    return label.split(">")[-1].strip() if ">" in label else label
+    return " - ".join(unquote_plus(part) for part in label.split(">"))
 
 
-async def _one(request: ApiRequest, entry: ReportEntry, tables: Mapping[str, Table], label: str) -> Result:
-    rows = {key: find_label(table, label) for key, table in tables.items()}
+def _logo(rows: Mapping[str, Row | None]) -> Columns:
+    for row in rows.values():
+        logo = row.metadata.get("logo") if row is not None else None
+        if logo:
+            return {"logo": logo}
+    return {}
+
+
+def _titles(request: ApiRequest, entry: ReportEntry) -> dict[str, str]:
+    titles = {name: metric_title(entry, name, request.language) for name in _metrics_of(request, entry)}
+    if entry.dimension.startswith("Page "):
+        # a metric of former versions that clients still find here
+        titles["avg_time_generation"] = "Avg. generation time"
+    return titles
+
+
+async def _one(request: ApiRequest, entry: ReportEntry, label: str) -> Result:
+    tables = await _tables(request, entry, [label])
+    rows = {key: _row_of(table, 0) for key, table in tables.items()}
     data = TableMap(
-        "date", {key: Table([] if row is None else [_shown_row(entry, row)]) for key, row in rows.items()}
+        "date",
+        {key: Table([] if row is None else [_shown_row(request, entry, row)]) for key, row in rows.items()},
     )
     metrics: dict[str, Value] = {}
-    for name in _metrics_of(entry):
-        metrics[name] = {
-            "name": metric_title(entry, name, request.language),
-            **_bounds(_values_of(rows, name)),
-        }
+    for name, title in _titles(request, entry).items():
+        metrics[name] = {"name": title, **_bounds(_values_of(rows, name))}
     return {
         "label": _shown_label(label, rows),
         "reportData": data,
@@ -152,61 +172,69 @@ async def _one(request: ApiRequest, entry: ReportEntry, tables: Mapping[str, Tab
 
 
 async def _several(
-    request: ApiRequest, entry: ReportEntry, tables: Mapping[str, Table], labels: Sequence[str]
+    request: ApiRequest,
+    entry: ReportEntry,
+    found: Sequence[tuple[str, Mapping[str, Row | None]]],
+    dates: Sequence[str],
 ) -> Result:
-    names = _metrics_of(entry)
+    """`found`: label and its rows by date."""
+    titles = _titles(request, entry)
     column = request.parameters.text("column")
-    if column not in names:
-        column = names[0]
-    found = [{key: find_label(table, label) for key, table in tables.items()} for label in labels]
+    if column not in titles:
+        column = next(iter(titles))
     per_date: dict[str, Table | TableMap | Any] = {}
-    for key in tables:
+    for key in dates:
         columns: Columns = {}
-        for at, rows in enumerate(found):
+        for at, (_, rows) in enumerate(found):
             row = rows[key]
-            value = row.columns.get(column, 0) if row is not None else 0
-            columns[f"{column}_{at}"] = value
-        per_date[key] = Table([Row(columns)])
+            columns[f"{column}_{at}"] = row.columns.get(column, 0) if row is not None else 0
+        per_date[key] = Table([Row(columns)] if columns else [])
     metrics: dict[str, Value] = {}
-    for at, label in enumerate(labels):
-        title = metric_title(entry, column, request.language)
+    for at, (label, rows) in enumerate(found):
         metrics[f"{column}_{at}"] = {
-            "name": f"{_shown_label(label, found[at])} ({title})",
-            **_bounds(_values_of(found[at], column)),
+            "name": f"{_shown_label(label, rows)} ({titles[column]})",
+            **_logo(rows),
+            **_bounds(_values_of(rows, column)),
         }
     return {
         "column": column,
         "reportData": TableMap("date", per_date),
-        "metadata": {
-            "metrics": metrics,
-            "dimension": entry.dimension,
-            "columns": {name: metric_title(entry, name, request.language) for name in names},
-        },
+        "metadata": {"metrics": metrics, "dimension": entry.dimension, "columns": dict(titles)},
     }
 
 
-def _largest_labels(tables: Mapping[str, Table], metric: str, limit: int) -> list[str]:
+async def _largest(
+    request: ApiRequest, entry: ReportEntry
+) -> tuple[list[tuple[str, Mapping[str, Row | None]]], list[str]]:
+    """The rows that are largest over all dates."""
+    tables = await _tables(request, entry)
+    limit = request.parameters.integer("filter_limit", _MOST_ROWS)
+    count = _MOST_ROWS if limit is None or limit <= 0 else min(limit, _MOST_ROWS)
+    metric = request.parameters.text("filter_sort_column") or _metrics_of(request, entry)[0]
     totals: dict[str, float] = {}
-    for table in tables.values():
+    rows: dict[str, dict[str, Row | None]] = {}
+    for key, table in tables.items():
         for row in table:
             label = str(row.label)
             totals[label] = totals.get(label, 0.0) + (_number(row.columns.get(metric)) or 0.0)
-    return sorted(totals, key=lambda label: -totals[label])[:limit]
+            rows.setdefault(label, dict.fromkeys(tables))[key] = row
+    chosen = sorted(totals, key=lambda label: -totals[label])[:count]
+    return [(quote_plus(label), rows[label]) for label in chosen], list(tables)
 
 
 async def _evolution(request: ApiRequest) -> Result:
     entry = _entry(request)
-    tables = await _tables(request, entry, columns=True)
     labels = _labels(request)
     if not labels:
-        limit = request.parameters.integer("filter_limit", _MOST_ROWS)
-        count = _MOST_ROWS if limit is None or limit <= 0 else min(limit, _MOST_ROWS)
-        sort = request.parameters.text("filter_sort_column") or _metrics_of(entry)[0]
-        labels = _largest_labels(tables, sort, count)
-        return await _several(request, entry, tables, labels)
+        found, dates = await _largest(request, entry)
+        return await _several(request, entry, found, dates)
     if len(labels) == 1:
-        return await _one(request, entry, tables, labels[0])
-    return await _several(request, entry, tables, labels)
+        return await _one(request, entry, labels[0].strip())
+    tables = await _tables(request, entry, [label.strip() for label in labels])
+    rows = [
+        (label, {key: _row_of(table, at) for key, table in tables.items()}) for at, label in enumerate(labels)
+    ]
+    return await _several(request, entry, rows, list(tables))
 
 
 METHODS: dict[str, Method] = {

@@ -140,6 +140,7 @@ def _city(labels: Labels) -> Shown:
         {
             **(segment if city else {}),
             "city_name": shown_city,
+            **({} if city else {"city": "xx"}),
             "region": region or "xx",
             "country": country,
             "country_name": shown_country,
@@ -393,7 +394,8 @@ def _hours(aggregate: str, segment: str, name: str, *, site_time: bool) -> Metho
                 texts=True,
             )
             if len(table):
-                table = _with_every([f"{hour:02}" for hour in range(24)], value, day=day)(table)
+                every = _hours_of(request, cell) if site_time and day else range(24)
+                table = _with_every([f"{hour:02}" for hour in every], value, day=day)(table)
             if site_time and request.parameters.flag("hideFutureHoursWhenToday"):
                 table = _without_future(request, cell, table)
             result[cell] = table
@@ -407,6 +409,17 @@ def _utc_hours(request: ApiRequest, cell: Cell) -> list[int]:
     site = request.config.site(cell.site_id)
     zone = zone_of(site.timezone if site else "UTC")
     return [datetime.combine(cell.period.start, time(hour), zone).astimezone(UTC).hour for hour in range(24)]
+
+
+def _hours_of(request: ApiRequest, cell: Cell) -> list[int]:
+    """The hours that the day has: one is skipped when summer time begins."""
+    site = request.config.site(cell.site_id)
+    zone = zone_of(site.timezone if site else "UTC")
+    return [
+        hour
+        for hour in range(24)
+        if datetime.combine(cell.period.start, time(hour), zone).astimezone(UTC).astimezone(zone).hour == hour
+    ]
 
 
 def _without_future(request: ApiRequest, cell: Cell, table: Table) -> Table:

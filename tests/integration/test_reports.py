@@ -14,12 +14,12 @@ from reporting.database import ThreadedDatabase
 from reporting.methods import METHODS
 from reporting.parameters import Parameters
 from reporting.table import Result, Table
+from schemas.access import Grant
 from schemas.config import Config, Goal, Site
 from schemas.rows import ActionKind, Row, encode_output
 from sink.archives import archive_day
 from sink.database import Database
 from sink.encoding import ROW_TABLES, Entry, split
-from stream.secrets import Grant
 from tests.builders import NOON
 from tests.rows import A_DAY, a_conversion, a_visit, an_action, an_item
 

@@ -8,11 +8,11 @@ from reporting.segments import (
     Condition,
     Never,
     Segment,
-    SegmentField,
     compile_segment,
     parse_segment,
 )
 from schemas.config import Config, Dimension
+from schemas.segments import SegmentField
 
 
 def no_names(field: SegmentField, condition: Condition) -> None:
