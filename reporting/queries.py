@@ -41,8 +41,8 @@ def compiled_segment(request: ApiRequest, site_id: int) -> Compiled:
     )
 
 
-def _first_seen(item: tuple[Labels, Metrics]) -> float:
-    return item[1].get("first_seen", 0.0)
+def _first_seen(item: tuple[Labels, Metrics]) -> tuple[float, Labels]:
+    return item[1].get("first_seen", 0.0), item[0]
 
 
 async def read_aggregates(

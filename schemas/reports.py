@@ -53,7 +53,7 @@ def _m(name: str, sql: str, merge: Merge = "sum") -> Metric:
 
 
 FIRST = "first_seen"
-"""Smallest visit id of the label: ties keep the order of first appearance."""
+"""Unix seconds of the label's first appearance: reports keep that order."""
 
 VISIT_METRICS: tuple[Metric, ...] = (
     _m("nb_uniq_visitors", "uniqExact(v.visitor_id)"),
@@ -64,7 +64,7 @@ VISIT_METRICS: tuple[Metric, ...] = (
     _m("sum_visit_length", "sum(v.duration)"),
     _m("bounce_count", "countIf(v.actions <= 1)"),
     _m("nb_visits_converted", "countIf(v.converted)"),
-    _m(FIRST, "min(v.visit_id)", "min"),
+    _m(FIRST, "toUnixTimestamp(min(v.first_time))", "min"),
 )
 
 GOAL_METRICS: tuple[Metric, ...] = (
@@ -76,7 +76,7 @@ GOAL_METRICS: tuple[Metric, ...] = (
     _m("revenue_shipping", "sum(c.shipping)"),
     _m("revenue_discount", "sum(c.discount)"),
     _m("items", "sum(c.items)"),
-    _m(FIRST, "min(c.visit_id)", "min"),
+    _m(FIRST, "toUnixTimestamp(min(c.time))", "min"),
 )
 """Per label and goal: the last label of a goal aggregate is always the goal's id."""
 
@@ -102,7 +102,7 @@ HIT_METRICS: tuple[Metric, ...] = (
     _m("nb_visits", "uniqExact(a.visit_id)"),
     _m("nb_uniq_visitors", "uniqExact(a.visitor_id)"),
     _m("nb_hits", "count()"),
-    _m(FIRST, "min(a.hit_id)", "min"),
+    _m(FIRST, "toUnixTimestamp(min(a.time))", "min"),
 )
 ENTRY_METRICS: tuple[Metric, ...] = (
     _m("entry_nb_uniq_visitors", "uniqExact(v.visitor_id)"),
@@ -124,21 +124,22 @@ EVENT_METRICS: tuple[Metric, ...] = (
     _m("sum_event_value", "sumIf(a.event_value, a.has_event_value)"),
     _m("min_event_value", "min(if(a.has_event_value, a.event_value, 1e300))", "min"),
     _m("max_event_value", "max(if(a.has_event_value, a.event_value, -1e300))", "max"),
-    _m(FIRST, "min(a.hit_id)", "min"),
+    _m(FIRST, "toUnixTimestamp(min(a.time))", "min"),
 )
 CONTENT_METRICS: tuple[Metric, ...] = (
-    _m("nb_uniq_visitors", "uniqExact(a.visitor_id)"),
-    _m("nb_visits", "uniqExact(a.visit_id)"),
+    # those who saw and those who used it, added up
+    _m("nb_uniq_visitors", "uniqExact(a.visitor_id, a.content_interaction != '')"),
+    _m("nb_visits", "uniqExact(a.visit_id, a.content_interaction != '')"),
     _m("nb_impressions", "countIf(a.content_interaction = '')"),
     _m("nb_interactions", "countIf(a.content_interaction != '')"),
-    _m(FIRST, "min(a.hit_id)", "min"),
+    _m(FIRST, "toUnixTimestamp(min(a.time))", "min"),
 )
 ITEM_METRICS: tuple[Metric, ...] = (
     _m("revenue", "sum(i.price * i.quantity)"),
     _m("quantity", "sum(i.quantity)"),
     _m("price", "sum(i.price)"),
     _m("orders", "uniqExact(i.hit_id)"),
-    _m(FIRST, "min(i.hit_id)", "min"),
+    _m(FIRST, "toUnixTimestamp(min(i.time))", "min"),
 )
 VIEW_METRICS: tuple[Metric, ...] = (
     _m("nb_visits", "uniqExact(a.visit_id)"),
@@ -146,7 +147,7 @@ VIEW_METRICS: tuple[Metric, ...] = (
     _m("nb_actions", "count()"),
     # the day's average; longer periods add up those of their days, as Matomo does
     _m("price_viewed", "ifNotFinite(avgIf(a.product_price, a.has_product_price), 0)"),
-    _m(FIRST, "min(a.hit_id)", "min"),
+    _m(FIRST, "toUnixTimestamp(min(a.time))", "min"),
 )
 PAGE_GOAL_METRICS: tuple[Metric, ...] = (
     _m("nb_conversions", "count()"),
@@ -241,7 +242,7 @@ _PARTS: tuple[Aggregate, ...] = (
         source="visits",
         labels=("plugin",),
         expand="ARRAY JOIN v.plugins AS plugin",
-        metrics=(*_VISIT_COUNTS, _m(FIRST, "min(v.visit_id)", "min")),
+        metrics=(*_VISIT_COUNTS, _m(FIRST, "toUnixTimestamp(min(v.first_time))", "min")),
     ),
     Aggregate(
         name="actions_summary",
@@ -272,7 +273,7 @@ _PARTS: tuple[Aggregate, ...] = (
         source="actions",
         labels=("a.previous_url",),
         metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_PAGE} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
+        where=f"a.previous_kind = {_PAGE} AND a.kind != {_EVENT}",
     ),
     Aggregate(
         name="pages_entry",
@@ -312,7 +313,7 @@ _PARTS: tuple[Aggregate, ...] = (
         source="actions",
         labels=("a.previous_title",),
         metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_PAGE} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
+        where=f"a.previous_kind = {_PAGE} AND a.kind != {_EVENT}",
     ),
     Aggregate(
         name="titles_entry",
@@ -370,7 +371,7 @@ _PARTS: tuple[Aggregate, ...] = (
         source="actions",
         labels=("a.previous_keyword",),
         metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_SEARCH} AND a.kind NOT IN ({_EVENT}, {_CONTENT})",
+        where=f"a.previous_kind = {_SEARCH} AND a.kind != {_EVENT}",
     ),
     Aggregate(
         name="searches_exit",

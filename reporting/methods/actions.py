@@ -118,7 +118,9 @@ def _url_tree(
     delimiter = request.config.tracking.action_url_category_delimiter
 
     def leaf(name: str, url: str) -> Columns:
-        return {"url": url, "segment": f"{segment}==" + (double_encoded("http://" + name) if name else "")}
+        # the scheme is no part of a page's identity: its segment always names http
+        address = "http://" + url.split("://", 1)[-1] if name else ""
+        return {"url": url, "segment": f"{segment}==" + double_encoded(address)}
 
     def folder(path: Sequence[str]) -> Columns:
         return {"segment": f"{segment}=^" + double_encoded("/".join((main_url, *path)))}

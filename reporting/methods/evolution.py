@@ -114,11 +114,18 @@ def _values_of(tables: Mapping[str, Row | None], metric: str) -> list[float]:
     return values
 
 
+_PLACES = {"bounce_rate": 1, "avg_time_on_page": 2, "exit_rate": 3, "idsubdatatable": 4}
+"""Metrics of pages come in an order of their own here."""
+
+
 def _shown_row(request: ApiRequest, entry: ReportEntry, row: Row) -> Row:
     """The metrics of the report's metadata, in the row's order; percentages formatted."""
     wanted = set(_metrics_of(request, entry))
     columns: Columns = {}
-    for name, value in row.columns.items():
+    ordered = sorted(
+        row.columns.items(), key=lambda item: _PLACES.get(item[0], 0) if entry.module == "Actions" else 0
+    )
+    for name, value in ordered:
         if name not in wanted:
             continue
         number = _number(value)
