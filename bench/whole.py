@@ -10,7 +10,7 @@ from bench.stages import TOKEN, Result, bulk_requests, single_requests, start_se
 from bench.traffic import traffic
 from tests.instance import RunningInstance
 
-PROBE_SECONDS = 0.5
+PROBE_SECONDS, LOST_SECONDS = 0.5, 120.0
 SINGLE_SHARE = 0.2
 """The rest comes in bulk of 20, as offline queues, servers and importers send."""
 
@@ -21,6 +21,7 @@ class FreshnessProbe:
     def __init__(self, instance: RunningInstance, site: int) -> None:
         self.seconds: list[float] = []
         self._instance, self._site = instance, site
+        self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -31,8 +32,16 @@ class FreshnessProbe:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self) -> None:
+        try:
+            self._probe()
+        except Exception as error:
+            self._failure = error
+
+    def _probe(self) -> None:
         client = self._instance.client()
         count = 0
         while not self._stop.wait(PROBE_SECONDS):
@@ -44,12 +53,14 @@ class FreshnessProbe:
                 raise RuntimeError(f"a probe was answered with {status}")
             while self._count() < count:
                 time.sleep(0.1)
+                if time.perf_counter() - accepted > LOST_SECONDS:
+                    raise RuntimeError(f"a probe is not in reports after {LOST_SECONDS:.0f} s")
             self.seconds.append(time.perf_counter() - accepted)
         client.close()
 
     def _count(self) -> int:
         found: Any = self._instance.api(
-            "VisitsSummary.getVisits", idSite=str(self._site), period="day", date="today"
+            "VisitsSummary.getActions", idSite=str(self._site), period="day", date="today"
         )
         return int(found["value"])
 
