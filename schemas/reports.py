@@ -127,9 +127,8 @@ EVENT_METRICS: tuple[Metric, ...] = (
     _m(FIRST, "toUnixTimestamp(min(a.time))", "min"),
 )
 CONTENT_METRICS: tuple[Metric, ...] = (
-    # those who saw and those who used it, added up
-    _m("nb_uniq_visitors", "uniqExact(a.visitor_id, a.content_interaction != '')"),
-    _m("nb_visits", "uniqExact(a.visit_id, a.content_interaction != '')"),
+    _m("nb_uniq_visitors", "uniqExactIf(a.visitor_id, a.content_interaction = '')"),
+    _m("nb_visits", "uniqExactIf(a.visit_id, a.content_interaction = '')"),
     _m("nb_impressions", "countIf(a.content_interaction = '')"),
     _m("nb_interactions", "countIf(a.content_interaction != '')"),
     _m(FIRST, "toUnixTimestamp(min(a.time))", "min"),
@@ -397,7 +396,7 @@ _PARTS: tuple[Aggregate, ...] = (
     Aggregate(
         name="contents",
         source="actions",
-        labels=("a.content_name", "a.content_piece"),
+        labels=("a.content_name", "a.content_piece", "a.content_target"),
         metrics=CONTENT_METRICS,
         where=f"a.kind = {_CONTENT}",
     ),

@@ -185,9 +185,9 @@ def _contents(first: int) -> Method:
                 *order,
                 columns=lambda metrics, day=day: _content_columns(metrics, day=day),  # type: ignore[misc]
                 label=lambda level, name: name or _CONTENT_UNDEFINED[order[level]],
-                metadata=lambda level, name: {
-                    "segment": f"{_CONTENT_SEGMENTS[order[level]]}=={segment_value(name)}"
-                },
+                metadata=lambda level, name: (
+                    {"segment": f"{_CONTENT_SEGMENTS[order[level]]}=={segment_value(name)}"} if name else {}
+                ),
             )
         # the names and pieces of contents are not expanded; their sub tables are asked for by number
         if not request.parameters.text("idSubtable"):

@@ -168,7 +168,8 @@ def _primary_language(labels: Labels) -> Labels:
 
 def _languages_of(labels: Labels) -> Shown:
     code = labels[0]
-    return Shown(language_name(code), {"segment": f"languageCode=={code},languageCode=@{code}-"})
+    variants = "" if code in ("", "xx") else f",languageCode=@{code}-"
+    return Shown(language_name(code), {"segment": f"languageCode=={code}{variants}"})
 
 
 def _language_code(labels: Labels) -> Shown:
