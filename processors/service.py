@@ -1,5 +1,6 @@
 """The processor process: polls, processes, commits; reopens after a reset; stops between units of work."""
 
+import gc
 import logging
 import threading
 import time
@@ -63,6 +64,10 @@ class ProcessorService:
         """Returns when `stop` is set and the current unit of work is committed, or when the log was emptied
         (then `stop` is not set)."""
         opened = self._open()
+        # A unit of work holds some 50,000 objects until it is committed, none in a cycle: with the usual
+        # thresholds the collector would walk them, and all caches, many times for nothing.
+        gc.freeze()
+        gc.set_threshold(200_000, 20, 50)
         flushed_at = time.monotonic()
         logger.info("processing partitions %s", ",".join(map(str, opened.worker.partitions)))
         try:

@@ -23,7 +23,7 @@ _SEGMENT_SPAN_HIT_IDS = 86_400 * 1_000_000 * 16
 whole when its hits leave the journal."""
 
 
-class Entry(msgspec.Struct, array_like=True, frozen=True, order=True):
+class Entry(msgspec.Struct, array_like=True, frozen=True, order=True, gc=False):
     """One hit of the journal, in the order of the fold."""
 
     time: int

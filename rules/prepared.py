@@ -8,7 +8,7 @@ import msgspec
 DIRECT, SEARCH_ENGINE, WEBSITE, CAMPAIGN, SOCIAL_NETWORK, AI_ASSISTANT = 1, 2, 3, 6, 7, 8
 
 
-class Referrer(msgspec.Struct, array_like=True):
+class Referrer(msgspec.Struct, array_like=True, gc=False):
     """Where a visit came from; texts are cut to 255 characters, the URL to 1500."""
 
     type: int = DIRECT
@@ -17,7 +17,7 @@ class Referrer(msgspec.Struct, array_like=True):
     url: str = ""
 
 
-class Agent(msgspec.Struct, array_like=True, frozen=True):
+class Agent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What the device detector says of a user agent and its client hints."""
 
     os: str = ""
@@ -32,7 +32,7 @@ class Agent(msgspec.Struct, array_like=True, frozen=True):
     is_bot: bool = False
 
 
-class Item(msgspec.Struct, array_like=True, frozen=True):
+class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One product of an order or a cart."""
 
     sku: str
@@ -42,7 +42,7 @@ class Item(msgspec.Struct, array_like=True, frozen=True):
     quantity: int = 1
 
 
-class Ecommerce(msgspec.Struct, array_like=True, frozen=True):
+class Ecommerce(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An order (order_id not empty) or a cart update."""
 
     order_id: str = ""
@@ -54,7 +54,7 @@ class Ecommerce(msgspec.Struct, array_like=True, frozen=True):
     items: tuple[Item, ...] = ()
 
 
-class GoalMatch(msgspec.Struct, array_like=True, frozen=True):
+class GoalMatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A goal that the hit converts on its own: a matched pattern or a manual goal."""
 
     goal_id: int
@@ -63,7 +63,7 @@ class GoalMatch(msgspec.Struct, array_like=True, frozen=True):
     manual: bool = False
 
 
-class ThresholdGoal(msgspec.Struct, array_like=True, frozen=True):
+class ThresholdGoal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A goal that depends on the visit: visit_duration (seconds) or visit_nb_pageviews, greater than."""
 
     goal_id: int
@@ -73,7 +73,7 @@ class ThresholdGoal(msgspec.Struct, array_like=True, frozen=True):
     allow_multiple: bool = False
 
 
-class ActionDraft(msgspec.Struct, array_like=True):
+class ActionDraft(msgspec.Struct, array_like=True, gc=False):
     """What a hit says of its action; fields as in schemas.rows.Action."""
 
     kind: int
@@ -101,7 +101,7 @@ class ActionDraft(msgspec.Struct, array_like=True):
     media: str = ""
 
 
-class PreparedHit(msgspec.Struct, array_like=True, kw_only=True):
+class PreparedHit(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """The fold's only input besides its state and the visit rules of the configuration."""
 
     site_id: int

@@ -17,7 +17,7 @@ def format_visitor_id(visitor_id: int) -> str:
     return f"{visitor_id:016x}"
 
 
-class Location(msgspec.Struct, frozen=True, array_like=True):
+class Location(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a hit came from. Empty strings where unknown; latitude and longitude in degrees."""
 
     country: str = ""
@@ -27,7 +27,7 @@ class Location(msgspec.Struct, frozen=True, array_like=True):
     longitude: float | None = None
 
 
-class Hit(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Hit(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One accepted tracking request, on topic `hits`, keyed by `owner`.
 
     Encoded as a msgpack array in field order: fields are only ever appended, with a default, and keep
