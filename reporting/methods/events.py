@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from reporting.errors import ApiError
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
-from reporting.queries import Groups, Metrics, read_aggregates
+from reporting.queries import Groups, Labels, Metrics, read_aggregates
 from reporting.rows import (
     UNIQUE,
     decimal_texts,
@@ -62,6 +62,11 @@ def _content_columns(metrics: Metrics, *, day: bool) -> Columns:
     return _with_uniques(metrics, {name: number(metrics[name]) for name in names}, day=day)
 
 
+def _largest_first(item: tuple[Labels, Metrics]) -> tuple[float, tuple[str, ...]]:
+    labels, metrics = item
+    return -metrics["nb_visits"], tuple(label.lower() for label in reversed(labels))
+
+
 def two_levels(
     groups: Groups,
     first: int,
@@ -74,7 +79,9 @@ def two_levels(
 ) -> Table:
     """Rows by the label at index `first`, each with the labels at `second` below it but `hidden_below`.
 
-    Uniques and visits of a row are the sums of its parts: one query gives both levels."""
+    Uniques and visits of a row are the sums of its parts: one query gives both levels. The stored order is
+    that of the largest parts."""
+    groups = Groups(dict(sorted(groups.rows.items(), key=_largest_first)))
     top = regroup(groups, lambda labels: (labels[first],))
     pairs = regroup(groups, lambda labels: (labels[first], labels[second]))
     below: dict[str, list[tuple[str, Metrics]]] = {}
