@@ -12,14 +12,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from schemas.config import ConfigEvent, encode_config_event
-from schemas.hit import Hit, encode_hit
+from schemas.hit import Hit, decode_hit, encode_hit
 from schemas.topics import partition_of
 from stream.embedded import EmbeddedLog
+from stream.protocol import Message, Reader
 
 TOKEN = "fault-test-token-1234567890"
 PARTITIONS = 4
@@ -43,6 +45,44 @@ def fill_log(data_dir: Path, events: Sequence[ConfigEvent], hits: Sequence[Hit],
     log.close()
 
 
+def copy_log(source: Path, target: Path) -> None:
+    """Config and hits of a stopped instance, byte for byte, onto a new log."""
+    old, new = EmbeddedLog(source / "log"), EmbeddedLog(target / "log", PARTITIONS)
+    reader = old.reader()
+    for topic in ("config", "hits"):
+        appender = new.appender(topic)
+        for partition, end in reader.end_offsets(topic).items():
+            for message in messages(reader, topic, partition, end):
+                appender.append([(partition, message.key, message.value)])
+        appender.close()
+    reader.close()
+    old.close()
+    new.close()
+
+
+def messages(reader: Reader, topic: str, partition: int, end: int) -> Iterator[Message]:
+    offset = 0
+    while offset < end:
+        batch = reader.read(topic, partition, offset, 1000)
+        assert batch is not None
+        yield from batch.messages
+        offset = batch.next_offset
+
+
+def hits_of(data_dir: Path) -> list[Hit]:
+    """All hits on the log of a stopped instance."""
+    log = EmbeddedLog(data_dir / "log")
+    reader = log.reader()
+    found = [
+        decode_hit(message.value)
+        for partition, end in reader.end_offsets("hits").items()
+        for message in messages(reader, "hits", partition, end)
+    ]
+    reader.close()
+    log.close()
+    return found
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,11 +97,16 @@ class Instance:
         data_dir: Path,
         crash_at: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        modules: Mapping[str, str] | None = None,
     ) -> None:
+        """`modules` names the module to run a process by, where it is not `hitstream`."""
         self.data_dir = data_dir
         self.deaths = 0
+        self.crashed: list[str] = []
+        """Names of the points that killed a process, once it has stopped."""
         self.lag_at_death: list[int] = []
         self._crash_at = crash_at or {}
+        self._modules = modules or {}
         self._port = free_port()
         self._environment = dict(environment or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -81,13 +126,15 @@ class Instance:
             "HITSTREAM_REPORTING_PORT": str(self._port),
             "HITSTREAM_REPORTING_URL": f"http://127.0.0.1:{self._port}",
             "HITSTREAM_SQL_PORT": "0",
+            # Small units and small flushes: a test has several of each, whatever the machine's pace.
             "HITSTREAM_PROCESS_BATCH": "200",
+            "HITSTREAM_SINK_FLUSH_ROWS": "300",
             "HITSTREAM_CRASH_ONCE": str(self.data_dir / "crashed"),
             "HITSTREAM_CRASH_AT": self._crash_at.get(name, ""),
             **self._environment,
         }
         self._processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "hitstream", name],
+            [sys.executable, "-m", self._modules.get(name, "hitstream"), name],
             cwd=REPOSITORY,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -155,6 +202,7 @@ class Instance:
                 process.kill()
                 process.wait()
         self._output.close()
+        self.crashed = sorted(path.name for path in (self.data_dir / "crashed").iterdir())
 
 
 _DUMP = """
@@ -179,6 +227,24 @@ def tables_of(data_dir: Path, epoch: int = 1) -> dict[str, list[str]]:
         cwd=REPOSITORY,
     )
     found: dict[str, list[str]] = json.loads(dumped.stdout)
+    return found
+
+
+ROWS = ("visits", "actions", "conversions", "conversion_items", "hits", "dead")
+
+
+def differences(tables: Mapping[str, Sequence[str]], expected: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is not as in an undisturbed run of the same hits, one line per table; tallies by their sum, since
+    they are cut into other units of work."""
+    found = []
+    for table in ROWS:
+        missing = Counter(expected[table]) - Counter(tables[table])
+        surplus = Counter(tables[table]) - Counter(expected[table])
+        if missing or surplus:
+            example = next(iter(missing or surplus))
+            found.append(f"{table}: {len(missing)} rows missing, {len(surplus)} too many, as {example[:500]}")
+    if tallied(tables) != tallied(expected):
+        found.append(f"tallies: {tallied(tables)} hits instead of {tallied(expected)}")
     return found
 
 
