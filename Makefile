@@ -35,7 +35,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 faults: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m slow tests/integration $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow tests/faults tests/integration $(PYTEST_ARGS)
 
 # The stamps make a second run start at once: packages are installed again only when the lock changed.
 $(VENV)/venv.stamp:

@@ -57,9 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     return tables
 
 
-def test_kills_at_all_points_one_after_the_other_change_no_table(
-    undisturbed: Tables, tmp_path: Path
-) -> None:
+def test_kills_at_all_points_one_after_the_other_change_no_table(undisturbed: Tables, tmp_path: Path) -> None:
     """Each process dies at each of its points once; the short form of the tests below."""
     crash_at = {
         process: ",".join(point.partition(":")[0] for of, point in POINTS if of == process)
