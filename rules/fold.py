@@ -66,6 +66,8 @@ class FoldState(msgspec.Struct, array_like=True):
     cart: Cart | None = None
     last_page: Action | None = None
     """The last page view that has a pageview id: later hits may bring its performance timings."""
+    begins_with_search: bool = False
+    """The visit's first page or search was a search: then it has no entry page."""
     link: VisitLink | None = None
     """What the visitor of the open visit was told of it, when that is not the owner."""
 
@@ -270,7 +272,7 @@ def begins_visit(visit: Visit, hit: PreparedHit, rules: VisitRules) -> bool:
     tracking = rules.tracking
     if visit.last_time <= hit.time - tracking.visit_standard_length:
         return True
-    if hit.new_visit and not hit.is_ping:
+    if hit.new_visit:
         return True
     if 0 < tracking.create_new_visit_after_x_actions <= visit.actions:
         return True
@@ -284,7 +286,7 @@ def begins_visit(visit: Visit, hit: PreparedHit, rules: VisitRules) -> bool:
     ):
         return True
     referrer = hit.referrer
-    if referrer.type == DIRECT or hit.is_ping:
+    if referrer.type == DIRECT:
         return False
     if referrer.type == CAMPAIGN and tracking.create_new_visit_when_campaign_changes:
         return visit.referrer_type != DIRECT and _is_other_campaign(visit, referrer)
@@ -379,6 +381,7 @@ def _open_visit(
     state.last_keyword = ""
     state.cart = None
     state.last_page = None
+    state.begins_with_search = False
     state.link = None
     return visit
 
@@ -476,18 +479,20 @@ def _add_action(
     )
     rows.put(action)
     if kind == ActionKind.PAGE:
-        if not visit.entry_url:
-            visit.entry_url = draft.url
-        if not visit.entry_title:
-            visit.entry_title = draft.title
-        if draft.url:
-            visit.exit_url = draft.url
+        if not state.begins_with_search:
+            visit.entry_url = visit.entry_url or draft.url
+            visit.entry_title = visit.entry_title or draft.title
+        visit.exit_url = draft.url or visit.exit_url
         visit.exit_title = draft.title
         state.last_kind = kind
         state.last_title = draft.title
         state.last_keyword = ""
         state.last_page = action if hit.pageview_id else None
     elif kind == ActionKind.SEARCH:
+        # A search is no page: where it begins or ends a visit there is no entry or exit page.
+        state.begins_with_search |= state.last_kind == 0
+        visit.exit_url = ""
+        visit.exit_title = ""
         state.last_kind = kind
         state.last_title = ""
         state.last_keyword = draft.search_keyword
@@ -533,7 +538,7 @@ def _convert(
     opens: bool,
     order_is_lost: bool,
 ) -> None:
-    """Goals, orders and carts of one hit, and the seconds that a conversion on a known visit adds."""
+    """Goals, orders and carts of one hit, and the seconds that a conversion of a known visitor adds."""
     extra_seconds = 0
     if hit.ecommerce is not None:
         if order_is_lost:
@@ -556,12 +561,12 @@ def _convert(
                 _record_goal(state, visit, hit, match, rules, rows)
         if hit.action is None and matches:
             _touch(visit, hit.time, rules.clock)
-    if not opens:
+    if not opens or visit.visit_count > 1:
         visit.duration += extra_seconds
 
 
 def _reached_thresholds(state: FoldState, visit: Visit, hit: PreparedHit) -> tuple[GoalMatch, ...]:
-    reached = {"visit_duration": visit.duration, "visit_nb_pageviews": state.pageviews}
+    reached = {"visit_duration": hit.time - visit.first_time, "visit_nb_pageviews": state.pageviews}
     return tuple(
         GoalMatch(goal.goal_id, goal.revenue, goal.allow_multiple)
         for goal in hit.threshold_goals

@@ -15,6 +15,7 @@ from rules.prepared import (
     Item,
     PreparedHit,
     Referrer,
+    ThresholdGoal,
 )
 from schemas.outcomes import Exclusion
 from schemas.rows import Action, ActionKind, Conversion, ConversionItem, Visit
@@ -159,6 +160,38 @@ def test_entry_and_exit_are_the_first_and_last_page() -> None:
         a_prepared_hit(NOON + 3, kind=ActionKind.OUTLINK, url="other.example/"),
     )
     assert (visit.entry_url, visit.exit_url) == ("example.org/a", "example.org/b")
+
+
+def test_a_search_is_neither_entry_nor_exit_page() -> None:
+    search = {"kind": ActionKind.SEARCH, "url": "", "title": ""}
+    (visit,) = visits_of(a_prepared_hit(NOON, **search), a_prepared_hit(NOON + 1, url="example.org/a"))
+    assert (visit.entry_url, visit.exit_url) == ("", "example.org/a")
+    (visit,) = visits_of(a_prepared_hit(NOON, url="example.org/a"), a_prepared_hit(NOON + 1, **search))
+    assert (visit.entry_url, visit.exit_url) == ("example.org/a", "")
+
+
+def test_a_ping_that_asks_for_a_new_visit_changes_nothing() -> None:
+    ping = a_prepared_hit(NOON + 300, kind=None, is_ping=True, new_visit=True)
+    (visit,) = visits_of(a_prepared_hit(NOON), ping)
+    assert visit.duration == 0
+
+
+def test_a_duration_goal_is_reached_after_its_minutes() -> None:
+    goal = (ThresholdGoal(4, "visit_duration", 300.0),)
+    hits = [a_prepared_hit(NOON + at, threshold_goals=goal) for at in (0, 300, 301)]
+    rows = fold(*hits)
+    assert [c.hit_id for c in of_type(rows, Conversion)] == [hits[2].hit_id]
+
+
+def test_a_page_count_goal_is_reached_by_the_page_after_the_threshold() -> None:
+    goal = (ThresholdGoal(4, "visit_nb_pageviews", 2.0),)
+    hits = [a_prepared_hit(NOON + at, threshold_goals=goal) for at in range(4)]
+    assert [c.hit_id for c in of_type(fold(*hits), Conversion)] == [hits[2].hit_id]
+
+
+def test_a_conversion_that_opens_the_visit_of_a_known_visitor_adds_its_second() -> None:
+    first, second = visits_of(goal_hit(NOON, GoalMatch(1)), goal_hit(NOON + 3600, GoalMatch(1)))
+    assert (first.duration, second.duration) == (0, 1)
 
 
 def test_counts_follow_the_kinds_of_actions() -> None:
