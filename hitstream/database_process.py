@@ -132,7 +132,7 @@ class DatabaseProcess:
 
         def clean() -> None:
             old.close()
-            engine.database.drop_others()
+            engine.database.drop_earlier()
             engine.log.remove_old_epochs()
             forget_old_epochs(self._settings.data_dir / "imports", engine.log.epoch)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from hitstream.freshness import Freshness
 from hitstream.settings import DatabaseSettings
 from schemas.access import Grant
-from schemas.config import Config
+from schemas.config import Config, ConfigEvent, Tracking
 from sink.database import Database, database_name
 from sink.loop import Sink
 from sink.rollups import Rollups
@@ -49,6 +49,11 @@ class Engine:
         self.database.open()
         self.database.keep_hits(sink_settings.keep_hits_days)
         self.writer = ConfigWriter(self.log)
+        if settings.compatibility == "strict" and self.writer.current.offset == 0:
+            # The Matomo that strict is compared with knows no AI assistants.
+            self.writer.write(
+                ConfigEvent(at=time.time_ns() // 1_000_000, tracking=Tracking(ai_assistants=False))
+            )
         self.tokens = TokenStore(self.log)
         if settings.admin_token:
             self.tokens.add(settings.admin_token, Grant(login="admin", superuser=True))

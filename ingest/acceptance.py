@@ -32,6 +32,8 @@ _CRAWLERS = AddressRanges(CRAWLER_RANGES)
 
 LONGEST_USER_AGENT = 2048
 LONGEST_USER_ID = 1024
+STORED_USER_ID = 200
+"""Characters of a user id that reports show; the visitor id is made of all of it."""
 
 
 class Refusal(NamedTuple):
@@ -215,7 +217,7 @@ class Acceptance:
             owner=owner,
             visitor_id=visitor_id,
             config_id=config_id,
-            user_id=user_id,
+            user_id=user_id[:STORED_USER_ID],
             query=self._cleaned(query, params, masked, rules),
             user_agent=user_agent,
             client_hints=cached_decode(raw_hints) if raw_hints else sender.client_hints,

@@ -53,6 +53,11 @@ def _forgets_failed_output(client: Client) -> Client:
     return client
 
 
+def epoch_of(name: str) -> int:
+    """The opposite of database_name."""
+    return int(name.rpartition("_")[2])
+
+
 class Database:
     """Connections to one database of tables (`name`) and one of public views (`views`).
 
@@ -152,13 +157,12 @@ class Database:
         elif "TTL" in str(self.command("SHOW CREATE TABLE hits")):
             self.command("ALTER TABLE hits REMOVE TTL")
 
-    def drop_others(self) -> list[str]:
-        """Drop the databases of other epochs that a reset left behind; returns their names."""
-        names = [
-            str(row[0])
-            for row in self.rows("SELECT name FROM system.databases WHERE match(name, '^hitstream_[0-9]+$')")
-            if row[0] != self.name
-        ]
+    def drop_earlier(self) -> list[str]:
+        """Drop the databases of earlier epochs that a reset left behind; returns their names.
+
+        Not those of later ones: another reset may have begun one meanwhile."""
+        found = self.rows("SELECT name FROM system.databases WHERE match(name, '^hitstream_[0-9]+$')")
+        names = [str(row[0]) for row in found if epoch_of(str(row[0])) < epoch_of(self.name)]
         for name in names:
             self.command(f"DROP DATABASE IF EXISTS `{name}` SYNC")
         return names
