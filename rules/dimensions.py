@@ -91,11 +91,12 @@ def action_dimensions(params: Params, raw_url: str, rules: DimensionRules) -> Va
 
 
 def _read(readers: tuple[DimensionReader, ...], params: Params, raw_url: str) -> Values:
-    """Values by dimension_id; an empty value is none, `0` is one."""
+    """Values by dimension_id; an empty value is none, `0` is one. A value that was sent, even an empty one, keeps
+    the extraction rules from looking for another."""
     values: Values = {}
     for reader in readers:
         value = clean_value(params.get(reader.parameter, ""))
-        if not value and reader.extract:
+        if reader.extract and reader.parameter not in params:
             title = params.get("action_name", "")
             value = next((v for rule in reader.extract if (v := clean_value(rule(raw_url, title)))), "")
         if value:

@@ -1,5 +1,6 @@
 """Orders, carts and product views (tracking semantics section 8)."""
 
+import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,12 +93,17 @@ def _read_item(entry: Any) -> Item | None:
 
 
 def _text(value: Any) -> str:
-    """A scalar as text; lists, objects and null have none."""
+    """A scalar as text, HTML entities decoded (shops send names as they print them); a list joined by commas;
+    objects and null have none."""
+    if isinstance(value, list):
+        return cut_bytes(",".join(_text(entry) for entry in value), NAME_MAX_BYTES)
     if isinstance(value, bool):
         return "1" if value else ""
     if isinstance(value, int | float):
         value = number_text(value)
-    return cut_bytes(clean_text(value), NAME_MAX_BYTES) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return cut_bytes(clean_text(html.unescape(value) if "&" in value else value), NAME_MAX_BYTES)
 
 
 def _categories(value: Any) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def test_items_of_an_order() -> None:
         ("7", ("7",)),
         ('["a","",0,"0","b"]', ("a", "b")),
         ('{"0":"x"}', ("x",)),
-        ('[["nested"],"x"]', ("x",)),
+        ('[["nested"],"x"]', ("nested", "x")),
     ],
 )
 def test_an_item_has_up_to_five_categories(sent: str, categories: tuple[str, ...]) -> None:
@@ -123,6 +123,11 @@ def test_the_price_of_an_item_has_two_decimals_that_of_a_product_view_all() -> N
 )
 def test_a_quantity_is_at_least_one(sent: str, quantity: int) -> None:
     assert read_items(f'[["s","n","c",1,{sent}]]')[0].quantity == quantity
+
+
+def test_item_texts_lose_html_entities_and_lists_are_joined() -> None:
+    (item,) = read_items('[["&quot;sku", ["a", "b&amp;c"], "x &#x2603;", 1, 1]]')
+    assert (item.sku, item.name, item.categories) == ('"sku', "a,b&c", ("x \u2603",))
 
 
 def test_a_product_view_needs_a_sku_a_name_or_a_category() -> None:
