@@ -91,8 +91,8 @@ def action_dimensions(params: Params, raw_url: str, rules: DimensionRules) -> Va
 
 
 def _read(readers: tuple[DimensionReader, ...], params: Params, raw_url: str) -> Values:
-    """Values by dimension_id; an empty value is none, `0` is one. A value that was sent, even an empty one, keeps
-    the extraction rules from looking for another."""
+    """Values by dimension_id; an empty value is none, `0` is one. A value that was sent, even an empty one,
+    keeps the extraction rules from looking for another."""
     values: Values = {}
     for reader in readers:
         value = clean_value(params.get(reader.parameter, ""))
