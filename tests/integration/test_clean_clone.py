@@ -57,7 +57,7 @@ def test_the_first_commands_of_the_readme_work_on_a_fresh_clone(tmp_path: Path) 
     environment |= {"HITSTREAM_PORT": str(port), "HITSTREAM_SQL_PORT": str(sql_port)}
     process, printed, _ = run_until_ready(clone, environment, INSTALL_SECONDS)
     try:
-        lines = re.findall(r"^  (curl .*(?:\\\n.*)*)$", printed, re.MULTILINE)
+        lines = re.findall(r"^  (curl (?:[^\n]*\\\n)*[^\n]*)$", printed, re.MULTILINE)
         assert len(lines) == 2, printed
         subprocess.run(lines[0], shell=True, check=True, capture_output=True, cwd=clone)
         subprocess.run([str(clone / ".venv/bin/hitstream"), "drain"], check=True, cwd=clone, env=environment)
