@@ -178,7 +178,8 @@ def fold_hit(
     """
     visit = state.visit
     order_is_lost = hit.hit_id in facts.lost_orders
-    opens = visit is None or begins_visit(visit, hit, rules)
+    day = rules.clock.day(hit.time)
+    opens = visit is None or begins_visit(visit, hit, rules.tracking, day)
     if opens:
         if hit.is_ping:
             return Exclusion.PING_WITHOUT_VISIT
@@ -267,16 +268,15 @@ def rows_in_state(state: FoldState) -> Rows:
     return rows
 
 
-def begins_visit(visit: Visit, hit: PreparedHit, rules: VisitRules) -> bool:
-    """Whether `hit` starts a new visit after `visit` (tracking-semantics section 2)."""
-    tracking = rules.tracking
+def begins_visit(visit: Visit, hit: PreparedHit, tracking: Tracking, day: int) -> bool:
+    """Whether `hit`, on local `day`, starts a new visit after `visit` (tracking-semantics section 2)."""
     if visit.last_time <= hit.time - tracking.visit_standard_length:
         return True
     if hit.new_visit:
         return True
     if 0 < tracking.create_new_visit_after_x_actions <= visit.actions:
         return True
-    if tracking.create_new_visit_after_midnight and visit.date != rules.clock.day(hit.time):
+    if tracking.create_new_visit_after_midnight and visit.date != day:
         return True
     if (
         not tracking.enable_userid_overwrites_visitorid
@@ -312,12 +312,12 @@ def _open_visit(
     is_lost_order: bool,
 ) -> Visit:
     time = hit.time
-    clock = rules.clock
+    day, hour = rules.clock.day_and_hour(time)
     agent = hit.agent
     is_order = hit.ecommerce is not None and hit.ecommerce.order_id != "" and not is_lost_order
     visit = Visit(
         site_id=hit.site_id,
-        date=clock.day(time),
+        date=day,
         visit_id=hit.hit_id,
         visitor_id=hit.visitor_id,
         owner=hit.owner,
@@ -325,7 +325,7 @@ def _open_visit(
         user_id=hit.user_id,
         first_time=time,
         last_time=time,
-        local_hour=clock.hour(time),
+        local_hour=hour,
         duration=rules.tracking.default_time_one_page_visit,
         referrer_type=hit.referrer.type,
         referrer_name=hit.referrer.name,
@@ -426,16 +426,16 @@ def _add_action(
     if kind == ActionKind.PAGE:
         state.pageviews += 1
     timings = hit.timings
-    clock = rules.clock
+    day, hour = rules.clock.day_and_hour(time)
     action = Action(
         site_id=hit.site_id,
-        date=clock.day(time),
+        date=day,
         hit_id=hit.hit_id,
         visit_id=visit.visit_id,
         visitor_id=hit.visitor_id,
         owner=hit.owner,
         time=time,
-        local_hour=clock.hour(time),
+        local_hour=hour,
         kind=kind,
         url=draft.url,
         url_prefix=draft.url_prefix,
@@ -498,14 +498,13 @@ def _add_action(
         state.last_keyword = draft.search_keyword
     elif state.last_page is not None and hit.pageview_id:
         _fill_timings(state.last_page, hit, rows)
-    _touch(visit, time, clock)
+    _touch(visit, time, rules.clock)
 
 
 def _touch(visit: Visit, time: int, clock: LocalClock) -> None:
     """The visit acted at `time`: its last action, day and hour follow."""
     visit.last_time = time
-    visit.date = clock.day(time)
-    visit.local_hour = clock.hour(time)
+    visit.date, visit.local_hour = clock.day_and_hour(time)
 
 
 def _fill_timings(page: Action, hit: PreparedHit, rows: Rows) -> None:

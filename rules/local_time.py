@@ -15,28 +15,31 @@ class LocalClock:
     Offsets change only at quarters of an hour, so one look-up per quarter serves every hit in it:
     0.1 us instead of 1.5 us for a datetime conversion."""
 
-    __slots__ = ("_offsets", "_zone")
+    __slots__ = ("_quarters", "_zone")
 
     def __init__(self, timezone: str) -> None:
         self._zone = ZoneInfo(timezone)
-        self._offsets: dict[int, int] = {}
+        self._quarters: dict[int, tuple[int, int]] = {}
 
-    def _offset(self, quarter: int) -> int:
-        offset = self._offsets.get(quarter)
-        if offset is None:
-            if len(self._offsets) >= _MAX_CACHED_QUARTERS:
-                self._offsets.clear()
-            delta = datetime.fromtimestamp(quarter * _QUARTER, UTC).astimezone(self._zone).utcoffset()
-            offset = self._offsets[quarter] = 0 if delta is None else int(delta.total_seconds())
-        return offset
+    def day_and_hour(self, time: int) -> tuple[int, int]:
+        """Of the local date at `time` (unix seconds): days since 1970-01-01, and 0..23."""
+        try:
+            return self._quarters[time // _QUARTER]
+        except KeyError:
+            return self._look_up(time // _QUARTER)
 
     def day(self, time: int) -> int:
         """Days since 1970-01-01 of the local date at `time` (unix seconds)."""
-        return (time + self._offset(time // _QUARTER)) // _DAY
+        return self.day_and_hour(time)[0]
 
-    def hour(self, time: int) -> int:
-        """0..23"""
-        return (time + self._offset(time // _QUARTER)) % _DAY // 3600
+    def _look_up(self, quarter: int) -> tuple[int, int]:
+        if len(self._quarters) >= _MAX_CACHED_QUARTERS:
+            self._quarters.clear()
+        time = quarter * _QUARTER
+        delta = datetime.fromtimestamp(time, UTC).astimezone(self._zone).utcoffset()
+        local = time + (0 if delta is None else int(delta.total_seconds()))
+        found = self._quarters[quarter] = (local // _DAY, local % _DAY // 3600)
+        return found
 
 
 @lru_cache(maxsize=1024)
