@@ -151,9 +151,10 @@ class Database:
         self.client.raw_insert(table, column_names=list(columns), insert_block=block, fmt="MsgPack")
 
     def keep_hits(self, days: int) -> None:
-        """Set the lifetime of raw hits, in days of their event time; 0 keeps them for ever."""
+        """Set the lifetime of raw hits, in days since their receipt (an import brings old ones); 0 keeps them
+        for ever."""
         if days:
-            self.command(f"ALTER TABLE hits MODIFY TTL toDate(time) + toIntervalDay({int(days)})")
+            self.command(f"ALTER TABLE hits MODIFY TTL toDateTime(received_at) + toIntervalDay({int(days)})")
         elif "TTL" in str(self.command("SHOW CREATE TABLE hits")):
             self.command("ALTER TABLE hits REMOVE TTL")
 
