@@ -12,7 +12,7 @@ import msgspec
 from rules.ecommerce import ProductView, product_view
 from rules.prepared import ActionDraft
 from rules.query import cut_bytes, is_set, query_parameters, read_integer, read_leading_number
-from rules.urls import NO_URL, PageUrl, clean_click_url, clean_text
+from rules.urls import NO_URL, UNTITLED_CLICK, PageUrl, clean_click_url, clean_text
 from schemas.config import Site, Tracking
 from schemas.rows import ActionKind
 
@@ -95,7 +95,7 @@ def _kind_of_action(params: Params, raw_url: str, page: PageUrl, rules: ActionRu
         if clicked:
             target = clean_click_url(clicked, rules.max_bytes)
             # A click on what is no URL (`mailto:...`) is recorded as a view of a page without URL.
-            return _with_url(ActionKind.PAGE if target is NO_URL else kind, target)
+            return _with_url(ActionKind.PAGE, UNTITLED_CLICK) if target is NO_URL else _with_url(kind, target)
     if params.get("e_c") and params.get("e_a"):
         event = _event(params, page, rules)
         if event is not None:

@@ -22,6 +22,7 @@ from rules.prepared import (
     PreparedHit,
     Referrer,
 )
+from rules.urls import UNTITLED_CLICK
 from schemas.config import Tracking
 from schemas.outcomes import Exclusion
 from schemas.rows import (
@@ -483,9 +484,10 @@ def _add_action(
             visit.entry_url = visit.entry_url or draft.url
             visit.entry_title = visit.entry_title or draft.title
         visit.exit_url = draft.url or visit.exit_url
-        visit.exit_title = draft.title
         state.last_kind = kind
-        state.last_title = draft.title
+        if draft.url_prefix != UNTITLED_CLICK.prefix:
+            visit.exit_title = draft.title
+            state.last_title = draft.title
         state.last_keyword = ""
         state.last_page = action if hit.pageview_id else None
     elif kind == ActionKind.SEARCH:

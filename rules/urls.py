@@ -49,6 +49,8 @@ class PageUrl:
 
 
 NO_URL = PageUrl("", "", NO_PREFIX)
+UNTITLED_CLICK = PageUrl("", "", 5)
+"""A click on what is no URL: a view without URL that, unlike other views, is not counted by title."""
 
 
 def url_rules(site: Site, tracking: Tracking) -> UrlRules:

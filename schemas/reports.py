@@ -59,7 +59,8 @@ VISIT_METRICS: tuple[Metric, ...] = (
     _m("nb_uniq_visitors", "uniqExact(v.visitor_id)"),
     _m("nb_visits", "count()"),
     _m("nb_actions", "sum(v.actions)"),
-    _m("nb_users", "uniqExactIf(v.user_id, v.user_id != '')"),
+    # one user however the id is written
+    _m("nb_users", "uniqExactIf(lowerUTF8(v.user_id), v.user_id != '')"),
     _m("max_actions", "max(v.actions)", "max"),
     _m("sum_visit_length", "sum(v.duration)"),
     _m("bounce_count", "countIf(v.actions <= 1)"),
@@ -175,7 +176,7 @@ _PAGE, _OUTLINK, _DOWNLOAD, _SEARCH, _EVENT, _CONTENT = 1, 2, 3, 8, 10, 13
 VISIT_DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "locations": ("v.country", "v.region", "v.city"),
     "languages": ("v.language",),
-    "users": ("v.user_id", "lower(hex(v.visitor_id))"),
+    "users": ("lowerUTF8(v.user_id)",),
     "device_types": ("v.device_type",),
     "device_brands": ("v.device_brand",),
     "device_models": ("v.device_brand", "v.device_model"),
@@ -191,6 +192,14 @@ VISIT_DIMENSIONS: Mapping[str, tuple[str, ...]] = {
 """Reports with goals: visits by these labels, and conversions by the labels of their visit."""
 
 _VISIT_COUNTS = (_m("nb_visits", "count()"),)
+
+
+def _largest(column: str) -> str:
+    return f"max(toFloat64OrZero({column}))"
+
+
+_ALL_TIMINGS = ", ".join(f"a.{name}" for name in TIMINGS)
+_LOAD = f"arraySum(arrayMap(t -> greatest(t, 0), [{_ALL_TIMINGS}]))"
 
 _PARTS: tuple[Aggregate, ...] = (
     Aggregate(name="summary", source="visits", metrics=VISIT_METRICS),
@@ -235,6 +244,23 @@ _PARTS: tuple[Aggregate, ...] = (
         source="visits",
         labels=("v.returning > 0", "intDiv(v.seconds_since_last, 86400)"),
         metrics=_VISIT_COUNTS,
+    ),
+    Aggregate(
+        name="user_names",
+        source="visits",
+        labels=("v.user_id", "lower(hex(v.visitor_id))"),
+        metrics=(*_VISIT_COUNTS, _m(FIRST, "toUnixTimestamp(min(v.first_time))", "min")),
+        where="v.user_id != ''",
+    ),
+    Aggregate(
+        name="city_places",
+        source="visits",
+        labels=("v.country", "v.region", "v.city"),
+        metrics=(
+            _m("latitude", _largest("v.latitude"), "max"),
+            _m("longitude", _largest("v.longitude"), "max"),
+        ),
+        where="v.city != '' AND v.latitude != '' AND v.longitude != ''",
     ),
     Aggregate(
         name="plugins",
@@ -305,14 +331,15 @@ _PARTS: tuple[Aggregate, ...] = (
         source="actions",
         labels=("a.title",),
         metrics=(*HIT_METRICS, _m("nb_hits_following_search", "countIf(a.previous_kind = 8)"), *_timings()),
-        where=f"a.kind = {_PAGE}",
+        # 5: clicks on what is no URL (rules.urls)
+        where=f"a.kind = {_PAGE} AND a.url_prefix != 5",
     ),
     Aggregate(
         name="titles_time",
         source="actions",
         labels=("a.previous_title",),
         metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_PAGE} AND a.kind != {_EVENT}",
+        where=f"a.previous_kind = {_PAGE} AND a.kind != {_EVENT} AND a.previous_title != ''",
     ),
     Aggregate(
         name="titles_entry",
@@ -403,7 +430,12 @@ _PARTS: tuple[Aggregate, ...] = (
     Aggregate(
         name="performance",
         source="actions",
-        metrics=(_m("nb_hits", "count()"), *_timings()),
+        metrics=(
+            _m("nb_hits", "count()"),
+            *_timings(),
+            _m("sum_load", f"sum({_LOAD}) / 1000"),
+            _m("nb_hits_with_load", f"countIf(greatest({_ALL_TIMINGS}) >= 0)"),
+        ),
         where=f"a.kind = {_PAGE}",
     ),
     Aggregate(name="item_skus", source="items", labels=("i.goal_id = -1", "i.sku"), metrics=ITEM_METRICS),

@@ -125,7 +125,7 @@ class Action(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     url: str = ""
     """Without scheme and www (both are in url_prefix); empty for searches."""
     url_prefix: int = 0
-    """0 http://, 1 http://www., 2 https://, 3 https://www., 4 none stored."""
+    """0 http://, 1 http://www., 2 https://, 3 https://www., 4 none stored, 5 a click on what is no URL."""
     title: str = ""
     """Page title."""
     event_category: str = ""
