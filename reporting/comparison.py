@@ -81,14 +81,14 @@ def with_comparisons(
     table: Table, others: Sequence[Table], series: Sequence[Series], shape: ReportShape, *, inverted: bool
 ) -> Table:
     """`others` are the tables of series[1:]. Changes are against the first date with the same segment, or the
-    other way round when `inverted`."""
+    other way round when `inverted`; rows of sub tables are compared without them."""
     width = sum(one.period == series[0].period and one.date == series[0].date for one in series)
 
     # CSV shows the number of the comparison table among the tables of a request: Matomo makes one per series,
     # and one more each for the totals of a report with a dimension.
     numbers = count(1 + len(series) * (1 if table.simple else 2))
 
-    def compare(row: Row, found: Sequence[Row | None]) -> Row:
+    def compare(row: Row, found: Sequence[Row | None], *, top: bool, number_of_table: int) -> Row:
         partners: list[Row | None] = [row, *found]
         columns: list[Columns] = []
         for partner in partners:
@@ -102,8 +102,12 @@ def with_comparisons(
             )
         compared: list[Row] = []
         for index, (one, partner) in enumerate(zip(series, partners, strict=True)):
+            if partner is None and not top:
+                continue
             changes: Columns = {}
-            if not inverted and index >= width:
+            if not top:
+                pass
+            elif not inverted and index >= width:
                 changes = _changes(columns[index], columns[index % width])
             elif inverted and index < width and len(series) > width:
                 changes = _changes(columns[index], columns[index + width])
@@ -112,19 +116,25 @@ def with_comparisons(
             )
         late = {} if shape.segment_early else {"segment": row.metadata.get("segment")}
         metadata: Columns = {name: value for name, value in row.metadata.items() if name not in late}
-        metadata["comparisons"] = Table(compared, metadata={"number": next(numbers)})
+        metadata["comparisons"] = Table(compared, metadata={"number": number_of_table})
         if "segment" in row.metadata and late:
             metadata["segment"] = row.metadata["segment"]
         below = row.subtable
         if below is not None:
-            below = compare_table(below, [None if one is None else one.subtable for one in found])
+            below = compare_table(below, [None if one is None else one.subtable for one in found], top=False)
         return row.with_metadata(metadata).with_subtable(below)
 
-    def compare_table(part: Table, partners: Sequence[Table | None]) -> Table:
+    def compare_table(part: Table, partners: Sequence[Table | None], *, top: bool) -> Table:
         by_label = [{str(row.label): row for row in other} if other else {} for other in partners]
-        return part.map_rows(lambda row: compare(row, [held.get(str(row.label)) for held in by_label]))
+        # all rows of a table are numbered before those below them
+        own = iter([next(numbers) for _ in part])
+        return part.map_rows(
+            lambda row: compare(
+                row, [held.get(str(row.label)) for held in by_label], top=top, number_of_table=next(own)
+            )
+        )
 
-    return compare_table(table, others)
+    return compare_table(table, others, top=True)
 
 
 def _metadata(one: Series, partner: Row | None, row: Row, shape: ReportShape, *, first: bool) -> Columns:

@@ -24,6 +24,17 @@ def full_url(url: str, prefix: float) -> str:
     return PREFIXES[int(prefix)] + url if url else ""
 
 
+def secure_url(url: str, site_urls: Sequence[str]) -> str:
+    """`url` with https when one of the site's own addresses has its host with https."""
+    scheme, mark, rest = url.partition("://")
+    if scheme != "http" or not mark:
+        return url
+    host = rest.split("/", 1)[0].lower()
+    if any(known.lower().startswith(f"https://{host}") for known in site_urls):
+        return "https://" + rest
+    return url
+
+
 def path_of_url(url: str, delimiter: str = "/") -> list[str]:
     """Folders and page of a stored URL (no scheme): `example.org/a/b?c` is [a, /b?c], a folder's own page is
     /index. Pages begin with a slash so that a page and a folder of one name stay apart."""

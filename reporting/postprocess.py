@@ -134,7 +134,8 @@ def _filter_rows(
     pattern_columns = parameters.comma_list("filter_column") or ("label",)
     sort_column = parameters.text("filter_sort_column") or ("" if shape.sort_stored else shape.sort_column)
     population_column = parameters.text("filter_excludelowpop")
-    if processed & {*pattern_columns, sort_column, population_column}:
+    computed = bool(processed & {*pattern_columns, sort_column, population_column})
+    if computed:
         table = filters.compute_processed(table, metrics)
     if pattern := parameters.text("filter_pattern"):
         table = filters.keep_matching(table, pattern_columns, pattern)
@@ -152,7 +153,7 @@ def _filter_rows(
     keep = parameters.integer("filter_truncate")
     labels = any(label.strip() for label in parameters.texts("label"))
     if keep is not None and not labels and not table.simple:
-        table = filters.truncate(table, keep, processed)
+        table = filters.truncate(table, keep, processed if computed else ())
     if not labels:
         count = parameters.integer("filter_limit", -1)
         offset = parameters.integer("filter_offset", 0)
@@ -250,10 +251,22 @@ def _hide_trees(table: Table, parameters: Parameters, shape: ReportShape) -> Tab
         if expanded and row.subtable is not None:
             below = row.subtable.map_rows(lambda inner: change(inner, level + 1))
         bare = level > 0 and not (shape.recursive or shape.nested_metadata or labels)
-        metadata: dict[str, Value] = {} if bare else row.metadata
+        metadata: dict[str, Value] = _bare_comparisons(row.metadata) if bare else row.metadata
         return Row(row.columns, metadata, below, None if hide_ids else row.subtable_id)
 
     return table.map_rows(lambda row: change(row, 0))
+
+
+def _bare_comparisons(metadata: dict[str, Value]) -> dict[str, Value]:
+    """What stays of a sub row's metadata: its comparisons, without their segments."""
+    compared = metadata.get("comparisons")
+    if not isinstance(compared, Table):
+        return {}
+
+    def change(row: Row) -> Row:
+        return row.with_metadata({name: value for name, value in row.metadata.items() if name != "segment"})
+
+    return {"comparisons": compared.map_rows(change)}
 
 
 def _filter_list(values: list[Value], parameters: Parameters) -> list[Value]:

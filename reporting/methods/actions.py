@@ -14,6 +14,7 @@ from reporting.pages import (
     path_of_link,
     path_of_title,
     path_of_url,
+    secure_url,
 )
 from reporting.queries import Groups, read_aggregates
 from reporting.rows import (
@@ -25,7 +26,6 @@ from reporting.rows import (
     numbered,
     quotient,
     ratio_metric,
-    rounded,
     segment_value,
 )
 from reporting.table import Columns, Row, Scalar, Table, simple_table
@@ -52,7 +52,8 @@ def _load_time(row: Row, _: Table) -> Scalar:
         quotient(cell_number(row, f"sum_{name}"), cell_number(row, f"nb_hits_with_{name}"), 3)
         for name in TIMINGS
     )
-    return rounded(sum(float(part) for part in parts), 3)
+    # not rounded again: clients see the sum of fractions as it is
+    return sum(float(part) for part in parts)
 
 
 TIME_ON_PAGE = ratio_metric("avg_time_on_page", "sum_time_spent", "nb_hits", 0, Unit.CLOCK)
@@ -129,7 +130,9 @@ def _url_tree(
         pages,
         path_of=lambda url: path_of_url(url, delimiter),
         columns=columns,
-        url_of=lambda name, page: full_url(name, page.hits["url_prefix"] if page.hits else 4),
+        url_of=lambda name, page: secure_url(
+            full_url(name, page.hits["url_prefix"] if page.hits else 4), site.urls if site else ()
+        ),
         leaf_metadata=leaf,
         folder_metadata=folder,
     )
@@ -393,12 +396,14 @@ async def performance(request: ApiRequest) -> Tables:
     for cell in request.cells:
         metrics = data[cell]["performance"].rows.get((), {})
         columns: Columns = {}
-        total = 0.0
         for name in TIMINGS:
-            average = quotient(metrics.get(f"sum_{name}", 0), metrics.get(f"nb_hits_with_{name}", 0), 2)
-            total += float(average)
-            columns[f"avg_{name}"] = average
-        columns["avg_page_load_time"] = rounded(total, 2)
+            columns[f"avg_{name}"] = quotient(
+                metrics.get(f"sum_{name}", 0), metrics.get(f"nb_hits_with_{name}", 0), 2
+            )
+        # over the pages with any timing: not the sum of averages over different pages
+        columns["avg_page_load_time"] = quotient(
+            metrics.get("sum_load", 0), metrics.get("nb_hits_with_load", 0), 2
+        )
         result[cell] = simple_table(columns, filled=not metrics)
     return result
 

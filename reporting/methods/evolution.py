@@ -18,7 +18,7 @@ def _entry(request: ApiRequest) -> ReportEntry:
     entry = CATALOGUE.get(name)
     if entry is None or not entry.dimension:
         raise ApiError(
-            f"Reporting API '{name}' does not have a dimension, and row evolution is not available for it."
+            f"Reports like {name} which do not have a dimension are not supported by row evolution"
             if entry is not None
             else f"Requested report {name} for Website id={request.site_id} not found in the list of"
             " available reports.",

@@ -85,7 +85,13 @@ def _goal_part(
     return columns
 
 
-async def goal_columns_of(request: ApiRequest) -> Mapping[Cell, Columns]:
+def _sells(request: ApiRequest, site_id: int) -> bool:
+    site = request.config.site(site_id)
+    return site is not None and site.ecommerce
+
+
+async def goal_columns_of(request: ApiRequest, *, by_visitor: bool = True) -> Mapping[Cell, Columns]:
+    """`by_visitor`: also for new and returning visitors alone."""
     goal_id = requested_goal(request)
     all_metrics = request.parameters.flag("showAllGoalSpecificMetrics")
     data = await read_aggregates(request, ["visitor_types", "goals"])
@@ -95,6 +101,8 @@ async def goal_columns_of(request: ApiRequest) -> Mapping[Cell, Columns]:
         by_type: dict[str, dict[int, Metrics]] = {"0": {}, "1": {}}
         everywhere: dict[int, Metrics] = {}
         for (returning, goal), metrics in goals.rows.items():
+            if int(goal) <= 0 and not _sells(request, cell.site_id):
+                continue
             by_type[returning][int(goal)] = metrics
             if int(goal) in everywhere:
                 add_metrics(everywhere[int(goal)], metrics)
@@ -105,7 +113,7 @@ async def goal_columns_of(request: ApiRequest) -> Mapping[Cell, Columns]:
             add_metrics(all_visits, metrics)
         columns = _goal_part(request, cell.site_id, all_visits, everywhere, goal_id, all_metrics)
         in_map = request.several_periods or request.several_sites
-        for suffix, label in (("_new_visit", "0"), ("_returning_visit", "1")):
+        for suffix, label in (("_new_visit", "0"), ("_returning_visit", "1")) if by_visitor else ():
             if in_map and (label,) not in visits.rows:
                 continue
             part = _goal_part(
@@ -117,8 +125,8 @@ async def goal_columns_of(request: ApiRequest) -> Mapping[Cell, Columns]:
     return result
 
 
-async def overview(request: ApiRequest) -> Mapping[Cell, Table]:
-    data = await goal_columns_of(request)
+async def overview(request: ApiRequest, *, by_visitor: bool = True) -> Mapping[Cell, Table]:
+    data = await goal_columns_of(request, by_visitor=by_visitor)
     wanted = request.parameters.comma_list("columns")
     result = {}
     for cell, columns in data.items():
@@ -133,6 +141,10 @@ async def overview(request: ApiRequest) -> Mapping[Cell, Table]:
             }
         result[cell] = simple_table(columns, filled=empty)
     return result
+
+
+async def _metrics(request: ApiRequest) -> Mapping[Cell, Table]:
+    return await overview(request, by_visitor=False)
 
 
 _RATE_NAMES = ("conversion_rate", "conversion_rate_new_visit", "conversion_rate_returning_visit")
@@ -202,10 +214,10 @@ def _until(aggregate: str, ranges: Sequence[Range], one: str, many: str, name: s
 
 
 def _average_price(row: Row, _: Table) -> Scalar:
+    if "avg_price" in row.columns:
+        return cell_number(row, "avg_price")
     bought = cell_number(row, "orders") or cell_number(row, "abandoned_carts")
-    if bought:
-        return quotient(cell_number(row, "price"), bought, 2)
-    return rounded(cell_number(row, "price_viewed"), 2)
+    return quotient(cell_number(row, "price"), bought, 2)
 
 
 def _average_quantity(row: Row, _: Table) -> Scalar:
@@ -262,7 +274,7 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
                     order.add(bought["first_day"], columns)
                 seen = viewed.get(label)
                 if seen is not None:
-                    names = ("nb_visits", "nb_uniq_visitors", "nb_actions", "price_viewed")
+                    names = ("nb_visits", "nb_uniq_visitors", "nb_actions")
                     order.add(seen["first_day"], {name: number(seen[name]) for name in names})
                 if bought is not None and carts:
                     first = (
@@ -270,9 +282,11 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
                     )
                     order.add(first, {"abandoned_carts": number(bought["orders"])}, last=True)
                 shown = label or missing
-                rows.append(
-                    Row({"label": shown, **order.columns()}, {"segment": f"{segment}=={quote_plus(shown)}"})
-                )
+                row: Columns = {"label": shown, **order.columns()}
+                if seen is not None and (bought is None or not bought["price"]):
+                    # a product nobody bought has the price at which it was seen
+                    row["avg_price"] = rounded(seen["price_viewed"], 2)
+                rows.append(Row(row, {"segment": f"{segment}=={quote_plus(shown)}"}))
             result[cell] = Table(rows)
         return result
 
@@ -285,7 +299,7 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
             units={"revenue": Unit.MONEY},
             dimension=dimension,
             segment_early=True,
-            hidden=("price", "price_viewed"),
+            hidden=("price",),
         ),
     )
 
@@ -293,6 +307,10 @@ def _items(items: str, views: str, segment: str, missing: str, name: str, dimens
 METHODS: dict[str, Method] = {
     "Goals.get": Method(
         cells=overview,
+        shape=ReportShape(name="Goals", sort_column="", units=_units(), selects_columns=True),
+    ),
+    "Goals.getMetrics": Method(
+        cells=_metrics,
         shape=ReportShape(name="Goals", sort_column="", units=_units(), selects_columns=True),
     ),
     "Goals.getDaysToConversion": _until("goal_days", DAY_RANGES, "day", "days", "Days to Conversion"),

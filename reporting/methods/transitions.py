@@ -41,11 +41,11 @@ def _by_title(text: str) -> _Page:
     return _Page("title", "previous_title", "entry_title", "exit_title", text.strip())
 
 
-def _grouped(found: Mapping[str, float], limit: int) -> list[Value]:
-    """Most often first, then by label; what is beyond the limit as Others."""
+def _grouped(found: Mapping[str, float], limit: int, *, texts: bool = False) -> list[Value]:
+    """Most often first, then by label; what is beyond the limit as Others. `texts`: counts as texts."""
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     rows: list[Value] = [
-        {"label": label, "referrals": number(count)}
+        {"label": label, "referrals": str(number(count)) if texts else number(count)}
         for label, count in (ordered[:limit] if limit else ordered)
     ]
     rest = sum(count for _, count in ordered[limit:]) if limit else 0
@@ -94,14 +94,17 @@ async def _internal(reader: _Reader, limit: int, answer: dict[str, Value]) -> fl
     page = reader.page
     on_page = f"kind = {int(ActionKind.PAGE)} AND {page.own} = {{page:String}}"
     before = await reader.counts(
-        f"previous_kind, {page.previous} AS before, previous_keyword", "actions", on_page,
-        "previous_kind, before, previous_keyword",
+        f"previous_kind, {page.previous} AS before, previous_keyword, position = 2 AS second", "actions",
+        on_page, "previous_kind, before, previous_keyword, second",
     )  # fmt: skip
     pages: dict[str, float] = {}
     searches: dict[str, float] = {}
     loops = 0.0
-    for (kind, name, keyword), count in before.items():
+    for (kind, name, keyword, second), count in before.items():
         if kind == str(int(ActionKind.SEARCH)):
+            if page.own == "url" and second == "1":
+                # a search that opened the visit is known by titles only
+                continue
             searches[keyword] = searches.get(keyword, 0.0) + count
         elif kind == str(int(ActionKind.PAGE)) and name == page.value:
             loops += count
@@ -170,7 +173,7 @@ async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tu
             "label": _REFERRERS.get(kind, (str(kind), str(kind)))[0],
             "shortName": _REFERRERS.get(kind, (str(kind), str(kind)))[1],
             "visits": number(visits[kind]),
-            "details": _grouped(by_type[kind], limit),
+            "details": _grouped(by_type[kind], limit, texts=True),
         }
         for kind in sorted(visits)
     ]

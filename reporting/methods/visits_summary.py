@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from reporting.errors import ApiError
 from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
 from reporting.queries import Metrics, read_aggregates, read_unique_visitors
 from reporting.rows import is_strict, number, quotient, ratio_metric
@@ -53,6 +54,11 @@ async def _get(request: ApiRequest) -> Mapping[Cell, Table]:
 
 def _single(column: str) -> Method:
     async def cells(request: ApiRequest) -> Mapping[Cell, Table]:
+        if column in ("nb_uniq_visitors", "nb_users") and not counts_uniques(request, request.period.kind):
+            raise ApiError(
+                f"The metric {column} is not enabled for the requested period."
+                " Please see this FAQ: https://matomo.org/faq/how-to/faq_113/"
+            )
         data = await summary_columns(request)
         return {
             cell: single_value(column, columns.get(column, 0), filled=not columns["nb_visits"])
@@ -91,6 +97,8 @@ async def frequency(request: ApiRequest) -> Mapping[Cell, Table]:
         columns: Columns = {}
         for suffix, data in parts.items():
             of_cell = data[cell]
+            if not of_cell["nb_visits"] and (request.several_periods or request.several_sites):
+                continue
             if with_uniques:
                 columns[f"nb_uniq_visitors_{suffix}"] = of_cell["nb_uniq_visitors"]
                 columns[f"nb_users_{suffix}"] = of_cell["nb_users"]
@@ -103,7 +111,7 @@ async def frequency(request: ApiRequest) -> Mapping[Cell, Table]:
             columns[f"bounce_rate_{suffix}"] = quotient(bounces, visits, 2)
             columns[f"nb_actions_per_visit_{suffix}"] = quotient(actions, visits, 1)
             columns[f"avg_time_on_site_{suffix}"] = quotient(length, visits, 0)
-        empty = not columns["nb_visits_new"] and not columns["nb_visits_returning"]
+        empty = not any(columns.get(f"nb_visits_{suffix}") for suffix in parts)
         result[cell] = simple_table(columns, filled=empty)
     return result
 

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from reporting.errors import ApiError
 from reporting.periods import Period
 from reporting.render.html import html_cell
-from reporting.render.php import escape
+from reporting.render.php import escape, scalar_text
 from reporting.render.shape import as_table
 from reporting.table import Table, TableMap, Value
 
@@ -58,6 +58,11 @@ def render_feed(
     return "\n".join(lines)
 
 
+def _cell(value: Value) -> str:
+    """Texts are escaped once, with the whole description."""
+    return html_cell(value) if isinstance(value, (Mapping, list, Table, TableMap)) else scalar_text(value)
+
+
 def _table(table: Table) -> str:
     if not len(table):
         return "<strong><em>Empty table</em></strong><br />"
@@ -66,6 +71,6 @@ def _table(table: Table) -> str:
     body = []
     for row in table:
         cells = (row.columns.get(name) for name in names)
-        body.append("".join(f"\t<td>{'-' if cell is None else html_cell(cell)}</td>" for cell in cells))
+        body.append("".join(f"\t<td>{'-' if cell is None else _cell(cell)}</td>" for cell in cells))
     rows = "".join(f"<tr>{line}</tr>" for line in body)
     return f"<table border=1 width=70%><tr>{head}</tr>{rows}</table>"
