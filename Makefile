@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; break; }; done)
 CHECKED := ingest processors sink schemas rules stream reporting hitstream bench tests
 
-.PHONY: run demo test lint format conformance bench faults lock clean
+.PHONY: run demo test lint format conformance bench faults pressure clients hostile lock clean
 
 run: $(VENV)/run.stamp
 	@HITSTREAM_SHOW_TOKEN=1 exec $(BIN)/hitstream up
@@ -36,6 +36,15 @@ bench: $(VENV)/dev.stamp
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow tests/faults tests/integration $(PYTEST_ARGS)
+
+pressure: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.pressure $(PRESSURE_ARGS)
+
+clients: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m slow tests/clients $(PYTEST_ARGS)
+
+hostile: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m slow tests/hostile $(PYTEST_ARGS)
 
 # The stamps make a second run start at once: packages are installed again only when the lock changed.
 $(VENV)/venv.stamp:
