@@ -12,7 +12,7 @@ from reporting.method import ApiRequest, Cell
 from reporting.names import resolve_names
 from reporting.periods import Period
 from reporting.segments import Compiled, compile_segment, parse_segment
-from schemas.reports import AGGREGATES, Aggregate, day_sql, period_sql
+from schemas.reports import AGGREGATES, VISIT_METRICS, Aggregate, day_sql, period_sql
 
 Labels = tuple[str, ...]
 Metrics = dict[str, float]
@@ -168,7 +168,7 @@ async def read_unique_visitors(
         }[kind]  # fmt: skip
         rows = await request.database.select(
             f"SELECT {period_start} AS period, uniqExact(visitor_id) AS visitors,"
-            " uniqExactIf(user_id, user_id != '') AS users FROM visits FINAL"
+            " uniqExactIf(lowerUTF8(user_id), user_id != '') AS users FROM visits FINAL"
             " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
             f" AND ({segment.visit or '1'}) GROUP BY period",
             {
@@ -182,3 +182,30 @@ async def read_unique_visitors(
         for cell in of_site:
             result[cell] = found.get(cell.period.start, (0, 0))
     return result
+
+
+async def read_weekdays(request: ApiRequest) -> dict[Cell, dict[int, Metrics]]:
+    """The visits of each cell by weekday (1 is Monday), with exact visitors and users."""
+    result: dict[Cell, dict[int, Metrics]] = {}
+    columns = ", ".join(f"{one.sql} AS {one.name}" for one in VISIT_METRICS if one.name in _WEEKDAY_METRICS)
+    for cell in request.cells:
+        segment = compiled_segment(request, cell.site_id)
+        rows = await request.database.select(
+            f"SELECT toDayOfWeek(v.date) AS weekday, {columns} FROM (SELECT * FROM visits FINAL"
+            " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
+            f" AND ({segment.visit or '1'})) AS v GROUP BY weekday",
+            {
+                "site": cell.site_id,
+                "first": cell.period.start,
+                "last": cell.period.end,
+                **segment.parameters,
+            },
+        )
+        result[cell] = {
+            int(row["weekday"]): {name: float(row[name]) for name in _WEEKDAY_METRICS} for row in rows
+        }
+    return result
+
+
+_WEEKDAY_METRICS = ("nb_uniq_visitors", "nb_visits", "nb_actions", "nb_users", "sum_visit_length",
+                    "bounce_count", "nb_visits_converted")  # fmt: skip

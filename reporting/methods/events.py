@@ -41,9 +41,9 @@ def _event_columns(metrics: Metrics, *, day: bool) -> Columns:
         "nb_visits": number(metrics["nb_visits"]),
         "nb_events": number(metrics["nb_events"]),
         "nb_events_with_value": number(valued),
-        "sum_event_value": rounded(metrics["sum_event_value"], 3),
-        "min_event_value": rounded(metrics["min_event_value"], 3) if valued else None,
-        "max_event_value": rounded(metrics["max_event_value"], 3) if valued else None,
+        "sum_event_value": rounded(metrics["sum_event_value"], 2),
+        "min_event_value": rounded(metrics["min_event_value"], 2) if valued else None,
+        "max_event_value": rounded(metrics["max_event_value"], 2) if valued else None,
     }
     if day:
         columns = decimal_texts(columns, metrics, ("nb_visits", "nb_events", "nb_events_with_value"))

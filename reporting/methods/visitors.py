@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from urllib.parse import quote_plus
 
 from device_detector.parser.settings import AVAILABLE_BROWSERS
@@ -12,8 +12,7 @@ from reporting.errors import ApiError
 from reporting.icons import icon
 from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
 from reporting.methods.goals import Range, range_label, range_of
-from reporting.periods import period_of
-from reporting.queries import Groups, Labels, read_aggregates
+from reporting.queries import EMPTY, Groups, Labels, read_aggregates, read_weekdays
 from reporting.rows import (
     UNIQUE,
     VISIT_COLUMNS,
@@ -22,6 +21,7 @@ from reporting.rows import (
     number,
     quotient,
     regroup,
+    rounded,
     visits_table,
 )
 from reporting.table import Columns, Row, Scalar, Table, single_value
@@ -54,11 +54,14 @@ def dimension(
     shown: Callable[[Labels], Shown],
     shape: ReportShape,
     finish: Callable[[Table], Table] | None = None,
+    *,
+    with_goals: bool = True,
 ) -> Method:
-    """A report of an aggregate with goals under labels of its own."""
+    """A report of an aggregate under labels of its own, with goals unless said otherwise."""
 
     async def cells(request: ApiRequest) -> Tables:
-        data = await read_aggregates(request, [aggregate, f"{aggregate}_goals"])
+        names = [aggregate, f"{aggregate}_goals"] if with_goals else [aggregate]
+        data = await read_aggregates(request, names)
         result = {}
         for cell, groups in data.items():
             visits = regroup(groups[aggregate], label)
@@ -67,7 +70,7 @@ def dimension(
                 key = label(labels[:-1])
                 return None if key is None else (*key, labels[-1])
 
-            goals = regroup(groups[f"{aggregate}_goals"], goal_label)
+            goals = regroup(groups.get(f"{aggregate}_goals", EMPTY), goal_label)
             table = visits_table(visits, goals, shown, day=cell.period.kind == "day", texts=True)
             result[cell] = finish(table) if finish is not None and len(table) else table
         return result
@@ -150,6 +153,29 @@ def _city(labels: Labels) -> Shown:
     )
 
 
+async def _cities(request: ApiRequest) -> Tables:
+    data = await read_aggregates(request, ["locations", "locations_goals", "city_places"])
+    result = {}
+    for cell, groups in data.items():
+        places = groups["city_places"].rows
+
+        def shown(labels: Labels, places: Mapping[Labels, Mapping[str, float]] = places) -> Shown:
+            one, place = _city(labels), places.get(labels)
+            if place is None:
+                return one
+            where: Columns = {"lat": rounded(place["latitude"], 3), "long": rounded(place["longitude"], 3)}
+            return Shown(one.label, {**where, **one.metadata})
+
+        result[cell] = visits_table(
+            regroup(groups["locations"], _known_city),
+            regroup(groups["locations_goals"], lambda labels: (*_known_city(labels[:-1]), labels[-1])),
+            shown,
+            day=cell.period.kind == "day",
+            texts=True,
+        )
+    return result
+
+
 async def _distinct_countries(request: ApiRequest) -> Tables:
     data = await read_aggregates(request, ["locations"])
     result = {}
@@ -162,13 +188,16 @@ async def _distinct_countries(request: ApiRequest) -> Tables:
 # --- Languages and users ---------------------------------------------------------------------------
 
 
+UNKNOWN_LANGUAGE = "xx"
+
+
 def _primary_language(labels: Labels) -> Labels:
-    return (labels[0].split("-")[0],)
+    return (labels[0].split("-")[0] or UNKNOWN_LANGUAGE,)
 
 
 def _languages_of(labels: Labels) -> Shown:
     code = labels[0]
-    variants = "" if code in ("", "xx") else f",languageCode=@{code}-"
+    variants = "" if code == UNKNOWN_LANGUAGE else f",languageCode=@{code}-"
     return Shown(language_name(code), {"segment": f"languageCode=={code}{variants}"})
 
 
@@ -180,30 +209,30 @@ def _language_code(labels: Labels) -> Shown:
 def _short_code(labels: Labels) -> Labels:
     """de-de is de: a country that is the language's own says nothing."""
     language, _, country = labels[0].partition("-")
-    return (language,) if country == language else labels
+    return (language or UNKNOWN_LANGUAGE,) if country in (language, "") else labels
 
 
 async def _users(request: ApiRequest) -> Tables:
-    data = await read_aggregates(request, ["users", "users_goals"])
+    """An id in two spellings is one user, named as first seen."""
+    data = await read_aggregates(request, ["users", "user_names"])
     result = {}
     for cell, groups in data.items():
+        names: dict[str, str] = {}
         visitors: dict[str, str] = {}
-        for labels in groups["users"].rows:
-            if labels[0]:
-                visitors[labels[0]] = labels[1].zfill(16)
+        for name, visitor in groups["user_names"].rows:
+            names.setdefault(name.lower(), name)
+            visitors[name.lower()] = visitor.zfill(16)
 
-        def user(labels: Labels) -> Labels | None:
-            return (labels[0],) if labels[0] else None
-
-        def shown(labels: Labels, visitors: Mapping[str, str] = visitors) -> Shown:
-            name = labels[0]
+        def shown(
+            labels: Labels, names: Mapping[str, str] = names, visitors: Mapping[str, str] = visitors
+        ) -> Shown:
+            name = names.get(labels[0], labels[0])
             return Shown(
-                name, {"idvisitor": visitors.get(name, ""), "segment": f"userId=={quote_plus(name)}"}
+                name, {"idvisitor": visitors.get(labels[0], ""), "segment": f"userId=={quote_plus(name)}"}
             )
 
-        result[cell] = visits_table(
-            regroup(groups["users"], user), Groups({}), shown, day=cell.period.kind == "day"
-        )
+        users = regroup(groups["users"], lambda labels: labels if labels[0] else None)
+        result[cell] = visits_table(users, EMPTY, shown, day=cell.period.kind == "day")
     return result
 
 
@@ -434,38 +463,23 @@ def _without_future(request: ApiRequest, cell: Cell, table: Table) -> Table:
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
+_WEEKDAY_COLUMNS = ("nb_visits", "nb_uniq_visitors", "nb_actions", "nb_users", "sum_visit_length",
+                    "bounce_count", "nb_visits_converted")  # fmt: skip
+
+
 async def _by_day_of_week(request: ApiRequest) -> Tables:
-    """The days of the period added up by weekday."""
+    """The visits of the period by weekday; a weekday without visits shows nothing else."""
+    data = await read_weekdays(request)
     result = {}
-    for cell in request.cells:
-        days = [
-            Cell(cell.site_id, period_of("day", cell.period.start + timedelta(days=at)))
-            for at in range(cell.period.days)
-        ]
-        data = await read_aggregates(request, ["summary"], days)
-        merged: dict[int, dict[str, float]] = {}
-        for day, groups in data.items():
-            metrics = groups["summary"].rows.get(())
-            if metrics is None:
-                continue
-            total = merged.setdefault(day.period.start.weekday(), {})
-            for name, value in metrics.items():
-                if name == "max_actions":
-                    total[name] = max(total.get(name, 0.0), value)
-                else:
-                    total[name] = total.get(name, 0.0) + value
+    for cell, days in data.items():
         rows = []
-        for at, name in enumerate(_WEEKDAYS):
-            metrics = merged.get(at, {})
-            columns: Columns = {"label": name}
-            columns |= {
-                column: number(metrics.get(column, 0)) for column in VISIT_COLUMNS if column not in UNIQUE
-            }
-            columns |= {
-                UNIQUE[column]: number(metrics.get(column, 0)) for column in VISIT_COLUMNS if column in UNIQUE
-            }
-            rows.append(Row(columns, {"day_of_week": at + 1}))
-        result[cell] = Table(rows if merged else [])
+        for at, name in enumerate(_WEEKDAYS, 1):
+            found = days.get(at)
+            columns: Columns = {"label": name, "nb_visits": 0}
+            if found is not None:
+                columns |= {column: number(found[column]) for column in _WEEKDAY_COLUMNS}
+            rows.append(Row(columns, {"day_of_week": at}))
+        result[cell] = Table(rows)
     return result
 
 
@@ -483,7 +497,7 @@ async def _days_of_week(request: ApiRequest) -> Tables:
 
 _DURATIONS: Sequence[Range] = (
     (0, 10), (11, 30), (31, 60), (60, 120), (120, 240), (240, 420), (420, 600), (600, 900), (900, 1800),
-    (1800, None),
+    (1801, None),
 )  # fmt: skip
 _PAGES: Sequence[Range] = (
     *((pages, pages) for pages in range(1, 6)), (6, 7), (8, 10), (11, 14), (15, 20), (21, None),
@@ -493,7 +507,7 @@ _COUNTS: Sequence[Range] = (
     (201, None),
 )  # fmt: skip
 _DAYS: Sequence[Range] = (
-    *((days, days) for days in range(8)), (8, 14), (15, 30), (31, 60), (61, 120), (121, 364), (364, None),
+    *((days, days) for days in range(8)), (8, 14), (15, 30), (31, 60), (61, 120), (121, 364), (365, None),
 )  # fmt: skip
 
 
@@ -605,15 +619,23 @@ METHODS: dict[str, Method] = {
     "UserCountry.getRegion": dimension(
         "locations", _known_region, _region, _shape("Region", "UserCountry_Region")
     ),
-    "UserCountry.getCity": dimension("locations", _known_city, _city, _shape("City", "UserCountry_City")),
+    "UserCountry.getCity": Method(cells=_cities, shape=_shape("City", "UserCountry_City")),
     "UserCountry.getNumberOfDistinctCountries": Method(
         cells=_distinct_countries, shape=ReportShape(name="Distinct countries")
     ),
     "UserLanguage.getLanguage": dimension(
-        "languages", _primary_language, _languages_of, _shape("Browser language", "UserLanguage_Language")
+        "languages",
+        _primary_language,
+        _languages_of,
+        _shape("Browser language", "UserLanguage_Language"),
+        with_goals=False,
     ),
     "UserLanguage.getLanguageCode": dimension(
-        "languages", _short_code, _language_code, _shape("Language code", "UserLanguage_LanguageCode")
+        "languages",
+        _short_code,
+        _language_code,
+        _shape("Language code", "UserLanguage_LanguageCode"),
+        with_goals=False,
     ),
     "UserId.getUsers": Method(cells=_users, shape=_shape("User IDs", "UserId_UserId")),
     "DevicesDetection.getType": dimension(
@@ -634,12 +656,14 @@ METHODS: dict[str, Method] = {
         lambda labels: (os_family(labels[0]),),
         _os_family,
         _shape("Operating System families", "DevicesDetection_OsFamily"),
+        with_goals=False,
     ),
     "DevicesDetection.getOsVersions": dimension(
         "system_versions",
         _same,
         _os_version,
         _shape("Operating System versions", "DevicesDetection_OsVersion"),
+        with_goals=False,
     ),
     "DevicesDetection.getBrowsers": dimension(
         "browsers", _same, _browser, _shape("Browsers", "DevicesDetection_BrowserName")
@@ -649,15 +673,28 @@ METHODS: dict[str, Method] = {
         _same,
         _browser_version,
         _shape("Browser version", "DevicesDetection_BrowserVersion"),
+        with_goals=False,
     ),
     "DevicesDetection.getBrowserEngines": dimension(
-        "engines", _same, _engine, _shape("Browser engines", "DevicesDetection_BrowserEngine")
+        "engines",
+        _same,
+        _engine,
+        _shape("Browser engines", "DevicesDetection_BrowserEngine"),
+        with_goals=False,
     ),
     "Resolution.getResolution": dimension(
-        "resolutions", _plausible_resolution, _resolution, _shape("Resolution", "Resolution_Resolution")
+        "resolutions",
+        _plausible_resolution,
+        _resolution,
+        _shape("Resolution", "Resolution_Resolution"),
+        with_goals=False,
     ),
     "Resolution.getConfiguration": dimension(
-        "configurations", _same, _configuration, _shape("Visitor Configuration", "Resolution_Configuration")
+        "configurations",
+        _same,
+        _configuration,
+        _shape("Visitor Configuration", "Resolution_Configuration"),
+        with_goals=False,
     ),
     "DevicePlugins.getPlugin": Method(
         cells=_plugins,
