@@ -230,7 +230,10 @@ def merge_cells(request: ApiRequest, results: Mapping[Cell, Result]) -> Result:
 async def run_method(request: ApiRequest, method: Method) -> Result:
     """The result before generic filters."""
     if method.cells is not None:
-        return merge_cells(request, await _awaited(method.cells(request)))
+        merged = merge_cells(request, await _awaited(method.cells(request)))
+        if isinstance(merged, TableMap) and merged.key_name == "date":
+            merged.key_name = method.shape.date_key
+        return merged
     assert method.answer is not None, f"{request.method} has neither cells nor answer"
     result: Result = await _awaited(method.answer(request))
     return result

@@ -454,7 +454,10 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
         metadata = {**own, **{name: value for name, value in inherited.items() if name not in own}}
         if dimension:
             before = metadata.get(dimension)
-            metadata[dimension] = f"{before}{separator}{text}" if isinstance(before, str) else text
+            if shape.recursive:
+                metadata[dimension] = joined
+            else:
+                metadata[dimension] = f"{before}{separator}{text}" if isinstance(before, str) else text
         leaf = row.subtable is None or not len(row.subtable)
         passed_on = {name: value for name, value in metadata.items() if name != "segment"}
         if with_parents:

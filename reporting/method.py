@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_plus
 
 from reporting.parameters import Parameters
@@ -179,6 +179,8 @@ class ReportShape:
     """The rows of expanded sub tables keep their metadata."""
     hidden: tuple[str, ...] = ()
     """Columns that are only there to compute others and are never shown."""
+    date_key: Literal["date", "period"] = "date"
+    """What a map of dates of one site calls its key."""
     nested_hiding: bool = False
     """hideColumns reaches into nested values (Live)."""
 

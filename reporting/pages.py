@@ -42,13 +42,17 @@ def path_of_url(url: str, delimiter: str = "/") -> list[str]:
         return [URL_UNKNOWN]
     _, _, path = url.partition("/")
     path, hash_sign, fragment = path.partition("#")
-    if path == "" or path.endswith("/"):
+    path, question, query = path.partition("?")
+    if (path == "" or path.endswith("/")) and not query:
         path += "index"
+    # a slash in the query makes no folder
     parts = path.split(delimiter, _MAX_LEVELS - 1) if delimiter else [path]
+    page = parts.pop().strip()
     parts = [part.strip() for part in parts if part.strip()]
-    if not parts:
+    page += question + query if query else ""
+    if not parts and not page:
         return [URL_UNKNOWN]
-    parts[-1] = "/" + parts[-1] + (hash_sign + fragment if fragment else "")
+    parts.append("/" + page + (hash_sign + fragment if fragment else ""))
     return parts
 
 

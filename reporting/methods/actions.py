@@ -29,6 +29,7 @@ from reporting.rows import (
     segment_value,
 )
 from reporting.table import Columns, Row, Scalar, Table, simple_table
+from rules.urls import clean_url, url_rules
 from schemas.reports import TIMINGS
 
 Tables = Mapping[Cell, Table]
@@ -115,24 +116,22 @@ def _url_tree(
     request: ApiRequest, cell: Cell, pages: Mapping[str, Page], columns: PageColumns, segment: str
 ) -> Table:
     site = request.config.site(cell.site_id)
-    main_url = (site.urls[0] if site and site.urls else "").rstrip("/")
+    urls = site.urls if site else ()
+    main_url = (urls[0] if urls else "").rstrip("/")
     delimiter = request.config.tracking.action_url_category_delimiter
 
-    def leaf(name: str, url: str) -> Columns:
-        # the scheme is no part of a page's identity: its segment always names http
-        address = "http://" + url.split("://", 1)[-1] if name else ""
-        return {"url": url, "segment": f"{segment}==" + double_encoded(address)}
+    def leaf(_: str, url: str) -> Columns:
+        return {"url": secure_url(url, urls), "segment": f"{segment}==" + double_encoded(url)}
 
     def folder(path: Sequence[str]) -> Columns:
-        return {"segment": f"{segment}=^" + double_encoded("/".join((main_url, *path)))}
+        # also where entry or exit pages are listed
+        return {"segment": "pageUrl=^" + double_encoded("/".join((main_url, *path)))}
 
     return build_tree(
         pages,
         path_of=lambda url: path_of_url(url, delimiter),
         columns=columns,
-        url_of=lambda name, page: secure_url(
-            full_url(name, page.hits["url_prefix"] if page.hits else 4), site.urls if site else ()
-        ),
+        url_of=lambda name, page: full_url(name, page.hits["url_prefix"] if page.hits else 4),
         leaf_metadata=leaf,
         folder_metadata=folder,
     )
@@ -146,7 +145,7 @@ def _title_tree(request: ApiRequest, pages: Mapping[str, Page], columns: PageCol
         columns=columns,
         url_of=lambda _name, _page: "",
         leaf_metadata=lambda name, _: {"segment": f"{segment}==" + quote_plus(segment_value(name.strip()))},
-        folder_metadata=lambda path: {"segment": f"{segment}=^" + quote_plus(segment_value(" ".join(path)))},
+        folder_metadata=lambda path: {"segment": "pageTitle=^" + quote_plus(segment_value(" ".join(path)))},
     )
 
 
@@ -186,10 +185,34 @@ async def page_tables(request: ApiRequest, prefix: str, segment: str, choose: Ch
             table = _url_tree(request, cell, pages, columns, segment)
         else:
             table = _title_tree(request, pages, columns, segment)
+        table = table.map_rows(_decoded if prefix == "pages" else _same)
+        if prefix == "pages" and request.parameters.flag("flat"):
+            table = table.map_rows(_rooted)
         if choose is _follows_search:
             table = table.map_rows(lambda row: row.with_metadata(_without_segment(row.metadata)))
         result[cell] = numbered(table)
     return result
+
+
+def _same(row: Row) -> Row:
+    return row
+
+
+def _decoded(row: Row) -> Row:
+    """Labels of pages are shown decoded; what is no UTF-8 then is left out."""
+    below = row.subtable.map_rows(_decoded) if row.subtable is not None else None
+    label = unquote_plus(str(row.label), errors="ignore")
+    return Row({**row.columns, "label": label}, row.metadata, below, row.subtable_id)
+
+
+def _rooted(row: Row, level: int = 0) -> Row:
+    """A row of a flat report: paths begin at the root, and a folder's own page is the folder."""
+    label = str(row.label)
+    if row.subtable is not None:
+        below = row.subtable.map_rows(lambda inner: _rooted(inner, level + 1))
+        shown = f"/{label}" if level == 0 else label
+        return Row({**row.columns, "label": shown}, row.metadata, below, row.subtable_id)
+    return row.with_columns({**row.columns, "label": "/"}) if label == "/index" else row
 
 
 def _without_segment(metadata: Columns) -> Columns:
@@ -255,14 +278,15 @@ async def link_tables(request: ApiRequest, aggregate: str, segment: str) -> Tabl
 def _one(
     tables_of: Callable[[ApiRequest], "object"],
     parameter: str,
-    path_of: Callable[[ApiRequest, str], list[list[str]]],
+    path_of: Callable[[ApiRequest, int, str], list[list[str]]],
     shape: ReportShape,
 ) -> Method:
     async def cells(request: ApiRequest) -> Tables:
         tables: Tables = await tables_of(request)  # type: ignore[misc]
-        wanted = path_of(request, request.parameters.required(parameter))
+        text = request.parameters.required(parameter)
         result = {}
         for cell, table in tables.items():
+            wanted = path_of(request, cell.site_id, text)
             row = next((found for path in wanted if (found := _find_row(table, path)) is not None), None)
             shown = [] if row is None else [Row(row.columns, _without_segment(row.metadata))]
             result[cell] = Table(shown)
@@ -285,9 +309,15 @@ def _find_row(table: Table | None, path: Sequence[str]) -> Row | None:
     return None
 
 
-def _url_paths(_: ApiRequest, text: str) -> list[list[str]]:
-    variants = (text, unquote_plus(text))
-    return [path_of_url(_bare(variant)) for variant in dict.fromkeys(variants)]
+def _url_paths(request: ApiRequest, site_id: int, text: str) -> list[list[str]]:
+    """As the tracker would have stored the page."""
+    variants = [text, unquote_plus(text)]
+    site = request.config.site(site_id)
+    if site is not None:
+        rules = url_rules(site, request.config.tracking)
+        variants += [clean_url(rules, variant).full for variant in variants]
+    paths = [path_of_url(_bare(variant)) for variant in dict.fromkeys(variants)]
+    return [[unquote_plus(part, errors="ignore") for part in path] for path in paths]
 
 
 def _bare(url: str) -> str:
@@ -296,11 +326,11 @@ def _bare(url: str) -> str:
     return url.removeprefix("www.")
 
 
-def _title_paths(_: ApiRequest, text: str) -> list[list[str]]:
+def _title_paths(_: ApiRequest, _site: int, text: str) -> list[list[str]]:
     return [path_of_title(variant) for variant in dict.fromkeys((text, unquote_plus(text)))]
 
 
-def _link_paths(_: ApiRequest, text: str) -> list[list[str]]:
+def _link_paths(_: ApiRequest, _site: int, text: str) -> list[list[str]]:
     return [path_of_link(_bare(variant)) for variant in dict.fromkeys((text, unquote_plus(text)))]
 
 
@@ -416,7 +446,10 @@ _KEYWORD_SHAPE = ReportShape(
     processed=(_PER_SEARCH, TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE),
 )
 _SINGLE_PAGE = ReportShape(
-    name="Page URLs", processed=(TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE), temporary=_SUMS
+    name="Page URLs",
+    processed=(TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE),
+    temporary=_SUMS,
+    hidden=tuple(f"{part}_{name}" for name in TIMINGS for part in ("nb_hits_with", "min", "max")),
 )
 
 METHODS: dict[str, Method] = {

@@ -7,6 +7,7 @@ from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
 from reporting.queries import Groups, Labels, Metrics, read_aggregates
 from reporting.rows import (
     UNIQUE,
+    cell_number,
     decimal_texts,
     find_subtable,
     number,
@@ -179,6 +180,24 @@ _CONTENT_SEGMENTS = ("contentName", "contentPiece")
 _CONTENT_UNDEFINED = ("Content Name not defined", "Content Piece not defined")
 
 
+def _by_visits_and_label(table: Table) -> Table:
+    def order(row: Row) -> tuple[float, str]:
+        return -cell_number(row, "nb_visits"), str(row.label).lower()
+
+    below = [
+        row if row.subtable is None else row.with_subtable(_by_visits_and_label(row.subtable))
+        for row in table.rows
+    ]
+    return numbered(table.with_rows(sorted(below, key=order)))
+
+
+def _as_parts(row: Row) -> Row:
+    """In a flat report the rows below carry the segment of their row."""
+    if row.subtable is None:
+        return row
+    return row.with_subtable(row.subtable.map_rows(lambda inner: inner.with_metadata(row.metadata)))
+
+
 def _contents(first: int) -> Method:
     order = (first, 1 - first)
 
@@ -187,7 +206,7 @@ def _contents(first: int) -> Method:
         tables = {}
         for cell, groups in data.items():
             day = cell.period.kind == "day"
-            tables[cell] = two_levels(
+            table = two_levels(
                 groups["contents"],
                 *order,
                 columns=lambda metrics, day=day: _content_columns(metrics, day=day),  # type: ignore[misc]
@@ -196,6 +215,9 @@ def _contents(first: int) -> Method:
                     {"segment": f"{_CONTENT_SEGMENTS[order[level]]}=={segment_value(name)}"} if name else {}
                 ),
             )
+            tables[cell] = _by_visits_and_label(table)
+        if request.parameters.flag("flat"):
+            return {cell: table.map_rows(_as_parts) for cell, table in tables.items()}
         # the names and pieces of contents are not expanded; their sub tables are asked for by number
         if not request.parameters.text("idSubtable"):
             return {
@@ -208,7 +230,7 @@ def _contents(first: int) -> Method:
         shape=ReportShape(
             name=("Content Name", "Content Piece")[first],
             dimension=("Contents_ContentName", "Contents_ContentPiece")[first],
-            subtable_dimension=("Contents_ContentPiece", "Contents_ContentName")[first],
+            recursive=True,
             processed=(_RATE,),
         ),
     )

@@ -176,6 +176,9 @@ def _level_table(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], 
     by_label = {level.shown(request, upper).label: upper for upper in uppers}
     for row in top.rows:
         upper = by_label.get(row.label, "")
+        if upper not in by_upper:
+            # only conversions are attributed to it: nothing is known below
+            continue
         inner_visits = Groups(by_upper.get(upper, {}))
         inner_goals = Groups(goals_by_upper.get(upper, {}))
         if level.kind == CAMPAIGN:

@@ -135,6 +135,7 @@ METHODS: dict[str, Method] = {
         cells=frequency,
         shape=ReportShape(
             name="Returning Visits",
+            date_key="period",
             sort_column="",
             units={
                 f"{name}_{suffix}": unit

@@ -132,7 +132,7 @@ def test_pages_join_with_one_slash() -> None:
     shape = ReportShape(dimension="Actions_PageUrl", recursive=True, flat_separator="/")
     flat = filters.flatten(value, shape, with_parents=False)
     assert labels(flat) == ["docs/index"]
-    assert flat.rows[0].metadata == {"Actions_PageUrl": "docs//index", "segment": "s"}
+    assert flat.rows[0].metadata == {"Actions_PageUrl": "docs/index", "segment": "s"}
 
 
 @pytest.mark.parametrize(

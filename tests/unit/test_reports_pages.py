@@ -23,6 +23,8 @@ from reporting.table import Table
         ("example.org/a/b?c=d", ["a", "/b?c=d"]),
         ("example.org/a//b", ["a", "/b"]),
         ("example.org/a#part", ["/a#part"]),
+        ("example.org/?b=1", ["/?b=1"]),
+        ("example.org/a?v=1/b", ["/a?v=1/b"]),
         ("", ["Page URL not defined"]),
     ],
 )
