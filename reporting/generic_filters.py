@@ -146,17 +146,19 @@ def limit(table: Table, offset: int, count: int) -> Table:
 # Sorting
 
 
-_CHUNK = re.compile(r"(\d+)")
+_CHUNK = re.compile(rb"(\d+)")
 
 
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Case-insensitive; digits count as numbers, blanks don't count (PHP's strnatcasecmp)."""
-    parts = _CHUNK.split("".join(text.lower().split()))
-    return tuple(
-        (0, int(part), "") if position % 2 else (1, 0, part)
-        for position, part in enumerate(parts)
-        if part != ""
-    )
+def natural_key(text: str) -> tuple[tuple[int, int], ...]:
+    """PHP's strnatcasecmp: bytes in upper case, runs of digits as numbers where digits stand in ASCII, blanks
+    don't count."""
+    key: list[tuple[int, int]] = []
+    for position, part in enumerate(_CHUNK.split(b"".join(text.encode("utf-8", "replace").upper().split()))):
+        if position % 2:
+            key.append((ord("0"), int(part)))
+        else:
+            key.extend((byte, 0) for byte in part)
+    return tuple(key)
 
 
 def _sort_value(value: Value) -> tuple[int, Any]:
@@ -190,7 +192,7 @@ def _sortable(value: Value) -> bool:
     return isinstance(value, (bool, int, float, str))
 
 
-def _text_key(value: Value) -> tuple[tuple[int, int, str], ...]:
+def _text_key(value: Value) -> tuple[tuple[int, int], ...]:
     return natural_key(str(value)) if isinstance(value, (str, int, float)) else ()
 
 
@@ -316,36 +318,79 @@ VISIT_METRICS: tuple[ProcessedMetric, ...] = (
 )
 
 
-def _goal_metrics(goal: str) -> ProcessedMetric:
-    def rate(row: Row, _: Table) -> Scalar:
-        goals = row.columns.get("goals")
-        found = goals.get(f"idgoal={goal}") if isinstance(goals, Mapping) else None
-        conversions = found.get("nb_conversions") if isinstance(found, Mapping) else 0
-        return quotient(conversions, row.columns.get("nb_visits"), 4)
+def _of_goal(row: Row, goal: str, name: str) -> Value:
+    goals = row.columns.get("goals")
+    found = goals.get(f"idgoal={goal}") if isinstance(goals, Mapping) else None
+    return found.get(name, 0) if isinstance(found, Mapping) else 0
 
-    return ProcessedMetric(name=f"goal_{goal}_conversion_rate", compute=rate, unit=Unit.PERCENT)
+
+def _goal_metrics(goal: str, *, whole: bool) -> tuple[ProcessedMetric, ...]:
+    """The goal's conversion rate; `whole` adds its conversions and revenue, of orders and carts also what was
+    in them."""
+
+    def plain(name: str, digits: int) -> Callable[[Row, Table], Scalar]:
+        return lambda row, _: php_round(float(number(_of_goal(row, goal, name)) or 0), digits)
+
+    def ratio(amount: str, digits: int) -> Callable[[Row, Table], Scalar]:
+        return lambda row, _: quotient(_of_goal(row, goal, amount), row.columns.get("nb_visits"), digits)
+
+    def order_average(row: Row, _: Table) -> Scalar:
+        return quotient(_of_goal(row, goal, "revenue"), _of_goal(row, goal, "nb_conversions"), 2)
+
+    prefix = f"goal_{goal}_"
+    metrics = [
+        ProcessedMetric(
+            name=prefix + "conversion_rate", compute=ratio("nb_conversions", 4), unit=Unit.PERCENT
+        )
+    ]
+    if whole:
+        metrics += [
+            ProcessedMetric(name=prefix + "nb_conversions", compute=plain("nb_conversions", 0)),
+            ProcessedMetric(name=prefix + "revenue_per_visit", compute=ratio("revenue", 2), unit=Unit.MONEY),
+            ProcessedMetric(name=prefix + "revenue", compute=plain("revenue", 2), unit=Unit.MONEY),
+        ]
+    if whole and goal.startswith("ecommerce"):
+        metrics += [
+            ProcessedMetric(name=prefix + "avg_order_revenue", compute=order_average, unit=Unit.MONEY),
+            ProcessedMetric(name=prefix + "items", compute=plain("items", 0)),
+        ]
+    return tuple(metrics)
 
 
 def _revenue_per_visit(row: Row, _: Table) -> Scalar:
-    """Cents of the revenue don't count, as in Matomo."""
-    return quotient(int(number(row.columns.get("revenue")) or 0), row.columns.get("nb_visits"), 2)
+    """Of all goals but carts, else the row's own revenue. Cents of a revenue don't count, as in Matomo."""
+    goals = row.columns.get("goals")
+    revenue = 0
+    if isinstance(goals, Mapping):
+        revenue = sum(
+            int(number(one.get("revenue")) or 0)
+            for name, one in goals.items()
+            if isinstance(one, Mapping) and name != "idgoal=ecommerceAbandonedCart"
+        )
+    revenue = revenue or int(number(row.columns.get("revenue")) or 0)
+    return quotient(revenue, row.columns.get("nb_visits"), 2)
 
 
-def visit_metrics(table: Table, with_goals: bool) -> tuple[ProcessedMetric, ...]:
-    """What filter_add_columns_when_show_all_columns and ..._show_all_goals add to a report of visits."""
-    if not with_goals:
+def visit_metrics(table: Table, goals: str | None) -> tuple[ProcessedMetric, ...]:
+    """What filter_add_columns_when_show_all_columns and ..._show_all_goals add to a report of visits.
+
+    `goals`: None for the former; -1 for rates of all goals, else the goal whose columns are added."""
+    if goals is None:
         return VISIT_METRICS
     per_visit = ProcessedMetric(
         name="revenue_per_visit",
         compute=_revenue_per_visit,
         unit=Unit.MONEY,
     )
+    if goals.isdecimal() or goals.startswith("ecommerce"):
+        return (*VISIT_METRICS, per_visit, *_goal_metrics(goals, whole=True))
     found: dict[str, None] = {}
     for row in table:
-        goals = row.columns.get("goals")
-        if isinstance(goals, Mapping):
-            found.update(dict.fromkeys(key.removeprefix("idgoal=") for key in goals))
-    return (*VISIT_METRICS, per_visit, *(_goal_metrics(goal) for goal in found))
+        held = row.columns.get("goals")
+        if isinstance(held, Mapping):
+            found.update(dict.fromkeys(key.removeprefix("idgoal=") for key in held))
+    rates = (metric for goal in found for metric in _goal_metrics(goal, whole=False))
+    return (*VISIT_METRICS, per_visit, *rates)
 
 
 def drop_rows_without_visits(table: Table) -> Table:

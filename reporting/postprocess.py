@@ -121,10 +121,16 @@ def _visit_metrics(table: Table, parameters: Parameters) -> tuple[tuple[Processe
     if table.simple:
         return (), False
     if parameters.text("filter_update_columns_when_show_all_goals") not in ("", "0"):
-        return filters.visit_metrics(table, with_goals=True), True
+        return filters.visit_metrics(table, _shown_goals(parameters)), True
     if parameters.flag("filter_add_columns_when_show_all_columns"):
-        return filters.visit_metrics(table, with_goals=False), False
+        return filters.visit_metrics(table, None), False
     return (), False
+
+
+def _shown_goals(parameters: Parameters) -> str:
+    """The goal named by filter_show_goal_columns_process_goals, or by the parameter that asks for columns."""
+    named = parameters.text("filter_show_goal_columns_process_goals")
+    return named or parameters.text("filter_update_columns_when_show_all_goals")
 
 
 def _filter_rows(

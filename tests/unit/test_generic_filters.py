@@ -242,3 +242,37 @@ def test_durations_at_their_boundaries(seconds: int, text: str) -> None:
 def test_german_numbers() -> None:
     assert format_value(0.6667, Unit.PERCENT, "EUR", "de") == "66,67\u00a0%"
     assert format_value(1234.5, Unit.MONEY, "EUR", "de") == "1.234,50\u00a0€"
+
+
+@pytest.mark.parametrize(
+    ("ordered"), [["ad.", "ad2", "ada"], ["a2", "a10", "a100"], ["A", "b", "_"], ["x y", "xz"]]
+)
+def test_labels_in_natural_order_as_php_has_it(ordered: list[str]) -> None:
+    assert sorted(ordered[::-1], key=filters.natural_key) == ordered
+
+
+def test_one_goal_shows_all_its_columns_and_all_goals_only_their_rates() -> None:
+    goals = {
+        "idgoal=1": {"nb_conversions": 2, "revenue": 10.5},
+        "idgoal=ecommerceAbandonedCart": {"nb_conversions": 1, "revenue": 99.0, "items": 3},
+    }
+    held = Table([Row({"label": "x", "nb_visits": 4, "revenue": 10.5, "goals": goals})])
+
+    def shown(goal: str) -> dict[str, Any]:
+        metrics = filters.visit_metrics(held, goal)
+        columns = filters.compute_processed(held, metrics).rows[0].columns
+        return {name: value for name, value in columns.items() if name.startswith(("goal_", "revenue_"))}
+
+    assert shown("1") == {
+        "revenue_per_visit": 2.5,
+        "goal_1_conversion_rate": 0.5,
+        "goal_1_nb_conversions": 2,
+        "goal_1_revenue_per_visit": 2.63,
+        "goal_1_revenue": 10.5,
+    }
+    assert shown("ecommerceAbandonedCart")["goal_ecommerceAbandonedCart_items"] == 3
+    assert list(shown("-1")) == [
+        "revenue_per_visit",
+        "goal_1_conversion_rate",
+        "goal_ecommerceAbandonedCart_conversion_rate",
+    ]

@@ -9,6 +9,7 @@ from reporting.pages import (
     path_of_link,
     path_of_title,
     path_of_url,
+    secure_url,
 )
 from reporting.table import Table
 
@@ -93,3 +94,16 @@ def test_a_folder_page_with_and_without_slash_is_one_row() -> None:
     table = tree({"e.org": hits(1, 1), "e.org/": hits(2, 2)})
     assert len(table.rows) == 1
     assert table.rows[0].columns["nb_hits"] == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://a.org/x", "https://a.org/x"),
+        ("http://b.org/x", "http://b.org/x"),
+        ("https://b.org/x", "https://b.org/x"),
+        ("", ""),
+    ],
+)
+def test_a_page_is_shown_with_https_where_the_site_has_its_host_so(url: str, shown: str) -> None:
+    assert secure_url(url, ("http://b.org", "https://A.org")) == shown
