@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -13,6 +14,7 @@ from reporting.access import sites_with
 from reporting.errors import ApiError, missing_parameter
 from reporting.method import Access, ApiRequest, Method
 from reporting.parameters import Parameters
+from reporting.rows import is_strict
 from reporting.table import Result, Value
 from reporting.wording import CURRENCIES, currency_name, currency_symbol
 from schemas.access import Role
@@ -247,17 +249,33 @@ def _site_of(request: ApiRequest) -> Site:
     return site
 
 
-def _get_site(request: ApiRequest) -> Result:
-    columns = site_columns(_site_of(request))
-    if not request.grant.superuser:
-        del columns["creator_login"]
-    return columns
+async def _get_site(request: ApiRequest) -> Result:
+    return (await _shown(request, [_site_of(request)]))[0]
 
 
-def _shown(request: ApiRequest, sites: Sequence[Site]) -> list[Value]:
+async def _first_days(request: ApiRequest, sites: Sequence[Site]) -> dict[int, date]:
+    """The day of each site's first visit."""
+    rows = await request.database.select(
+        "SELECT site_id, min(date) AS first FROM visits WHERE has({sites:Array(UInt32)}, site_id)"
+        " GROUP BY site_id",
+        {"sites": [site.site_id for site in sites]},
+    )
+    return {int(row["site_id"]): date.fromisoformat(str(row["first"])[:10]) for row in rows}
+
+
+def created_at(site: Site, first_day: date | None) -> str:
+    """Matomo moves a site's creation to the day before its earliest visit."""
+    if first_day is None:
+        return site.created_at
+    return min(site.created_at, f"{first_day - timedelta(days=1)} 00:00:00")
+
+
+async def _shown(request: ApiRequest, sites: Sequence[Site]) -> list[Value]:
     shown: list[Value] = []
+    first_days = await _first_days(request, sites) if is_strict(request) else {}
     for site in sites:
         columns = site_columns(site)
+        columns["ts_created"] = created_at(site, first_days.get(site.site_id))
         if not request.grant.superuser:
             del columns["creator_login"]
         shown.append(columns)
@@ -277,38 +295,38 @@ def _exactly(request: ApiRequest, role: Role) -> list[Site]:
     return [site for site in known_sites(request.config) if request.grant.roles.get(site.site_id) == role]
 
 
-def _all_sites(request: ApiRequest) -> Result:
-    return _shown(request, known_sites(request.config))
+async def _all_sites(request: ApiRequest) -> Result:
+    return await _shown(request, known_sites(request.config))
 
 
 def _all_ids(request: ApiRequest) -> Result:
     return [site.site_id for site in known_sites(request.config)]
 
 
-def _sites_at_least_view(request: ApiRequest) -> Result:
+async def _sites_at_least_view(request: ApiRequest) -> Result:
     limit = request.parameters.integer("limit")
     sites = _with_role(request, "view")
-    return _shown(request, sites if not limit or limit < 0 else sites[:limit])
+    return await _shown(request, sites if not limit or limit < 0 else sites[:limit])
 
 
-def _sites_with_admin(request: ApiRequest) -> Result:
+async def _sites_with_admin(request: ApiRequest) -> Result:
     pattern = request.parameters.text("pattern").lower()
     sites = [site for site in _with_role(request, "admin") if _matches(site, pattern)]
     limit = request.parameters.integer("limit")
-    return _shown(request, sites if not limit or limit < 0 else sites[:limit])
+    return await _shown(request, sites if not limit or limit < 0 else sites[:limit])
 
 
-def _sites_with_view(request: ApiRequest) -> Result:
-    return _shown(request, _exactly(request, "view"))
+async def _sites_with_view(request: ApiRequest) -> Result:
+    return await _shown(request, _exactly(request, "view"))
 
 
-def _sites_with_minimum(request: ApiRequest) -> Result:
+async def _sites_with_minimum(request: ApiRequest) -> Result:
     permission = request.parameters.text("permission")
     if permission not in ("view", "write", "admin"):
         raise ApiError(f"permission is '{permission}': expected view, write or admin.")
     role: Role = "view" if permission == "view" else "write" if permission == "write" else "admin"
     pattern = request.parameters.text("pattern").lower()
-    return _shown(request, [site for site in _with_role(request, role) if _matches(site, pattern)])
+    return await _shown(request, [site for site in _with_role(request, role) if _matches(site, pattern)])
 
 
 def _ids_at_least_view(request: ApiRequest) -> Result:
@@ -377,7 +395,7 @@ def _matches(site: Site, pattern: str) -> bool:
     return any(pattern in text.lower() for text in texts)
 
 
-def _pattern_sites(request: ApiRequest) -> Result:
+async def _pattern_sites(request: ApiRequest) -> Result:
     """Sites whose name, group or address contains the pattern; by name."""
     pattern = request.parameters.text("pattern").lower()
     sites = [site for site in _with_role(request, "view") if _matches(site, pattern)]
@@ -385,16 +403,16 @@ def _pattern_sites(request: ApiRequest) -> Result:
     limit = request.parameters.integer("limit")
     if limit is not None and limit > 0:
         sites = sites[:limit]
-    return _shown(request, sites)
+    return await _shown(request, sites)
 
 
 def _groups(request: ApiRequest) -> Result:
     return list(dict.fromkeys(site.group for site in known_sites(request.config)))
 
 
-def _from_group(request: ApiRequest) -> Result:
+async def _from_group(request: ApiRequest) -> Result:
     group = request.parameters.text("group").strip()
-    return _shown(request, [site for site in known_sites(request.config) if site.group == group])
+    return await _shown(request, [site for site in known_sites(request.config) if site.group == group])
 
 
 async def _rename_group(request: ApiRequest) -> Result:
