@@ -163,7 +163,8 @@ async def serve(settings: DatabaseSettings, sink_settings: SinkSettings, sql_set
     app.add_routes(admin_routes(process.operations))
     app.add_routes(reporting_routes(process.reporting))
     app.on_response_prepare.append(process.tell_freshness)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    # Ingest, which forwards to here, is the one that limits request lines.
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, max_line_size=1 << 20)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.reporting_port, backlog=512).start()
     sql_runner: web.AppRunner | None = None

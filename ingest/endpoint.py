@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, istr
 
 from ingest import answers
@@ -118,7 +119,7 @@ class TrackerEndpoint:
                 return self._reject("body_too_large", answers.BODY_TOO_LARGE)
             except TimeoutError:
                 return self._reject("too_slow", answers.TOO_SLOW)
-            except web.RequestPayloadError:
+            except (web.RequestPayloadError, ConnectionError):  # an encoding that is none, a client gone
                 return self._reject("broken_body", answers.EMPTY_OTHER)
             finally:
                 self._buffered_bytes -= buffered
@@ -265,9 +266,11 @@ async def _multipart_query(request: web.Request) -> str:
         RuntimeError,
         AssertionError,
         LookupError,
+        HttpProcessingError,
     ):  # as aiohttp's reader fails on broken parts
         return ""
-    return urlencode([(name, value) for name, value in fields.items() if isinstance(value, str)])
+    texts = [(name, value) for name, value in fields.items() if isinstance(value, str)]
+    return urlencode(texts, errors="surrogateescape")
 
 
 def _third_party_cookie(visitor_id: int) -> tuple[str, str]:

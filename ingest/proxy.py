@@ -35,7 +35,7 @@ class ReportingProxy:
     def __init__(
         self, target: str, after_write: Callable[[], Awaitable[None]], trusted_proxies: AddressRanges
     ) -> None:
-        self._target = URL(target) if target else None
+        self._target = URL(target).origin() if target else None
         self._trusted_proxies = trusted_proxies
         self._after_write = after_write
         self._session: aiohttp.ClientSession | None = None
@@ -56,9 +56,9 @@ class ReportingProxy:
         """Relays the request and streams the answer."""
         if self._target is None or self._session is None:
             return web.Response(status=404, text="Nothing is here: this process only takes hits.\n")
-        url = self._target.join(
-            URL(request.raw_path if request.raw_path.startswith("/") else "/", encoded=True)
-        )
+        # Put together as text: joined as addresses, a path such as //host/x would name another host.
+        path = request.raw_path if request.raw_path.startswith("/") else "/"
+        url = URL(f"{self._target}{path}", encoded=True)
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP
         )

@@ -1,5 +1,5 @@
-"""kill -9 of children of `hitstream up` while hits arrive over HTTP: nothing acknowledged is lost, and the tables
-equal those that an undisturbed instance makes of the same log."""
+"""kill -9 of children of `hitstream up` while hits arrive over HTTP: nothing acknowledged is lost, and the
+tables equal those that an undisturbed instance makes of the same log."""
 
 import http.client
 import json
