@@ -110,9 +110,9 @@ async def _read_body(request: web.Request) -> Mapping[str, Any]:
     if request.content_type == "application/json":
         try:
             values = json.loads(content)
-        except ValueError:
+            return _texts(values) if isinstance(values, dict) else {}
+        except (ValueError, RecursionError):
             return {}
-        return _texts(values) if isinstance(values, dict) else {}
     if request.content_type == "multipart/form-data":
         return parse_query("&".join(_multipart(content, request.headers.get(hdrs.CONTENT_TYPE, ""))))
     return parse_query(content.decode("utf-8", "replace"))
@@ -121,7 +121,8 @@ async def _read_body(request: web.Request) -> Mapping[str, Any]:
 def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
     """JSON values as the texts a form would have."""
     texts: dict[str, Any] = {}
-    for name, value in values.items():
+    for raw_name, value in values.items():
+        name = _encodable(raw_name)
         if isinstance(value, dict):
             texts[name] = _texts(value)
         elif isinstance(value, list):
@@ -129,8 +130,13 @@ def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, bool):
             texts[name] = "1" if value else "0"
         elif value is not None:
-            texts[name] = str(value)
+            texts[name] = _encodable(str(value))
     return texts
+
+
+def _encodable(text: str) -> str:
+    """JSON can name halves of surrogate pairs, which no answer can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _multipart(content: bytes, content_type: str) -> list[str]:
