@@ -96,9 +96,11 @@ def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: R
         table = filters.flatten(table, shape, with_parents=parameters.flag("include_aggregate_rows"))
     metrics: tuple[ProcessedMetric, ...] = () if parameters.text("pivotBy") else shape.processed
     if not parameters.flag("disable_generic_filters"):
-        # The report's own metrics come last: where names are equal, theirs is the value.
+        # Load times come first and the other metrics of the report last: where names are equal, theirs is
+        # the value.
         added, with_goals = _visit_metrics(table, parameters)
-        metrics = (*added, *metrics)
+        early = tuple(metric for metric in metrics if metric.first_level_only)
+        metrics = (*early, *added, *(metric for metric in metrics if not metric.first_level_only))
         if added and not with_goals:
             table = filters.drop_rows_without_visits(table)
         table = _filter_rows(table, parameters, shape, metrics)

@@ -12,7 +12,7 @@ from reporting.method import Access, ApiRequest, Method
 from reporting.periods import Period
 from reporting.segments import segment_field
 from reporting.table import Columns, Result, Row, Scalar, Table, TableMap, Value
-from reporting.wording import pretty_period
+from reporting.wording import pretty_period, pretty_range
 from schemas.segments import SEGMENTS, dimension_field
 
 
@@ -113,7 +113,7 @@ async def _processed(request: ApiRequest) -> Result:
         for name, value in request.parameters.values.items()
         if name not in ("method", "apiModule", "apiAction", "format")
     }
-    values |= {"method": entry.method, "format_metrics": request.parameters.text("format_metrics") or "1"}
+    values |= {"method": entry.method, "format_metrics": request.parameters.text("format_metrics") or "all"}
     if entry.goal_metrics:
         values["filter_add_columns_when_show_all_columns"] = "1"
     result = await request.call(values)
@@ -126,13 +126,20 @@ async def _processed(request: ApiRequest) -> Result:
     data, row_metadata, totals = _report_parts(entry, result, request.periods, request.language)
     return {
         "website": site.name if site else "",
-        "prettyDate": pretty_period(request.period, request.language),
+        "prettyDate": _pretty_date(request),
         "metadata": entry_metadata(request, entry),
         "columns": columns,
         "reportData": data,
         "reportMetadata": row_metadata,
         "reportTotal": totals,
     }
+
+
+def _pretty_date(request: ApiRequest) -> str:
+    """The period in words; of several the whole time."""
+    if not request.several_periods:
+        return pretty_period(request.period, request.language)
+    return pretty_range(request.periods[0].start, request.periods[-1].end, request.language)
 
 
 def _report_parts(

@@ -248,7 +248,8 @@ def test_german_numbers() -> None:
     ("ordered"), [["ad.", "ad2", "ada"], ["a2", "a10", "a100"], ["A", "b", "_"], ["x y", "xz"]]
 )
 def test_labels_in_natural_order_as_php_has_it(ordered: list[str]) -> None:
-    assert sorted(ordered[::-1], key=filters.natural_key) == ordered
+    backwards = ordered[::-1]
+    assert sorted(backwards, key=filters.natural_key) == ordered
 
 
 def test_one_goal_shows_all_its_columns_and_all_goals_only_their_rates() -> None:
