@@ -71,8 +71,11 @@ def parse_urls(values: Sequence[str]) -> tuple[str, ...]:
         url = value.strip().rstrip("/")
         if not url:
             continue
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if not parts.netloc or any(mark in url for mark in ' <>"'):
+        try:
+            host = urlsplit(url if "://" in url else f"http://{url}").netloc
+        except ValueError:  # an IPv6 address that is none
+            host = ""
+        if not host or any(mark in url for mark in ' <>"'):
             raise ApiError(f"The url '{value}' is not a valid URL.")
         urls.append(url if "://" in url else f"http://{url}")
     return tuple(dict.fromkeys(urls))
