@@ -7,7 +7,7 @@ column numbers, column selection, label, formatting. Maps are processed table by
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reporting import generic_filters as filters
@@ -95,6 +95,9 @@ def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: R
     if parameters.flag("flat"):
         table = filters.flatten(table, shape, with_parents=parameters.flag("include_aggregate_rows"))
     metrics: tuple[ProcessedMetric, ...] = () if parameters.text("pivotBy") else shape.processed
+    if any(label.strip() for label in parameters.texts("label")):
+        # the row that is asked for may lie deeper, and is the whole answer then
+        metrics = tuple(replace(metric, first_level_only=False) for metric in metrics)
     if not parameters.flag("disable_generic_filters"):
         # Load times come first and the other metrics of the report last: where names are equal, theirs is
         # the value.
@@ -130,9 +133,8 @@ def _visit_metrics(table: Table, parameters: Parameters) -> tuple[tuple[Processe
 
 
 def _shown_goals(parameters: Parameters) -> str:
-    """The goal named by filter_show_goal_columns_process_goals, or by the parameter that asks for columns."""
-    named = parameters.text("filter_show_goal_columns_process_goals")
-    return named or parameters.text("filter_update_columns_when_show_all_goals")
+    """The goal whose columns are asked for, else -1: the rates of all goals."""
+    return parameters.text("filter_show_goal_columns_process_goals") or parameters.text("idGoal") or "-1"
 
 
 def _filter_rows(
