@@ -10,6 +10,7 @@ from rules.prepared import (
     DIRECT,
     SEARCH_ENGINE,
     WEBSITE,
+    ActionDraft,
     Ecommerce,
     GoalMatch,
     Item,
@@ -17,6 +18,7 @@ from rules.prepared import (
     Referrer,
     ThresholdGoal,
 )
+from rules.urls import UNTITLED_CLICK
 from schemas.outcomes import Exclusion
 from schemas.rows import Action, ActionKind, Conversion, ConversionItem, Visit
 from tests.builders import NOON, a_prepared_hit, visit_rules
@@ -168,6 +170,19 @@ def test_a_search_is_neither_entry_nor_exit_page() -> None:
     assert (visit.entry_url, visit.exit_url) == ("", "example.org/a")
     (visit,) = visits_of(a_prepared_hit(NOON, url="example.org/a"), a_prepared_hit(NOON + 1, **search))
     assert (visit.entry_url, visit.exit_url) == ("example.org/a", "")
+
+
+def test_a_click_on_what_is_no_url_leaves_the_title_of_the_page_before_it() -> None:
+    click = ActionDraft(ActionKind.PAGE, url=UNTITLED_CLICK.url, url_prefix=UNTITLED_CLICK.prefix)
+    rows = fold(
+        a_prepared_hit(NOON, title="A"),
+        a_prepared_hit(NOON + 10, action=click),
+        a_prepared_hit(NOON + 25, title="B"),
+        a_prepared_hit(NOON + 30, action=click),
+    )
+    assert [action.previous_title for action in of_type(rows, Action)] == ["", "A", "A", "B"]
+    (visit,) = of_type(rows, Visit)
+    assert visit.exit_title == "B"
 
 
 def test_a_ping_that_asks_for_a_new_visit_changes_nothing() -> None:

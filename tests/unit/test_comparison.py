@@ -1,0 +1,50 @@
+"""compare=1: how rows are joined and numbered, on small tables."""
+
+from datetime import date
+
+from reporting.comparison import Series, with_comparisons
+from reporting.method import ReportShape
+from reporting.periods import Period, parse_periods
+from reporting.table import Row, Table
+
+
+def one_series(day: str) -> Series:
+    (period,) = parse_periods("day", day, date(2010, 2, 1))
+    assert isinstance(period, Period)
+    return Series("", "All visits", period, "day", day, "en")
+
+
+def row(label: str, visits: int, below: Table | None = None) -> Row:
+    return Row({"label": label, "nb_visits": visits}, {}, below, 1 if below else None)
+
+
+def compared(held: Row) -> Table:
+    found = held.metadata["comparisons"]
+    assert isinstance(found, Table)
+    return found
+
+
+SERIES = [one_series("2010-01-03"), one_series("2010-01-04")]
+NOW = Table([row("Movie", 4, Table([row("play", 3), row("stop", 1)])), row("Music", 2)])
+BEFORE = Table([row("Movie", 2, Table([row("play", 2)]))])
+
+
+def test_rows_are_compared_by_label_and_missing_ones_count_as_zero() -> None:
+    table = with_comparisons(NOW, [BEFORE], SERIES, ReportShape(), inverted=False)
+    movie, music = (compared(held).rows[1].columns for held in table.rows)
+    assert movie == {"nb_visits": 2, "nb_visits_change": "-50%", "nb_visits_change_from": "+100%"}
+    assert music["nb_visits"] == 0
+
+
+def test_sub_rows_have_no_changes_and_no_zeros() -> None:
+    table = with_comparisons(NOW, [BEFORE], SERIES, ReportShape(), inverted=False)
+    below = table.rows[0].subtable
+    assert below is not None
+    play, stop = ([one.columns for one in compared(held).rows] for held in below.rows)
+    assert play == [{"nb_visits": 3}, {"nb_visits": 2}]
+    assert stop == [{"nb_visits": 1}]
+
+
+def test_rows_of_a_table_are_numbered_before_those_below_them() -> None:
+    table = with_comparisons(NOW, [BEFORE], SERIES, ReportShape(), inverted=False)
+    assert [compared(held).metadata["number"] for held in table.rows] == [5, 6]
