@@ -60,6 +60,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedLimits:
     segment_bytes: int = 64 << 20
+    segment_wal_bytes: int = 192 << 20
     segment_age: timedelta = timedelta(hours=6)
     hits_retention: timedelta = timedelta(days=2)
     state_cache_bytes: int = 256 << 20
@@ -164,6 +165,7 @@ class EmbeddedLog(Log):
             self.topic_partitions(topic),
             SegmentLimits(
                 max_bytes=self._limits.segment_bytes,
+                max_wal_bytes=self._limits.segment_wal_bytes,
                 max_age_s=self._limits.segment_age.total_seconds(),
                 retention_s=retention,
             ),

@@ -1,8 +1,8 @@
 """Topics with one appender: segment files that are rolled by size and age and removed whole.
 
 A segment is named by the number of messages before it and records where each of its partitions begins. Only
-the last one is written to. Its WAL is copied into it once, in the background, after it is full: the way of an
-append is one write to the end of a file and one fsync.
+the last one is written to. Its WAL is copied into it in the background, once when it is full, and before that
+when small appends make it large: the way of an append is one write to the end of a file and one fsync.
 """
 
 import os
@@ -50,6 +50,9 @@ class Segment:
 @dataclass(frozen=True, kw_only=True)
 class SegmentLimits:
     max_bytes: int
+    max_wal_bytes: int
+    """An append of one message writes 13 kB of pages: the WAL of a quiet site outgrows its content by far.
+    From half of this on it is copied in the background; at this size the segment is rolled."""
     max_age_s: float
     retention_s: float | None
     """None: kept for ever."""
@@ -138,6 +141,8 @@ class SegmentAppender:
         self._ends = ends_of(self._segment, self._connection)
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         self._bytes = pages * PAGE_SIZE
+        self._copied_at = 0
+        self._copied: Segment | None = None
         self._failed = False
 
     def append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> Sequence[int]:
@@ -147,7 +152,11 @@ class SegmentAppender:
                 self._connection.close()
                 self._open(self._segment.path)
             age_s = time.time() - self._segment.created_ms / 1000
-            full = self._bytes >= self._limits.max_bytes or age_s >= self._limits.max_age_s
+            full = (
+                self._bytes >= self._limits.max_bytes
+                or age_s >= self._limits.max_age_s
+                or self._bound_wal() >= self._limits.max_wal_bytes
+            )
             if full and self._ends != list(self._segment.starts):
                 self._roll()
             offsets = self._write(entries)
@@ -158,6 +167,27 @@ class SegmentAppender:
             self._swept_at = time.monotonic()
             self._background.submit("retention", self.remove_expired)
         return offsets
+
+    def _bound_wal(self) -> int:
+        """Bytes of the WAL."""
+        if self._copied is self._segment:
+            # What was appended during the copying in the background: little, and then the WAL starts anew.
+            self._copied = None
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        size = wal_bytes(self._segment.path)
+        start = self._limits.max_wal_bytes // 2
+        if size < start:
+            self._copied_at = 0
+        elif size >= self._copied_at + start // 4:
+            # Again after each further eighth: a reader in its middle keeps the WAL from starting anew.
+            self._copied_at = size
+            segment = self._segment
+            self._background.submit(segment, lambda: self._copy(segment))
+        return size
+
+    def _copy(self, segment: Segment) -> None:
+        checkpoint_passive(segment.path)
+        self._copied = segment
 
     def _write(self, entries: Sequence[tuple[int, bytes, bytes]]) -> list[int]:
         keys: list[list[bytes]] = [[] for _ in self._ends]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import threading
 import time
@@ -175,6 +176,35 @@ def test_the_wal_stays_small_while_a_consumer_pauses_and_a_processor_commits(ope
     written = 80 * 4 * 500 * 1000
     assert written > 150e6
     assert largest < 110 << 20
+
+
+def test_the_wal_of_small_appends_stays_small_and_its_segment_is_not_rolled(open_log, closing):
+    """A message per append writes pages of many times its size."""
+    log = open_log(segment_bytes=64 << 20, segment_wal_bytes=4 << 20)
+    appender = closing(log.appender(HITS))
+    reader = closing(log.reader())
+    largest = 0
+    for n in range(1500):
+        appender.append([(n % 4, b"key", b"x" * 500)])
+        assert sum(reader.end_offsets(HITS).values()) == n + 1
+        largest = max(largest, wal_bytes(log))
+    assert largest < 6 << 20
+    assert len(segments(log)) < 4
+    assert [len(read_all(log, HITS, partition)) for partition in ALL] == [375] * 4
+
+
+def test_a_segment_whose_wal_a_reader_pins_is_rolled(open_log, closing):
+    log = open_log(segment_bytes=64 << 20, segment_wal_bytes=2 << 20)
+    appender = closing(log.appender(HITS))
+    appender.append([(0, b"", b"1")])
+    pinning = sqlite3.connect(next((log.root / "topics" / HITS).glob("*.sqlite")))
+    pinning.execute("BEGIN")
+    pinning.execute("SELECT count(*) FROM batch").fetchone()
+    for n in range(600):
+        appender.append([(n % 4, b"key", b"x" * 500)])
+    assert len(segments(log)) > 2
+    assert max(path.stat().st_size for path in log.root.rglob("*-wal")) < 3 << 20
+    pinning.close()
 
 
 def test_a_reader_sees_each_append_of_a_concurrent_writer_in_order(open_log, closing):
