@@ -197,8 +197,9 @@ def _page_columns(action: Found, zone: ZoneInfo, spent: int) -> Columns:
     url = full_url(action["url"], action["url_prefix"])
     columns = _base(action, "action", zone, url, with_title=True)
     timings = [int(action[name]) for name in _TIMINGS if int(action[name]) >= 0]
-    load = sum(timings)
-    if timings and load:
+    # a page's load time is known when all its parts are
+    load = sum(timings) if len(timings) == len(_TIMINGS) else 0
+    if load:
         columns["pageLoadTime"] = f"{number(round(load / 1000, 2))}s"
     if action["has_product_price"]:
         columns["productViewPrice"] = money(float(action["product_price"]))
@@ -207,7 +208,7 @@ def _page_columns(action: Found, zone: ZoneInfo, spent: int) -> Columns:
     if action["product_sku"]:
         columns["productViewSku"] = action["product_sku"]
     columns |= {"timeSpent": spent, "timeSpentPretty": pretty_seconds(spent)}
-    if timings and load:
+    if load:
         columns["pageLoadTimeMilliseconds"] = load
     columns |= {
         "pageviewPosition": int(action["position"]) or None,

@@ -159,8 +159,9 @@ PAGE_GOAL_METRICS: tuple[Metric, ...] = (
 ENTRY_GOAL_METRICS: tuple[Metric, ...] = (
     _m("nb_conversions_entry", "count()"),
     _m("revenue_entry", "sum(c.revenue)"),
-    _m("nb_conversions_entry_rate", "round(sum(1 / c.entries), 3)"),
-    _m("revenue_per_entry", "round(sum(c.revenue / c.entries), 3)"),
+    # each conversion's share is rounded before they are added up
+    _m("nb_conversions_entry_rate", "round(sum(round(1 / c.entries, 3)), 3)"),
+    _m("revenue_per_entry", "round(sum(round(c.revenue / c.entries, 3)), 3)"),
 )
 
 DIMENSION_METRICS: tuple[Metric, ...] = (

@@ -210,6 +210,7 @@ def _contents(first: int) -> Method:
                 groups["contents"],
                 *order,
                 columns=lambda metrics, day=day: _content_columns(metrics, day=day),  # type: ignore[misc]
+                hidden_below="" if first == 0 else None,
                 label=lambda level, name: name or _CONTENT_UNDEFINED[order[level]],
                 metadata=lambda level, name: (
                     {"segment": f"{_CONTENT_SEGMENTS[order[level]]}=={segment_value(name)}"} if name else {}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
 
+from reporting.errors import ApiError
 from reporting.generic_filters import sort_rows
 from reporting.icons import icon
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
@@ -298,6 +299,8 @@ def _alone(row: Row) -> Row:
 
 async def _all(request: ApiRequest) -> Tables:
     """Keywords, websites, campaigns and social networks in one list."""
+    if request.several_sites or request.several_periods:
+        raise ApiError("Referrers.getAll with multiple sites or dates is not supported (yet).")
     data = await _read(request)
     result = {}
     for cell in request.cells:
@@ -401,9 +404,7 @@ METHODS: dict[str, Method] = {
             segment_early=True,
         ),
     ),
-    "Referrers.getAll": Method(
-        cells=_all, several_sites=False, shape=_shape("All Channels", "Referrers_Referrer")
-    ),
+    "Referrers.getAll": Method(cells=_all, shape=_shape("All Channels", "Referrers_Referrer")),
     "Referrers.getKeywords": _report(
         KEYWORDS,
         _shape(
