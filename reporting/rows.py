@@ -7,6 +7,7 @@ Days count unique visitors exactly; the rows of longer periods add up their days
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
+from math import isfinite
 from urllib.parse import quote_plus
 
 from reporting.method import ApiRequest, ProcessedMetric, Unit
@@ -29,14 +30,22 @@ ORDER_COLUMNS = ("revenue_subtotal", "revenue_tax", "revenue_shipping", "revenue
 MONEY = frozenset(("revenue", *ORDER_COLUMNS[:4]))
 
 
+_LARGEST_EXACT = 1e15
+"""Any visitor can send a revenue of 1e300: such values have no decimals to round."""
+
+
 def rounded(value: float, digits: int = 0) -> int | float:
     """Half away from zero, as Matomo rounds; whole results are ints."""
+    if not abs(value) < _LARGEST_EXACT:
+        return number(value)
     exact = Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
     return int(exact) if exact == exact.to_integral_value() else float(exact)
 
 
 def number(value: float) -> int | float:
-    """At most six decimals; whole numbers are ints."""
+    """At most six decimals; whole numbers are ints. What has no number (a sum beyond all floats) is 0."""
+    if not isfinite(value):
+        return 0
     return int(value) if value == int(value) else round(value, 6)
 
 
