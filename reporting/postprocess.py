@@ -253,12 +253,13 @@ def _hide_trees(table: Table, parameters: Parameters, shape: ReportShape) -> Tab
     """Sub tables are shown for expanded=1 only; rows below the first level of a report whose sub tables are
     another report show no metadata there."""
     expanded = parameters.flag("expanded") and not parameters.flag("flat")
+    depth = parameters.integer("depth")
     hide_ids = parameters.flag("hideIdSubDatable") or parameters.flag("hideIdSubDatatable")
     labels = any(label.strip() for label in parameters.texts("label"))
 
     def change(row: Row, level: int) -> Row:
         below = None
-        if expanded and row.subtable is not None:
+        if expanded and row.subtable is not None and (depth is None or level < depth):
             below = row.subtable.map_rows(lambda inner: change(inner, level + 1))
         bare = level > 0 and not (shape.recursive or shape.nested_metadata or labels)
         metadata: dict[str, Value] = _bare_comparisons(row.metadata) if bare else row.metadata

@@ -145,7 +145,7 @@ def _title_tree(request: ApiRequest, pages: Mapping[str, Page], columns: PageCol
         columns=columns,
         url_of=lambda _name, _page: "",
         leaf_metadata=lambda name, _: {"segment": f"{segment}==" + quote_plus(segment_value(name.strip()))},
-        folder_metadata=lambda path: {"segment": "pageTitle=^" + quote_plus(segment_value(" ".join(path)))},
+        folder_metadata=lambda path: {"segment": "pageTitle=^" + quote_plus(segment_value("/".join(path)))},
     )
 
 
@@ -185,7 +185,7 @@ async def page_tables(request: ApiRequest, prefix: str, segment: str, choose: Ch
             table = _url_tree(request, cell, pages, columns, segment)
         else:
             table = _title_tree(request, pages, columns, segment)
-        table = table.map_rows(_decoded if prefix == "pages" else _same)
+        table = table.map_rows(_decoded)
         if prefix == "pages" and request.parameters.flag("flat"):
             table = table.map_rows(_rooted)
         if choose is _follows_search:
@@ -194,12 +194,8 @@ async def page_tables(request: ApiRequest, prefix: str, segment: str, choose: Ch
     return result
 
 
-def _same(row: Row) -> Row:
-    return row
-
-
 def _decoded(row: Row) -> Row:
-    """Labels of pages are shown decoded; what is no UTF-8 then is left out."""
+    """Labels of pages, titles and searches are shown decoded; what is no UTF-8 then is left out."""
     below = row.subtable.map_rows(_decoded) if row.subtable is not None else None
     label = unquote_plus(str(row.label), errors="ignore")
     return Row({**row.columns, "label": label}, row.metadata, below, row.subtable_id)
@@ -327,7 +323,8 @@ def _bare(url: str) -> str:
 
 
 def _title_paths(_: ApiRequest, _site: int, text: str) -> list[list[str]]:
-    return [path_of_title(variant) for variant in dict.fromkeys((text, unquote_plus(text)))]
+    paths = [path_of_title(variant) for variant in dict.fromkeys((text, unquote_plus(text)))]
+    return [[unquote_plus(part, errors="ignore") for part in path] for path in paths]
 
 
 def _link_paths(_: ApiRequest, _site: int, text: str) -> list[list[str]]:
@@ -377,9 +374,11 @@ async def _search_tables(request: ApiRequest, only_without_result: bool) -> Tabl
                 order.add(exits[key]["first_day"], {"exit_nb_visits": str(left) if day else left})
             label = key[0]
             rows.append(
-                Row(
-                    {"label": label, **order.columns()},
-                    {"segment": f"siteSearchKeyword=={segment_value(label)}"},
+                _decoded(
+                    Row(
+                        {"label": label, **order.columns()},
+                        {"segment": f"siteSearchKeyword=={segment_value(label)}"},
+                    )
                 )
             )
         rows.sort(key=lambda row: -cell_number(row, "nb_visits"))

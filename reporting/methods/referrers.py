@@ -299,7 +299,7 @@ def _alone(row: Row) -> Row:
 
 async def _all(request: ApiRequest) -> Tables:
     """Keywords, websites, campaigns and social networks in one list."""
-    if request.several_sites or request.several_periods:
+    if request.several_periods:
         raise ApiError("Referrers.getAll with multiple sites or dates is not supported (yet).")
     data = await _read(request)
     result = {}
@@ -404,7 +404,9 @@ METHODS: dict[str, Method] = {
             segment_early=True,
         ),
     ),
-    "Referrers.getAll": Method(cells=_all, shape=_shape("All Channels", "Referrers_Referrer")),
+    "Referrers.getAll": Method(
+        cells=_all, several_sites=False, shape=_shape("All Channels", "Referrers_Referrer")
+    ),
     "Referrers.getKeywords": _report(
         KEYWORDS,
         _shape(

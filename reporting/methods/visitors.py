@@ -479,7 +479,7 @@ async def _by_day_of_week(request: ApiRequest) -> Tables:
             if found is not None:
                 columns |= {column: number(found[column]) for column in _WEEKDAY_COLUMNS}
             rows.append(Row(columns, {"day_of_week": at}))
-        result[cell] = Table(rows)
+        result[cell] = Table(rows if days else [])
     return result
 
 
