@@ -125,8 +125,8 @@ def test_pages_know_their_entries_exits_and_the_time_spent(database: Database, r
         ],
     )  # fmt: skip
     flat = {row.label: row.columns for row in reports.table("Actions.getPageUrls", flat="1").rows}
-    assert flat["shop/a"]["entry_nb_visits"] == "1"
-    assert flat["shop/a"]["avg_time_on_page"] == 60
+    assert flat["/shop/a"]["entry_nb_visits"] == "1"
+    assert flat["/shop/a"]["avg_time_on_page"] == 60
     assert flat["/b"]["exit_rate"] == "100%"
     folder = reports.table("Actions.getPageUrls", label="shop").rows[0]
     assert folder.columns["nb_hits"] == 1
@@ -257,3 +257,19 @@ def test_every_report_answers_without_any_row(reports: Reports) -> None:
         if method.cells is None or set(method.required) & set(special):
             continue
         reports.ask(name)
+
+
+def test_a_user_id_in_two_spellings_is_one_user(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(1, user_id="Bob"), a_visit(2, user_id="BOB"), a_visit(3)])
+    assert reports.row("VisitsSummary.get")["nb_users"] == 1
+    users = reports.table("UserId.getUsers").rows
+    assert [row.columns["nb_visits"] for row in users] == [2]
+
+
+def test_pages_of_flat_reports_begin_at_the_root_and_are_decoded(
+    database: Database, reports: Reports
+) -> None:
+    store(
+        database, [a_visit(1), an_action(11, url="example.org/"), an_action(12, url="example.org/a?b=%C3%A9")]
+    )
+    assert {row.label for row in reports.table("Actions.getPageUrls", flat="1").rows} == {"/", "/a?b=é"}
