@@ -42,6 +42,8 @@ def quotient(dividend: Value, divisor: Value, digits: int = 2) -> float | int:
 
 def php_round(value: float, digits: int) -> float | int:
     """Rounds half away from zero, on the decimal that is shown rather than on the binary value."""
+    if not abs(value) < 1e15:  # no decimals to round, as a visitor's revenue of 1e300
+        return value
     scaled = value * 10**digits
     nearest = float(f"{scaled:.15g}")
     whole = int(abs(nearest) + 0.5)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reporting.generic_filters import php_round
 from reporting.rows import money, number, rounded
 
 
@@ -16,6 +17,7 @@ def test_halves_are_rounded_away_from_zero(value: float, digits: int, expected: 
 @pytest.mark.parametrize("value", [1e300, -1e300, 1.7e308])
 def test_a_revenue_too_large_for_decimals_is_shown_whole(value: float) -> None:
     assert money(value) == value
+    assert php_round(value, 2) == value
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
