@@ -32,6 +32,8 @@ _CRAWLERS = AddressRanges(CRAWLER_RANGES)
 
 LONGEST_USER_AGENT = 2048
 LONGEST_USER_ID = 1024
+LONGEST_LANGUAGE = 256
+LONGEST_CLIENT_HINTS = 8192
 STORED_USER_ID = 200
 """Characters of a user id that reports show; the visitor id is made of all of it."""
 
@@ -179,10 +181,17 @@ class Acceptance:
                 return Refusal("bad_parameter", found)
 
         raw_agent = params.get("ua")
-        user_agent = cached_decode(raw_agent) if raw_agent else sender.user_agent
-        user_agent = user_agent[:LONGEST_USER_AGENT]
+        user_agent = (
+            cached_decode(raw_agent, LONGEST_USER_AGENT)
+            if raw_agent
+            else sender.user_agent[:LONGEST_USER_AGENT]
+        )
         raw_language = params.get("lang")
-        language = (cached_decode(raw_language) if raw_language else sender.language).lower()
+        language = (
+            cached_decode(raw_language, LONGEST_LANGUAGE)
+            if raw_language
+            else sender.language[:LONGEST_LANGUAGE]
+        ).lower()
         config_id = fingerprint(
             salt=self._salt(site, site_id, time),
             site_id=0 if rules.tracking.enable_fingerprinting_across_websites else site_id,
@@ -220,7 +229,11 @@ class Acceptance:
             user_id=user_id[:STORED_USER_ID],
             query=self._cleaned(query, params, masked, rules),
             user_agent=user_agent,
-            client_hints=cached_decode(raw_hints) if raw_hints else sender.client_hints,
+            client_hints=(
+                cached_decode(raw_hints, LONGEST_CLIENT_HINTS)
+                if raw_hints
+                else sender.client_hints[:LONGEST_CLIENT_HINTS]
+            ),
             language=language,
             referer=sender.referer,
             ip=masked,

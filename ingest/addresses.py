@@ -34,9 +34,17 @@ Checked against recorded answers: 66.249.80.1, 64.233.160.9 and 207.46.1.1 are e
 40.77.167.1 are not (their user agents tell)."""
 
 
-@lru_cache(maxsize=65536)
 def canonical_address(text: str) -> str:
     """The usual text of an address; IPv4 inside IPv6 becomes IPv4, what is no address 0.0.0.0."""
+    return _canonical_address(text) if len(text) <= _LONGEST_ADDRESS else UNKNOWN_ADDRESS
+
+
+_LONGEST_ADDRESS = 128
+"""With brackets, port, zone and blanks; longer ones would only fill the cache."""
+
+
+@lru_cache(maxsize=65536)
+def _canonical_address(text: str) -> str:
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -198,6 +198,9 @@ class TrackerEndpoint:
         )
 
     def _decide(self, intake: Intake, query: str, params: Params, sender: Sender) -> Hit | Refusal:
+        if len(query) > self._settings.max_hit_bytes:
+            # A unit of work holds thousands of hits in memory: none of them may be of any size.
+            return Refusal("hit_too_large", f"{len(query)} bytes, at most {self._settings.max_hit_bytes}")
         decision = intake.acceptance.accept(query, params, sender, intake.rules)
         if isinstance(decision, Refusal) and decision.reason in ("unknown_site", "no_authority"):
             # The site or the token may be newer than what was read last.

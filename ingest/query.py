@@ -48,8 +48,17 @@ def decode(value: str) -> str:
     return value
 
 
-cached_decode = lru_cache(maxsize=16384)(decode)
-"""For values that few distinct clients repeat: user agents, client hints, languages."""
+LONGEST_CACHED = 2048
+_decode_cached = lru_cache(maxsize=16384)(decode)
+
+
+def cached_decode(value: str, longest: int) -> str:
+    """At most `longest` characters of a value that few distinct clients repeat: user agents, client hints,
+    languages. What nobody would send does not stay in memory."""
+    if len(value) > LONGEST_CACHED:
+        # A character is at most 12 characters encoded.
+        return decode(value[: 12 * longest])[:longest]
+    return _decode_cached(value)[:longest]
 
 
 def integer(value: str | None, default: int) -> int:

@@ -21,6 +21,9 @@ class IngestSettings:
     )
     reporting_url: str = setting("", "where every other path is forwarded to; empty: answered with 404")
     max_body_bytes: int = setting(10 * 1024 * 1024, "largest request body", minimum=1024)
+    max_hit_bytes: int = setting(
+        256 * 1024, "longest query of one hit; a longer one is refused as invalid", minimum=1024
+    )
     max_buffered_bytes: int = setting(
         256 * 1024 * 1024, "bodies being read at the same time before new ones get 503", minimum=1024
     )

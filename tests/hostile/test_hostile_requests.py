@@ -4,6 +4,7 @@ HITSTREAM_HOSTILE_REQUESTS=100000 python -m pytest -m slow tests/hostile     (ma
 """
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -209,6 +210,36 @@ def test_hostile_hits_do_no_harm(instance: RunningInstance) -> None:
 
 def test_hostile_questions_do_no_harm(instance: RunningInstance) -> None:
     attack(instance, Generator(2, instance.token).questions(CI_PART // 5))
+
+
+def test_large_values_do_not_stay_in_memory(instance: RunningInstance) -> None:
+    """400 user agents of 250 kB each: 200 MB and more if they were remembered."""
+    before = Health.of(instance)
+    large = (
+        Hostile("large", request("POST", "/matomo.php", {}, body.encode()))
+        for number in range(400)
+        for body in [
+            f"idsite=1&rec=1&{('ua', 'uadata')[number % 2]}=%41{number}{'x' * 125_000}"
+            f"&lang={number}{'y' * 125_000}"
+        ]
+    )
+    answers = asyncio.run(send_all(instance.port, large))
+    assert answers.statuses == {("large", 200): 400}
+    check(instance, before, answers)
+    assert Health.of(instance).resident["ingest"] - before.resident["ingest"] < 100 << 20
+
+
+def test_a_hit_longer_than_the_limit_is_refused_alone(instance: RunningInstance) -> None:
+    client = instance.client()
+    before = accepted_by_ingest(instance)
+    long = "idsite=1&rec=1&url=http://example.org/" + "x" * 300_000
+    assert client.request("POST", "/matomo.php", long.encode())[0] == 400
+    status, answer = client.request(
+        "POST", "/matomo.php", ascii_json({"requests": [long, "?idsite=1&rec=1"]})
+    )
+    assert (status, json.loads(answer)["tracked"], json.loads(answer)["invalid"]) == (200, 1, 1)
+    assert accepted_by_ingest(instance) == before + 1
+    client.close()
 
 
 def test_a_path_that_looks_like_a_host_is_not_forwarded_to_it(instance: RunningInstance) -> None:
