@@ -43,10 +43,22 @@ def single_requests(hits: Sequence[TrafficHit], now: int) -> list[bytes]:
             f"GET /matomo.php?{hit.query}{_late(hit, now)} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"User-Agent: {hit.agent}\r\nAccept: image/avif,image/webp,*/*\r\n"
             "Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n"
+            f"X-Forwarded-For: {_address(hit)}\r\n"
             "Referer: https://www.example.com/\r\nConnection: keep-alive\r\n\r\n"
         ).encode()
         for hit in hits
     ]
+
+
+BEHIND_PROXY = {"HITSTREAM_TRUSTED_PROXIES": "127.0.0.1"}
+"""Ingest takes the visitors' addresses from the generator: from one address their fingerprints would be the
+same, and most of them one visitor."""
+
+
+def _address(hit: TrafficHit) -> str:
+    """Every visitor has one address."""
+    visitor = int(hit.query.partition("&_id=")[2][:16], 16)
+    return f"10.{visitor >> 16 & 255}.{visitor >> 8 & 255}.{visitor & 255}"
 
 
 def _late(hit: TrafficHit, now: int) -> str:
@@ -54,13 +66,12 @@ def _late(hit: TrafficHit, now: int) -> str:
 
 
 def bulk_requests(hits: Sequence[TrafficHit], now: int, size: int = 200) -> list[bytes]:
-    """POST requests of `size` hits, with a token, each hit with its own agent and address."""
+    """POST requests of `size` hits, with a token, each hit with its visitor's agent and address."""
     found = []
     for start in range(0, len(hits), size):
         queries = [
-            f"?{hit.query}&ua={_quoted(hit.agent)}&cip=198.51.{number % 100}.{number % 250 + 1}"
-            f"&cdt={now - hit.seconds_late}"
-            for number, hit in enumerate(hits[start : start + size], start)
+            f"?{hit.query}&ua={_quoted(hit.agent)}&cip={_address(hit)}&cdt={now - hit.seconds_late}"
+            for hit in hits[start : start + size]
         ]
         body = json.dumps({"requests": queries, "token_auth": TOKEN}).encode()
         head = (
@@ -164,7 +175,7 @@ def bench_accept(data_dir: Path, singles: int, bulks: int) -> Result:
     prepare_log(data_dir).close()
     port = free_port()
     now = int(time.time())
-    with stage(["ingest"], data_dir, {"HITSTREAM_PORT": str(port)}) as ingest:
+    with stage(["ingest"], data_dir, {"HITSTREAM_PORT": str(port), **BEHIND_PROXY}) as ingest:
         wait_for_ready(port)
         send(single_requests(list(traffic(2_000, seed=9)), now), port, data_dir, connections=32)
         used = cpu_seconds(ingest.pid)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.stages import TOKEN, Result, bulk_requests, single_requests, start_sending
+from bench.stages import BEHIND_PROXY, TOKEN, Result, bulk_requests, single_requests, start_sending
 from bench.traffic import traffic
 from tests.instance import RunningInstance
 
@@ -71,7 +71,7 @@ def percentile(values: list[float], share: float) -> float:
 
 def bench_whole(folder: Path, rate: float, seconds: float) -> Result:
     """`rate` hits per second for `seconds`; end to end: hits by the time until all are in reports."""
-    instance = RunningInstance(folder / "whole", {"HITSTREAM_ADMIN_TOKEN": TOKEN})
+    instance = RunningInstance(folder / "whole", {"HITSTREAM_ADMIN_TOKEN": TOKEN, **BEHIND_PROXY})
     instance.token = TOKEN
     instance.start()
     try:
