@@ -15,6 +15,7 @@ from rules.urls import clean_text
 Params = Mapping[str, str]
 
 MAX_CATEGORIES = 5
+LARGEST_AMOUNT = 1e12
 MONEY_DECIMALS = 2
 NAME_MAX_BYTES = 1024
 ORDER_ID_MAX_LENGTH = 100
@@ -49,7 +50,9 @@ def ecommerce_of(params: Params) -> Ecommerce | None:
 
 
 def read_money(text: str | None, default: float = 0.0) -> float:
-    return round(read_number(text, default), MONEY_DECIMALS)
+    """An amount; `default` for what is none, or so large that it could only spoil the sums of its day."""
+    amount = read_number(text, default)
+    return round(amount, MONEY_DECIMALS) if abs(amount) <= LARGEST_AMOUNT else default
 
 
 def read_items(text: str) -> tuple[Item, ...]:

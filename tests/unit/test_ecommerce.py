@@ -2,7 +2,7 @@
 
 import pytest
 
-from rules.ecommerce import ecommerce_of, product_view, read_items
+from rules.ecommerce import ecommerce_of, product_view, read_items, read_money
 from rules.prepared import Item
 from rules.query import parse_query
 
@@ -21,6 +21,13 @@ def test_an_unreadable_amount_counts_as_not_sent(sent: str) -> None:
     order = ecommerce_of({"idgoal": "0", "ec_id": "o", "revenue": sent})
     assert order is not None
     assert order.revenue == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"), [("1e12", 1e12), ("1e13", 0.0), ("-1e308", 0.0), ("12.345", 12.35)]
+)
+def test_an_amount_beyond_all_measure_counts_as_not_sent(sent: str, read: float) -> None:
+    assert read_money(sent) == pytest.approx(read, abs=0.006)
 
 
 def test_without_an_order_id_it_is_a_cart() -> None:
