@@ -22,6 +22,7 @@ IGNORE_REFERRER_PARAMETERS = ("ignore_referrer", "ignore_referer")
 LONGEST_CACHED_URL = 512
 
 _PARTS = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL | re.ASCII)
+_FRAGMENT_END = re.compile(r"[\s#&]+$")
 _CONTROLS = {ord(c): None for c in "\r\n\0"}
 
 
@@ -107,10 +108,10 @@ def _clean(rules: UrlRules, raw: str) -> PageUrl:
     if query:
         query = _without_excluded(rules, query)
         full = f"{full}?{query}" if query else full
-    # One `#` too many at the end is what some scripts append.
-    fragment = fragment.removesuffix("#")
     if rules.keep_fragments and fragment:
-        fragment = _without_excluded(rules, fragment) if "=" in fragment else fragment.rstrip()
+        fragment = _without_excluded(rules, fragment) if "=" in fragment else fragment
+        # A `#` or `&` too many at the end is what some scripts append.
+        fragment = _FRAGMENT_END.sub("", fragment)
         full = f"{full}#{fragment}" if fragment else full
     return _page_url(full, rules.max_bytes)
 

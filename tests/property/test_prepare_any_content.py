@@ -140,6 +140,8 @@ def test_parameters_of_any_url_can_be_read_in_any_encoding(text: str) -> None:
 @given(ADDRESSES, st.integers(min_value=0, max_value=2))
 @example("// ;", 0)
 @example("ftp:// #", 0)
+@example("http://0###", 1)
+@example("http://0#x#&sid=1", 1)
 @settings(max_examples=1000, deadline=None)
 def test_cleaning_a_cleaned_url_changes_nothing(address: str, keep: int) -> None:
     rules = url_rules(Site(site_id=1, name="", keep_url_fragments=keep), Tracking())
