@@ -9,9 +9,9 @@ A unit of work is one Kafka transaction per partition, of a producer whose trans
 and the partition: a later owner fences an earlier one. On one machine the lock of the directory refuses the
 later one.
 
-Unfinished, and used by nothing yet: on a Kafka 4.0 broker most contract tests passed and three failed (reading
-at the end before an append, a kill before a commit, the lag of separate groups); one transaction per partition
-is too slow.
+Unfinished, and used by nothing yet. On a Kafka 4.0 broker most contract tests passed and three failed:
+reading at the end before an append, a kill before a commit, the lag of separate groups. One transaction
+per partition is too slow.
 """
 
 import json
