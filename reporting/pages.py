@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 from reporting.queries import Metrics
 from reporting.rows import ColumnOrder, add_metrics, money, number
 from reporting.table import Columns, Row, Table, Value
-from schemas.reports import TIMINGS
+from schemas.metrics import TIMINGS
 
 PREFIXES = ("http://", "http://www.", "https://", "https://www.", "")
 """By Action.url_prefix."""

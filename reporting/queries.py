@@ -12,7 +12,9 @@ from reporting.method import ApiRequest, Cell
 from reporting.names import resolve_names
 from reporting.periods import Period
 from reporting.segments import Compiled, compile_segment, parse_segment
-from schemas.reports import AGGREGATES, VISIT_METRICS, Aggregate, day_sql, period_sql
+from schemas.metrics import VISIT_METRICS
+from schemas.report_queries import day_sql, period_sql
+from schemas.reports import AGGREGATES, Aggregate
 
 Labels = tuple[str, ...]
 Metrics = dict[str, float]

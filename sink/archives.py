@@ -12,7 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from schemas.reports import AGGREGATES, Aggregate, day_sql
+from schemas.report_queries import day_sql
+from schemas.reports import AGGREGATES, Aggregate
 from sink.database import Database
 from stream.faults import crash_point
 

@@ -30,7 +30,7 @@ from reporting.rows import (
 )
 from reporting.table import Columns, Row, Scalar, Table, simple_table
 from rules.urls import clean_url, url_rules
-from schemas.reports import TIMINGS
+from schemas.metrics import TIMINGS
 
 Tables = Mapping[Cell, Table]
 

@@ -8,7 +8,7 @@ from reporting.methods.visits_summary import ACTIONS_PER_VISIT, AVERAGE_TIME, BO
 from reporting.queries import read_aggregates
 from reporting.rows import number, quotient
 from reporting.table import Columns, Table, Value, simple_table
-from schemas.reports import TIMINGS
+from schemas.metrics import TIMINGS
 
 _SUMMARY = ("nb_uniq_visitors", "nb_visits", "nb_users", "nb_actions", "max_actions", "bounce_count",
             "sum_visit_length")  # fmt: skip

@@ -20,7 +20,8 @@ from reporting.rows import (
 )
 from reporting.table import Columns, Row, Table
 from schemas.config import Dimension
-from schemas.reports import TIMINGS, dimension_aggregates
+from schemas.metrics import TIMINGS
+from schemas.reports import dimension_aggregates
 
 Tables = Mapping[Cell, Table]
 UNDEFINED = "Value not defined"

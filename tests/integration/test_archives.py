@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench.lifelike_rows import lifelike_rows
-from schemas.reports import AGGREGATES, day_sql
+from schemas.report_queries import day_sql
+from schemas.reports import AGGREGATES
 from schemas.rows import encode_output
 from sink.archives import (
     ALL_VISITS,

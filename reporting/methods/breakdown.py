@@ -1,0 +1,53 @@
+"""A report of visits by one property of the visit: rows of an aggregate under labels of the report's own."""
+
+from collections.abc import Callable, Mapping
+
+from reporting.method import ApiRequest, Cell, Method, ReportShape
+from reporting.queries import EMPTY, Labels, read_aggregates
+from reporting.rows import Shown, regroup, visits_table
+from reporting.table import Table
+
+Tables = Mapping[Cell, Table]
+UNKNOWN = "Unknown"
+
+
+def dimension(
+    aggregate: str,
+    label: Callable[[Labels], Labels | None],
+    shown: Callable[[Labels], Shown],
+    shape: ReportShape,
+    finish: Callable[[Table], Table] | None = None,
+    *,
+    with_goals: bool = True,
+) -> Method:
+    """A report of an aggregate under labels of its own, with goals unless said otherwise."""
+
+    async def cells(request: ApiRequest) -> Tables:
+        names = [aggregate, f"{aggregate}_goals"] if with_goals else [aggregate]
+        data = await read_aggregates(request, names)
+        result = {}
+        for cell, groups in data.items():
+            visits = regroup(groups[aggregate], label)
+
+            def goal_label(labels: Labels) -> Labels | None:
+                key = label(labels[:-1])
+                return None if key is None else (*key, labels[-1])
+
+            goals = regroup(groups.get(f"{aggregate}_goals", EMPTY), goal_label)
+            table = visits_table(visits, goals, shown, day=cell.period.kind == "day", texts=True)
+            result[cell] = finish(table) if finish is not None and len(table) else table
+        return result
+
+    return Method(cells=cells, shape=shape)
+
+
+def dimension_shape(name: str, dimension_name: str, **more: object) -> ReportShape:
+    return ReportShape(name=name, dimension=dimension_name, **more)  # type: ignore[arg-type]
+
+
+def first_label(labels: Labels) -> Labels:
+    return (labels[0],)
+
+
+def all_labels(labels: Labels) -> Labels:
+    return labels

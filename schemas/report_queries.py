@@ -1,0 +1,98 @@
+"""The queries of aggregates: the rows they read, a day's result and days merged to periods."""
+
+# ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
+
+from collections.abc import Mapping
+
+from schemas.reports import Aggregate, Source
+
+_ROWS = "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
+
+
+def _entries(column: str) -> str:
+    return (
+        "(SELECT c.date AS date, c.goal_id AS goal_id, c.revenue AS revenue, v.entry AS entry,"
+        f" v.entries AS entries FROM (SELECT * FROM conversions FINAL WHERE {_ROWS} AND goal_id >= 0"
+        f" AND %(ids)s) AS c INNER JOIN (SELECT visit_id, {column} AS entry,"
+        f" count() OVER (PARTITION BY date, {column}) AS entries FROM visits FINAL"
+        f" WHERE {_ROWS} AND {column} != '' AND (%(visit)s)) AS v ON c.visit_id = v.visit_id) AS c"
+    )
+
+
+_SOURCES: Mapping[Source, str] = {
+    "visits": f"(SELECT * FROM visits FINAL WHERE {_ROWS} AND (%(visit)s)) AS v",
+    "actions": f"(SELECT * FROM actions FINAL WHERE {_ROWS} AND %(ids)s) AS a",
+    "last_actions": (
+        "(SELECT visit_id, last_date AS date, last_kind AS kind, last_keyword AS search_keyword FROM"
+        " (SELECT visit_id, max(date) AS last_date, argMax(kind, (time, hit_id)) AS last_kind,"
+        " argMax(search_keyword, (time, hit_id)) AS last_keyword"
+        f" FROM actions FINAL WHERE {_ROWS} AND kind IN (1, 8) AND %(ids)s GROUP BY visit_id)) AS a"
+    ),
+    "timed_actions": (
+        "(SELECT *, leadInFrame(time_spent_previous, 1, 0) OVER later AS time_spent,"
+        " row_number() OVER (PARTITION BY visit_id ORDER BY time DESC, hit_id DESC) = 1 AS is_last,"
+        " count() OVER (PARTITION BY visit_id) = 1 AS is_only"
+        f" FROM (SELECT * FROM actions FINAL WHERE {_ROWS} AND kind != 13 AND %(ids)s)"
+        " WINDOW later AS (PARTITION BY visit_id ORDER BY time, hit_id"
+        " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) AS a"
+    ),
+    "conversions": f"(SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c",
+    "visit_conversions": (
+        f"(SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c"
+        " INNER JOIN (SELECT * FROM visits FINAL WHERE site_id = {site:UInt32}"
+        " AND date BETWEEN {first:Date} AND addDays({last:Date}, 1)) AS v ON c.visit_id = v.visit_id"
+    ),
+    "page_conversions": (
+        "(SELECT c.site_id AS site_id, c.date AS date, c.hit_id AS hit_id, c.goal_id AS goal_id,"
+        " c.visit_id AS visit_id, c.revenue AS revenue, a.url AS page_url, a.title AS page_title,"
+        " greatest(c.pageviews_before, 1) AS pages"
+        f" FROM (SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c"
+        " INNER JOIN (SELECT visit_id, url, title, time FROM actions FINAL"
+        " WHERE site_id = {site:UInt32} AND date BETWEEN addDays({first:Date}, -1) AND {last:Date}"
+        " AND kind = 1) AS a ON c.visit_id = a.visit_id"
+        " WHERE a.time <= c.time) AS c"
+    ),
+    "url_entries": _entries("entry_url"),
+    "title_entries": _entries("entry_title"),
+    "items": f"(SELECT * FROM conversion_items FINAL WHERE {_ROWS} AND %(ids)s) AS i",
+}
+_ALIAS: Mapping[Source, str] = {
+    "visits": "v", "actions": "a", "last_actions": "a", "timed_actions": "a",
+    "conversions": "c", "visit_conversions": "c", "page_conversions": "c",
+    "url_entries": "c", "title_entries": "c", "items": "i",
+}  # fmt: skip
+
+
+def day_sql(aggregate: Aggregate, *, visit: str = "", ids: str = "") -> str:
+    """One row per date and labels, as columns `date`, `l0`.. (text) and the metrics' names.
+
+    Bound parameters: site, first, last. `visit` is a condition on rows of visits and `ids` one on visit_id
+    (both from a compiled segment, empty for all visits)."""
+    alias = _ALIAS[aggregate.source]
+    source = _SOURCES[aggregate.source].replace("%(visit)s", visit or "1").replace("%(ids)s", ids or "1")
+    labels = [f"toString({sql}) AS l{at}" for at, sql in enumerate(aggregate.labels)]
+    metrics = [f"toFloat64({one.sql}) AS {one.name}" for one in aggregate.metrics]
+    groups = ["date", *(f"l{at}" for at in range(len(labels)))]
+    return (
+        f"SELECT {', '.join([f'{alias}.date AS date', *labels, *metrics])} FROM {source}"
+        f"{' ' + aggregate.expand if aggregate.expand else ''}"
+        f"{' WHERE ' + aggregate.where if aggregate.where else ''} GROUP BY {', '.join(groups)}"
+    )
+
+
+_PERIOD_START = {
+    "day": "date", "week": "toMonday(date)", "month": "toStartOfMonth(date)", "year": "toStartOfYear(date)",
+    "range": "{first:Date}",
+}  # fmt: skip
+
+
+def period_sql(aggregate: Aggregate, kind: str, days: str) -> str:
+    """`days` (day_sql, or the same columns from archives) merged to periods: `period` is their first day and
+    `first_day` the number of the first day on which the labels appeared."""
+    labels = [f"l{at}" for at in range(len(aggregate.labels))]
+    metrics = [f"{one.merge}(d.{one.name}) AS {one.name}" for one in aggregate.metrics]
+    return (
+        f"SELECT {', '.join([f'{_PERIOD_START[kind]} AS period', *labels, *metrics])},"
+        f" toUInt32(toRelativeDayNum(min(d.date))) AS first_day FROM ({days}) AS d"
+        f" GROUP BY {', '.join(['period', *labels])}"
+    )
