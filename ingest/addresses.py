@@ -11,27 +11,34 @@ IPV6_MASK_BITS = (0, 64, 80, 104, 128)
 _REMEMBERED_ADDRESSES = 65536
 
 CRAWLER_RANGES = (
-    # Google's registered blocks of proxies and fetchers.
+    # Google's own blocks, as published in the TXT record of _netblocks.google.com (how to read it:
+    # https://support.google.com/a/answer/60764). Its proxies and fetchers are there; the crawler's
+    # 66.249.64.0/20 is not.
     "64.233.160.0/19",
     "66.102.0.0/20",
     "66.249.80.0/20",
     "72.14.192.0/18",
     "74.125.0.0/16",
+    "173.194.0.0/16",
     "209.85.128.0/17",
     "216.239.32.0/19",
-    # Microsoft's, used by Bing and MSN.
+    # Microsoft's, all four in the list of msnbot's blocks that Bad Behavior (Michael Hampton) keeps;
+    # 65.52.0.0/14 is MICROSOFT-1BLK at ARIN. Of bingbot's addresses today
+    # (https://www.bing.com/toolbox/bingbot.json) 157.55.39.0/24 and 207.46.13.0/24 lie here.
     "65.52.0.0/14",
     "131.253.24.0/21",
     "157.54.0.0/15",
     "207.46.0.0/16",
-    # Yahoo's crawlers.
+    # Yahoo's: public lists of its crawlers' addresses have 72.30.196.0/24, 72.30.198.0/24 and 98.137.207.0/24
+    # (Yahoo itself names hosts only: *.crawl.yahoo.net).
     "72.30.192.0/20",
     "98.137.207.0/24",
 )
 """Blocks from which search engines fetch pages; hits from there are bots unless `bots=1`.
 
-Checked against recorded answers: 66.249.80.1, 64.233.160.9 and 207.46.1.1 are excluded, 66.249.66.1 and
-40.77.167.1 are not (their user agents tell)."""
+Not what the crawlers publish today: those name themselves in their user agents. Recorded answers of Matomo
+say which of the blocks count: 66.249.80.1, 64.233.160.9 and 207.46.1.1 are excluded, 66.249.66.1
+(Googlebot) and 40.77.167.1 (bingbot) are not."""
 
 
 def canonical_address(text: str) -> str:

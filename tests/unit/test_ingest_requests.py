@@ -228,11 +228,13 @@ def test_what_is_no_range_contains_nothing(written: str) -> None:
         ("66.249.80.1", True),
         ("64.233.160.9", True),
         ("207.46.1.1", True),
+        ("157.55.39.1", True),
+        ("173.194.93.1", True),
         ("66.249.66.1", False),
         ("40.77.167.1", False),
     ],
 )
-def test_recorded_crawler_addresses(address: str, crawler: bool) -> None:
+def test_search_engines_fetch_from_known_blocks(address: str, crawler: bool) -> None:
     assert (address in AddressRanges(CRAWLER_RANGES)) is crawler
 
 
