@@ -23,6 +23,7 @@ from reporting.methods import (
     report_metadata,
     segments_config,
     sites,
+    tallies,
     transitions,
     user_country,
     users,
@@ -59,5 +60,6 @@ METHODS: Mapping[str, Method] = {
     **privacy.METHODS,
     **annotations.METHODS,
     **languages.METHODS,
+    **tallies.METHODS,
 }
 """Every method by its name in Matomo's spelling."""
