@@ -15,12 +15,14 @@ from ingest.event_time import event_time
 from ingest.exclusions import header_exclusion, request_exclusion
 from ingest.fingerprint import fingerprint, plugin_flags
 from ingest.identity import Claim, Identity, visitor_id_from_hex, visitor_id_of_user
-from ingest.privacy import changes_query, pseudonym, shortened_referrer
+from ingest.privacy import changes_query, pseudonym, shortened_referrers
 from ingest.query import Params, cached_decode, decode, integer, with_values
 from ingest.site_rules import Rules, SiteRules, local_day
 from ingest.validation import fault
-from schemas.config import Config
+from rules.spam import is_referrer_spam
+from schemas.config import Config, Site
 from schemas.hit import Hit, Location
+from schemas.outcomes import Exclusion
 
 HIT_ID_EPOCH_US = 1_577_836_800_000_000
 """2020-01-01 in unix microseconds."""
@@ -175,6 +177,10 @@ class Acceptance:
             crawlers=_CRAWLERS,
             excluded=site.excluded,
         )
+        if rules.privacy.anonymise_referrer and exclusion in ("", Exclusion.PREFETCH):
+            # The processors tell spam by the whole referrer, which they will not see.
+            spam = rules.tracking.exclude_referrer_spam and is_referrer_spam(decode(params.get("urlref", "")))
+            exclusion = Exclusion.REFERRER_SPAM if spam else exclusion
         if not exclusion:
             found = fault(params, site.site, rules.config)
             if found:
@@ -227,7 +233,7 @@ class Acceptance:
             visitor_id=visitor_id,
             config_id=config_id,
             user_id=user_id[:STORED_USER_ID],
-            query=self._cleaned(query, params, masked, rules),
+            query=self._cleaned(query, params, masked, rules, site.site, sender.referer),
             user_agent=user_agent,
             client_hints=(
                 cached_decode(raw_hints, LONGEST_CLIENT_HINTS)
@@ -274,7 +280,9 @@ class Acceptance:
             longitude=_degrees(params.get("long"), 180, known.longitude),
         )
 
-    def _cleaned(self, query: str, params: Params, masked: str, rules: Rules) -> str:
+    def _cleaned(
+        self, query: str, params: Params, masked: str, rules: Rules, site: Site, referer: str
+    ) -> str:
         """The query without token, with the masked address for `cip`, ids and referrer as privacy says."""
         privacy = rules.privacy
         values: dict[str, str | None] = {}
@@ -290,9 +298,10 @@ class Acceptance:
             if privacy.anonymise_order_id and params.get("ec_id"):
                 values["ec_id"] = pseudonym(decode(params["ec_id"]), self._secret)
             if privacy.anonymise_referrer:
-                for name in ("urlref", "_ref"):
-                    if params.get(name):
-                        values[name] = shortened_referrer(decode(params[name]), privacy.anonymise_referrer)
+                page_url = decode(params.get("url", "")) or referer
+                values |= shortened_referrers(
+                    params, page_url, site, rules.tracking, privacy.anonymise_referrer
+                )
         return with_values(query, values) if values else query
 
 

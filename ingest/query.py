@@ -77,17 +77,20 @@ def without(query: str, names: frozenset[str]) -> str:
 
 
 def with_values(query: str, values: Mapping[str, str | None]) -> str:
-    """The query with new decoded values for parameters that it has; None removes the parameter."""
+    """The query with new decoded values, in their old places or at the end; None removes the parameter."""
     parts = []
+    missing = dict(values)
     for part in query.split("&"):
         name = part.partition("=")[0]
         plain_name = decode(name)
         if plain_name in values:
             value = values[plain_name]
+            missing.pop(plain_name, None)
             if value is not None:
                 parts.append(f"{name}={quote_plus(value)}")
         elif part:
             parts.append(part)
+    parts += (f"{name}={quote_plus(value)}" for name, value in missing.items() if value is not None)
     return "&".join(parts)
 
 

@@ -29,9 +29,16 @@ from rules.goals import (
     threshold_goals,
 )
 from rules.locations import guess_country
-from rules.prepared import ActionDraft, Agent, Ecommerce, GoalMatch, PreparedHit, ThresholdGoal
+from rules.prepared import ActionDraft, Agent, Ecommerce, GoalMatch, PreparedHit, Referrer, ThresholdGoal
 from rules.query import is_set, parse_query, read_integer
-from rules.referrers import attribution_from_cookie, attribution_from_ref, visit_referrer
+from rules.referrers import (
+    ORIGIN_PARAMETERS,
+    Origin,
+    attribution_from_cookie,
+    attribution_from_ref,
+    read_origin,
+    visit_referrer,
+)
 from rules.urls import PageUrl, UrlRules, clean_text, clean_url, prefixed, url_rules
 from schemas.config import Config, Privacy, Site, Tracking
 from schemas.hit import Hit
@@ -130,11 +137,16 @@ def prepare(hit: Hit, rules: SiteRules, lookups: Lookups) -> PreparedHit | Exclu
         goals=content.goals,
         threshold_goals=content.thresholds,
         ecommerce=content.ecommerce,
-        referrer=visit_referrer(params, raw_url, params.get("urlref", ""), rules.site, rules.tracking),
-        attribution=attribution_from_cookie(params) if "_rcn" in params else None,
-        attribution_referrer=(
-            attribution_from_ref(params, rules.site, rules.tracking) if params.get("_ref") else None
+        referrer=visit_referrer(
+            params,
+            raw_url,
+            params.get("urlref", ""),
+            rules.site,
+            rules.tracking,
+            _decided_origin(params, "urlref") if rules.privacy.anonymise_referrer else None,
         ),
+        attribution=attribution_from_cookie(params) if "_rcn" in params else None,
+        attribution_referrer=_attribution_referrer(params, rules) if "_ref" in params else None,
         agent=agent,
         resolution=clean_text(params.get("res", ""))[:RESOLUTION_MAX_LENGTH],
         plugins=plugins(params),
@@ -158,6 +170,18 @@ def prepare(hit: Hit, rules: SiteRules, lookups: Lookups) -> PreparedHit | Exclu
         timings=page_timings(params),
         country_override=location.country if hit.authenticated and params.get("country") else "",
     )
+
+
+def _decided_origin(params: Params, name: str) -> Origin | None:
+    """What ingest read from a referrer before it shortened it; None when it saw none. Only to be asked for
+    where the site's privacy settings shorten referrers: else the parameter is the client's."""
+    text = params.get(ORIGIN_PARAMETERS[name])
+    return read_origin(text, params.get(name, "")) if text else None
+
+
+def _attribution_referrer(params: Params, rules: SiteRules) -> Referrer | None:
+    decided = _decided_origin(params, "_ref") if rules.privacy.anonymise_referrer else None
+    return attribution_from_ref(params, rules.site, rules.tracking, decided)
 
 
 class Content(msgspec.Struct, frozen=True):

@@ -378,20 +378,29 @@ def is_own_site(origin_host: str, page_url: str, site: Site) -> bool:
 
 
 def visit_referrer(
-    params: Mapping[str, str], page_url: str, referrer_url: str, site: Site, tracking: Tracking
+    params: Mapping[str, str],
+    page_url: str,
+    referrer_url: str,
+    site: Site,
+    tracking: Tracking,
+    decided: Origin | None = None,
 ) -> Referrer:
     """Where a visit that began with this hit came from. `params` are decoded; `page_url` is as tracked,
-    with its campaign parameters."""
+    with its campaign parameters; `decided` is what ingest read from the address before it shortened it."""
     if ignores_referrer(page_url):
         return Referrer()
     referrer_url = referrer_url.strip() if referrer_url else ""
     if referrer_url and is_excluded_referrer(referrer_url, site, tracking):
         referrer_url = ""
-    origin = classify(referrer_url, tracking.ai_assistants) if referrer_url else _UNKNOWN
+    origin = decided
+    if origin is None:
+        origin = classify(referrer_url, tracking.ai_assistants) if referrer_url else _UNKNOWN
     url = referrer_url[:MAX_URL] if origin.host else ""
     if found := campaign(params, page_url, tracking):
         name, keyword = found
         return Referrer(CAMPAIGN, name, keyword or origin.keyword or origin.host[:MAX_TEXT], url)
+    if decided is not None:
+        return Referrer(decided.type, decided.name, "", url)
     if not origin.host:
         return Referrer()
     if is_own_site(origin.host, page_url, site):
@@ -412,15 +421,49 @@ def _decoded_again(text: str) -> str:
     return unquote_plus(text).strip().lower()[:MAX_TEXT]
 
 
-def attribution_from_ref(params: Mapping[str, str], site: Site, tracking: Tracking) -> Referrer | None:
+def attribution_from_ref(
+    params: Mapping[str, str], site: Site, tracking: Tracking, decided: Origin | None = None
+) -> Referrer | None:
     """The referrer that the visitor's cookie remembers (_ref), unless it is the site itself."""
     url = params.get("_ref", "").strip()
+    if decided is not None:
+        return None if decided.type == DIRECT else Referrer(decided.type, decided.name, "", url[:MAX_URL])
     if not url or is_excluded_referrer(url, site, tracking):
         return None
     origin = classify(url, tracking.ai_assistants)
     if origin.type == DIRECT or canonical_host(origin.host) in _own_hosts(site.urls):
         return None
     return Referrer(origin.type, origin.name, origin.keyword, url[:MAX_URL])
+
+
+# --- Referrers that privacy settings shorten --------------------------------------------------------
+
+
+ORIGIN_PARAMETERS = {"urlref": "urlref_origin", "_ref": "_ref_origin"}
+"""Parameters with a referrer -> the one that ingest adds to the query of a hit. What a client sends under
+these names is only looked at where ingest replaced it."""
+
+
+def origin_text(url: str, page_url: str, site: Site, tracking: Tracking, *, with_host: bool) -> str:
+    """`type:name` of a referrer, for the query of a hit whose referrer is shortened: the type is that of the
+    whole address, the keyword is lost. `with_host`: whether the name of a website, its host, may be kept."""
+    url = url.strip()
+    origin = _UNKNOWN if is_excluded_referrer(url, site, tracking) else classify(url, tracking.ai_assistants)
+    if origin.type == DIRECT or is_own_site(origin.host, page_url, site):
+        return f"{DIRECT}:"
+    return f"{origin.type}:{origin.name if with_host or origin.type != WEBSITE else ''}"
+
+
+def read_origin(text: str, url: str) -> Origin:
+    """What origin_text wrote; `url` is the shortened address. Text of another form is DIRECT."""
+    kind, _, name = text.partition(":")
+    known = kind in _KINDS
+    return Origin(
+        _KINDS[kind] if known else DIRECT, name[:MAX_TEXT] if known else "", "", split_address(url).host
+    )
+
+
+_KINDS = {str(kind): kind for kind in (SEARCH_ENGINE, WEBSITE, SOCIAL_NETWORK, AI_ASSISTANT)}
 
 
 # --- For reports -----------------------------------------------------------------------------------

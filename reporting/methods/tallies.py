@@ -13,11 +13,11 @@ from reporting.method import ApiRequest, Cell, Method, ReportShape
 from reporting.table import Row, Table
 from schemas.outcomes import Exclusion, Outcome
 
-_OUTCOMES = {
+_OUTCOMES: Mapping[str, str] = {
     Outcome.STORED: "Stored", Outcome.EXCLUDED: "Excluded", Outcome.DUPLICATE: "Received again",
     Outcome.DEAD: "Could not be processed",
 }  # fmt: skip
-_REASONS = {
+_REASONS: Mapping[str, str] = {
     Exclusion.BOT: "Bot (user agent)",
     Exclusion.BOT_IP: "Bot (address of a search engine)",
     Exclusion.NOT_RECORDED: "Not to be recorded (no rec=1)",

@@ -1,5 +1,8 @@
 """From a tracking request to a hit: authority, privacy, what is written down."""
 
+from typing import Any
+from urllib.parse import quote_plus
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +11,14 @@ from ingest.acceptance import Acceptance, HitIds, Refusal, Sender
 from ingest.identity import Identity
 from ingest.privacy import shortened_referrer
 from ingest.query import clean_text, split_query
+from rules.prepare import Lookups, prepare, site_rules
+from rules.prepared import Agent, PreparedHit, Referrer
 from schemas.config import Config, Goal, Privacy, Site, Tracking
 from schemas.hit import Hit, Location, decode_hit, encode_hit
 
 NOW = 1_789_034_400
 TOKEN = "t" * 32
+A_LOOKUP = Lookups(agent=lambda _agent, _hints: Agent(), locale=lambda _: ("", ""))
 
 
 class SaltsOfTheTest:
@@ -218,6 +224,64 @@ def test_ids_are_replaced_by_pseudonyms_where_privacy_says_so() -> None:
 )
 def test_referrers_are_shortened_as_privacy_says(how: str, left: str) -> None:
     assert shortened_referrer("https://u:p@x.org:8/a/b?q=1#f", how) == left
+
+
+GOOGLE = "https://www.google.com/search?q=shoes"
+
+
+@pytest.mark.parametrize(
+    ("how", "referrer", "kept"),
+    [
+        ("", GOOGLE, Referrer(2, "Google", "shoes", GOOGLE)),
+        ("exclude_query", GOOGLE, Referrer(2, "Google", "", "https://www.google.com/search")),
+        ("exclude_path", GOOGLE, Referrer(2, "Google", "", "https://www.google.com/")),
+        ("exclude_all", GOOGLE, Referrer(2, "Google", "", "")),
+        (
+            "exclude_path",
+            "https://www.facebook.com/me",
+            Referrer(7, "Facebook", "", "https://www.facebook.com/"),
+        ),
+        ("exclude_all", "https://www.facebook.com/me", Referrer(7, "Facebook", "", "")),
+        ("exclude_path", "http://x.org/me?id=4", Referrer(3, "x.org", "", "http://x.org/")),
+        ("exclude_all", "http://x.org/me?id=4", Referrer(3, "", "", "")),
+        ("exclude_all", "http://own.org/me?id=4", Referrer()),
+        ("exclude_path", "http://own.org/me?id=4", Referrer(1, "", "", "http://own.org/")),
+        ("exclude_path", "http://paid.org/pay/1", Referrer(1, "", "", "http://paid.org/")),
+        ("exclude_all", "no address", Referrer()),
+    ],
+)
+def test_the_type_of_a_shortened_referrer_is_that_of_the_whole(
+    how: Any, referrer: str, kept: Referrer
+) -> None:
+    site = Site(site_id=1, name="one", urls=("http://own.org",), excluded_referrers=("paid.org/pay",))
+    config = Config(sites={1: site}, privacy=Privacy(anonymise_referrer=how))
+    sent = f"idsite=1&rec=1&url=http://own.org/&urlref={quote_plus(referrer)}&_ref={quote_plus(referrer)}"
+    hit = accepted(sent, config)
+    if how:
+        assert "shoes" not in hit.query
+        assert "id%3D4" not in hit.query
+    prepared = prepare(hit, site_rules(config, 1), A_LOOKUP)
+    assert isinstance(prepared, PreparedHit)
+    assert prepared.referrer == kept
+    assert prepared.attribution_referrer == (None if kept.type == 1 else kept)
+
+
+def test_a_client_cannot_say_what_its_referrer_is() -> None:
+    sent = "idsite=1&rec=1&url=http://own.org/&urlref_origin=2:Google&_ref_origin=2:Google"
+    for how in ("", "exclude_all"):
+        config = Config(sites={1: Site(site_id=1, name="one")}, privacy=Privacy(anonymise_referrer=how))
+        prepared = prepare(accepted(sent, config), site_rules(config, 1), A_LOOKUP)
+        assert isinstance(prepared, PreparedHit)
+        assert (prepared.referrer, prepared.attribution_referrer) == (Referrer(), None)
+
+
+def test_referrer_spam_is_told_before_the_referrer_is_shortened() -> None:
+    spam = "idsite=1&rec=1&urlref=http%3A%2F%2Fsemalt.com%2Fcrawler"
+    private = a_config(Privacy(anonymise_referrer="exclude_all"))
+    assert accepted(spam, private).exclusion == "referrer_spam"
+    assert accepted(spam).exclusion == ""
+    allowed = a_config(Privacy(anonymise_referrer="exclude_all"), Tracking(exclude_referrer_spam=False))
+    assert accepted(spam, allowed).exclusion == ""
 
 
 def test_an_excluded_hit_is_a_hit_with_a_reason_and_makes_nobody_active() -> None:
