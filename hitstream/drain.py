@@ -9,14 +9,14 @@ import time
 from collections.abc import Mapping, Sequence
 
 from processors.service import GROUP
-from schemas.topics import HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS
+from schemas.topics import HISTORY, HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS
 from sink.encoding import TABLES
 from sink.loop import Sink
 from stream.protocol import Log, Reader, TopicPartition
 
 POLL_SECONDS = 0.004
-_LOOP_TOPICS = (LINKS.name, ORDERS.name, ORDER_VERDICTS.name, REPAIRS.name)
-"""What processors tell each other."""
+_LOOP_TOPICS = (LINKS.name, ORDERS.name, ORDER_VERDICTS.name, REPAIRS.name, HISTORY.name)
+"""What processors tell each other and are told about the past."""
 
 
 class DrainTimeoutError(Exception):

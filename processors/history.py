@@ -23,15 +23,23 @@ class HistoryUnavailableError(Exception):
 class RepairRequest(msgspec.Struct, array_like=True, frozen=True):
     site_id: int
     owner: int
+    level: int = 0
+    """Apply the replays before this config offset, if that was not done before; 0: refold in any case."""
 
 
 class OwnerHistory(msgspec.Struct, array_like=True, frozen=True):
-    """All stored hits of an owner, encoded as on `hits`, and the keys of all rows that it has."""
+    """All stored hits of an owner and the keys of all rows that it has."""
 
     site_id: int
     owner: int
-    hits: list[bytes]
+    hits: list[tuple[int, bytes]]
+    """(offset, bytes as on `hits`)"""
     keys: list[RowKey]
+    links: list[tuple[int, int]] = []
+    """(visit_id, visitor_id) of visits that go by another visitor id than the owner's."""
+    before: bytes = b""
+    """The owner's last visit whose raw hits are no longer kept, as a row of `visits`: nothing up to it is in
+    `hits` or `keys`, and the fold begins after it. Empty when all raw hits are there."""
 
 
 class HistoryQuestion(msgspec.Struct, array_like=True, frozen=True):

@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from rules.prepared import PreparedHit
 from stream.protocol import Message, State
 
 ORDERS_TABLE = "orders"
@@ -53,6 +54,15 @@ def order_hash(site_id: int, order_id: str) -> int:
     """Unsigned 64-bit key that partitions `orders`; of the lower-cased id."""
     digest = blake2b(f"{site_id}:{order_id.lower()}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")
+
+
+def claim_of(hit: PreparedHit) -> tuple[int, bytes] | None:
+    """Key and value for `orders`; None when the hit is no order with an id."""
+    ecommerce = hit.ecommerce
+    if ecommerce is None or not ecommerce.order_id:
+        return None
+    claim = OrderClaim(hit.site_id, ecommerce.order_id.lower(), hit.time, hit.hit_id, hit.owner)
+    return order_hash(hit.site_id, ecommerce.order_id), encode_claim(claim)
 
 
 def _state_key(claim: OrderClaim) -> bytes:

@@ -78,3 +78,7 @@ def load_hits(state: State, offsets: Sequence[int]) -> dict[int, bytes]:
     """The hits that are still in the journal, by offset."""
     keys = [_journal_key(offset) for offset in offsets]
     return {int.from_bytes(key, "big"): value for key, value in state.get_many(JOURNAL_TABLE, keys).items()}
+
+
+def delete_journal(state: State, offsets: Iterable[int]) -> None:
+    state.delete_many(JOURNAL_TABLE, [_journal_key(offset) for offset in offsets])

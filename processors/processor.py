@@ -1,21 +1,19 @@
 """One unit of work after another: hits, claims and verdicts in; rows, claims, verdicts and tallies out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from processors.history import OwnerHistory, RepairRequest, encode_request
 from processors.orders import (
-    OrderClaim,
     OrderVerdict,
+    claim_of,
     decode_claim,
     decode_verdict,
-    encode_claim,
     encode_verdict,
     judge,
-    order_hash,
 )
 from processors.owners import (
     OwnerKey,
@@ -28,7 +26,9 @@ from processors.owners import (
     save_segments,
     segments_from,
 )
-from rules.fold import Facts, Rows, VisitRules, row_key, row_of_key
+from processors.repairs import NOT_IN_JOURNAL, Repairs, Wanted, load_level, save_level
+from processors.unit import Unit
+from rules.fold import Facts, Rows, VisitRules
 from rules.local_time import local_clock
 from rules.owner import (
     Entry,
@@ -47,18 +47,16 @@ from rules.owner import (
 )
 from rules.prepare import Lookups, SiteRules, prepare, site_rules
 from rules.prepared import PreparedHit
+from rules.replays import Replays
 from schemas.config import Config
 from schemas.hit import Hit, decode_hit
 from schemas.outcomes import Exclusion, Outcome
-from schemas.rows import DeadLetter, Row, Tally, VisitLink, encode_output
-from schemas.topics import DEAD, HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS, TALLIES
+from schemas.rows import DeadLetter, Row, VisitLink
+from schemas.topics import DEAD, HISTORY, HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS, TALLIES
 from stream.protocol import Batch, LogError, Message, Worker
 
-INPUTS = (HITS.name, LINKS.name, ORDERS.name, ORDER_VERDICTS.name, REPAIRS.name)
-_MILLISECONDS_PER_DAY = 86_400_000
+INPUTS = (HITS.name, LINKS.name, ORDERS.name, ORDER_VERDICTS.name, REPAIRS.name, HISTORY.name)
 _MAX_CACHED_RULES = 20_000
-_NOT_IN_JOURNAL = -1
-"""Offset of an entry whose hit is only in the table of raw hits."""
 
 
 class HistoryGoneError(Exception):
@@ -120,55 +118,6 @@ class RulesCache:
         return compiled
 
 
-class _Unit:
-    """What one input batch adds to its unit of work."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        self.tallies: Counter[tuple[int, int, str, str]] = Counter()
-        self.dead: list[DeadLetter] = []
-        self.outputs: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
-        self.links: list[tuple[int, bytes]] = []
-
-    def count(self, hit: Hit | None, outcome: Outcome, reason: str = "") -> None:
-        if hit is None:
-            self.tallies[(0, 0, outcome, reason)] += 1
-        else:
-            day = hit.received_at // _MILLISECONDS_PER_DAY
-            self.tallies[(hit.site_id, day, outcome, reason)] += 1
-
-    def add_changes(self, owner: int, changes: Iterable[tuple[Row, bool]]) -> None:
-        key = owner.to_bytes(8, "big")
-        for row, is_deleted in changes:
-            if isinstance(row, VisitLink):
-                self.links.append((row.visitor_id, encode_output(row, is_deleted=is_deleted)))
-                continue
-            self.outputs[row_key(row)[0]].append((key, encode_output(row, is_deleted=is_deleted)))
-
-    def tally_rows(self) -> list[tuple[bytes, bytes]]:
-        batch = self.batch
-        first = batch.messages[0].offset
-        return [
-            (
-                b"",
-                encode_row_of_tally(
-                    Tally(
-                        topic=batch.topic,
-                        partition=batch.partition,
-                        first_offset=first,
-                        next_offset=batch.next_offset,
-                        site_id=site_id,
-                        received_on=day,
-                        outcome=outcome,
-                        reason=reason,
-                        count=count,
-                    )
-                ),
-            )
-            for (site_id, day, outcome, reason), count in self.tallies.items()
-        ]
-
-
 @dataclass
 class _OwnerChange:
     """What one owner's hits of a batch change, gathered before anything of it is written."""
@@ -180,7 +129,6 @@ class _OwnerChange:
     saved: list[Segment] = field(default_factory=list)
 
 
-encode_row_of_tally = msgspec.msgpack.Encoder().encode
 encode_dead_letter = msgspec.msgpack.Encoder().encode
 decode_link = msgspec.msgpack.Decoder(VisitLink).decode
 
@@ -200,10 +148,15 @@ class Processor:
         self._rules = RulesCache(config_at)
         self._lookups = lookups
         self._clock = clock
+        self._config_at = config_at
+        self._levels: dict[int, int] = {}
+        """Partition -> the level of replays that its new owners begin with."""
+        self._replays: dict[int, Replays] = {}
+        self.repairs = Repairs(worker, self._prepare, self._config_offset)
 
     def process(self, batch: Batch) -> None:
         """Emit and store everything that follows from one input batch; the caller commits."""
-        unit = _Unit(batch)
+        unit = Unit(batch)
         if batch.topic == HITS.name:
             self._process_hits(unit)
         elif batch.topic == LINKS.name:
@@ -216,16 +169,30 @@ class Processor:
             raise ValueError(f"topic {batch.topic} needs `repair`")
         self._emit(unit)
 
-    def repair(self, batch: Batch, histories: Iterable[OwnerHistory]) -> None:
-        """A unit of work of its own: fold owners anew from their whole past.
+    def set_level(self, batch: Batch, level: int) -> None:
+        """A unit of work of its own: new owners of the partition begin with the replays before `level`."""
+        level = max(level, self._level(batch.home))
+        save_level(self._worker.state(batch.home), level)
+        self._levels[batch.home] = level
+
+    def repair(
+        self,
+        batch: Batch,
+        histories: Iterable[OwnerHistory],
+        wanted: Mapping[tuple[int, int], Wanted] | None = None,
+    ) -> None:
+        """A unit of work of its own: fold owners anew from their whole past. `wanted` tells by (site, owner)
+        what was asked.
 
         The histories must include all that was emitted and committed for the batch's partition."""
-        unit = _Unit(batch)
+        unit = Unit(batch)
         for history in histories:
-            self._repair_owner(unit, history)
+            asked = (wanted or {}).get((history.site_id, history.owner)) or Wanted()
+            self.repairs.repair(unit, history, asked)
+            self.counts.repairs += 1
         self._emit(unit)
 
-    def _emit(self, unit: _Unit) -> None:
+    def _emit(self, unit: Unit) -> None:
         batch = unit.batch
         for topic, messages in unit.outputs.items():
             self._worker.emit(batch.home, topic, messages)
@@ -242,7 +209,7 @@ class Processor:
 
     # -- hits ------------------------------------------------------------------------------------------
 
-    def _process_hits(self, unit: _Unit) -> None:
+    def _process_hits(self, unit: Unit) -> None:
         batch = unit.batch
         by_owner: dict[OwnerKey, list[tuple[ReadyHit, Hit]]] = defaultdict(list)
         journal: list[tuple[int, bytes]] = []
@@ -260,18 +227,21 @@ class Processor:
         for key, pairs in by_owner.items():
             record = records.get(key)
             if record is None:
-                record = new_record()
+                record = new_record(self._level(batch.home))
             try:
                 records[key] = self._fold_owner(unit, key, record, pairs)
             except LogError:
                 raise
             except Exception:
                 # One hit must not hold up its partition: find it, put it aside and go on without it.
-                stored = load_records(state, [key]).get(key) or new_record()
+                stored = load_records(state, [key]).get(key) or new_record(self._level(batch.home))
                 records[key] = self._fold_one_by_one(unit, key, stored, pairs)
         save_records(state, records)
+        for (site_id, owner), level in unit.behind.items():
+            request = encode_request(RepairRequest(site_id, owner, level))
+            self._worker.emit_keyed(batch.home, REPAIRS.name, [(owner, request)])
 
-    def _accept(self, unit: _Unit, message: Message) -> tuple[ReadyHit, Hit] | None:
+    def _accept(self, unit: Unit, message: Message) -> tuple[ReadyHit, Hit] | None:
         """Decode and prepare one hit; None when it is excluded or dead, which is then counted."""
         try:
             hit = decode_hit(message.value)
@@ -279,7 +249,10 @@ class Processor:
             self._bury(unit, message, None, "decode", str(error))
             return None
         try:
-            prepared = self._prepare(hit)
+            level = self._level(unit.batch.home)
+            if hit.config_offset < level:
+                level = self._level_of_owner(unit, hit)
+            prepared = self._prepare(hit, level)
         except LogError:
             raise
         except Exception as error:
@@ -291,16 +264,44 @@ class Processor:
         entry = Entry(hit.time, hit.hit_id, message.offset)
         return ReadyHit(entry, prepared[0], prepared[1]), hit
 
-    def _prepare(self, hit: Hit) -> tuple[PreparedHit, VisitRules] | Exclusion:
-        rules = self._rules.rules(hit.config_offset, hit.site_id)
+    def _level(self, partition: int) -> int:
+        level = self._levels.get(partition)
+        if level is None:
+            level = self._levels[partition] = load_level(self._worker.state(partition))
+        return level
+
+    def _config_offset(self, hit: Hit, level: int) -> int:
+        """Of the configuration that the hit is folded under, once the replays before `level` are applied."""
+        if hit.config_offset >= level:
+            return hit.config_offset
+        replays = self._replays.get(level)
+        if replays is None:
+            replays = self._replays[level] = Replays(self._config_at(level).replays, level)
+        return replays.config_offset(hit.site_id, hit.time, hit.config_offset)
+
+    def _level_of_owner(self, unit: Unit, hit: Hit) -> int:
+        """For a hit accepted before the partition's last replay, which its owner may not have followed yet:
+        then it is asked to."""
+        home = unit.batch.home
+        key = owner_key(hit.site_id, hit.owner)
+        record = load_records(self._worker.state(home), [key]).get(key)
+        newest = self._level(home)
+        level = newest if record is None else record.level
+        if level < newest and self._config_offset(hit, level) != self._config_offset(hit, newest):
+            unit.behind[(hit.site_id, hit.owner)] = newest
+        return level
+
+    def _prepare(self, hit: Hit, level: int) -> tuple[PreparedHit, VisitRules] | Exclusion:
+        config_offset = self._config_offset(hit, level)
+        rules = self._rules.rules(config_offset, hit.site_id)
         if rules is None:
-            raise LookupError(f"site {hit.site_id} does not exist at config offset {hit.config_offset}")
+            raise LookupError(f"site {hit.site_id} does not exist at config offset {config_offset}")
         prepared = prepare(hit, rules[0], self._lookups)
         if isinstance(prepared, Exclusion):
             return prepared
         return prepared, rules[1]
 
-    def _bury(self, unit: _Unit, message: Message, hit: Hit | None, step: str, reason: str) -> None:
+    def _bury(self, unit: Unit, message: Message, hit: Hit | None, step: str, reason: str) -> None:
         unit.count(hit, Outcome.DEAD, step)
         unit.dead.append(
             DeadLetter(
@@ -315,7 +316,7 @@ class Processor:
         )
 
     def _fold_one_by_one(
-        self, unit: _Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
+        self, unit: Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
     ) -> OwnerRecord:
         for pair in pairs:
             before = encode_record(record)
@@ -331,7 +332,7 @@ class Processor:
         return record
 
     def _fold_owner(
-        self, unit: _Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
+        self, unit: Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
     ) -> OwnerRecord:
         """Fold the owner's hits of one batch; nothing is written before all of them are folded."""
         if len(pairs) > 1:
@@ -364,40 +365,11 @@ class Processor:
         self._count_and_claim(unit, pairs, duplicates, change.excluded)
         return change.record
 
-    def _ask_for_repair(self, unit: _Unit, hit: Hit) -> None:
+    def _ask_for_repair(self, unit: Unit, hit: Hit) -> None:
         request = encode_request(RepairRequest(hit.site_id, hit.owner))
         self._worker.emit_keyed(unit.batch.home, REPAIRS.name, [(hit.owner, request)])
 
-    def _repair_owner(self, unit: _Unit, history: OwnerHistory) -> None:
-        """Everything that the owner's hits make now is emitted, what they no longer make is deleted."""
-        partition = unit.batch.home
-        state = self._worker.state(partition)
-        key = owner_key(history.site_id, history.owner)
-        record = load_records(state, [key]).get(key) or new_record()
-        stored = segments_from(state, key, 0, 0)
-        at_hand = {
-            entry.hit_id: entry.offset for segment in (*stored, record.tail) for entry in segment.entries
-        }
-        hits: dict[int, ReadyHit] = {}
-        for value in history.hits:
-            hit = decode_hit(value)
-            prepared = self._prepare(hit)
-            if not isinstance(prepared, Exclusion):
-                entry = Entry(hit.time, hit.hit_id, at_hand.get(hit.hit_id, _NOT_IN_JOURNAL))
-                hits[hit.hit_id] = ReadyHit(entry, prepared[0], prepared[1])
-        rebuilt = msgspec.structs.replace(new_record(), lost_orders=record.lost_orders, links=record.links)
-        rows = Rows()
-        appended = append(rebuilt, sorted(hits.values(), key=lambda ready: ready.key), rows)
-        for row_key_ in history.keys:
-            if row_key_ not in rows.rows and row_key_ not in rows.deleted:
-                rows.delete(row_of_key(row_key_, history.owner))
-        delete_segments(state, key, stored)
-        save_segments(state, key, appended.full)
-        save_records(state, {key: rebuilt})
-        unit.add_changes(history.owner, changes_of(rows))
-        self.counts.repairs += 1
-
-    def _write(self, unit: _Unit, key: OwnerKey, change: _OwnerChange, owner: int) -> None:
+    def _write(self, unit: Unit, key: OwnerKey, change: _OwnerChange, owner: int) -> None:
         state = self._worker.state(unit.batch.home)
         if change.removed:
             delete_segments(state, key, change.removed)
@@ -407,7 +379,7 @@ class Processor:
 
     def _count_and_claim(
         self,
-        unit: _Unit,
+        unit: Unit,
         pairs: Sequence[tuple[ReadyHit, Hit]],
         duplicates: set[int],
         excluded: dict[int, Exclusion],
@@ -422,10 +394,8 @@ class Processor:
                 unit.count(hit, Outcome.STORED)
             else:
                 unit.count(hit, Outcome.EXCLUDED, reason)
-            ecommerce = ready.hit.ecommerce
-            if ecommerce is not None and ecommerce.order_id:
-                claim = OrderClaim(hit.site_id, ecommerce.order_id.lower(), hit.time, hit.hit_id, hit.owner)
-                claims.append((order_hash(hit.site_id, ecommerce.order_id), encode_claim(claim)))
+            if (claim := claim_of(ready.hit)) is not None:
+                claims.append(claim)
         if claims:
             self._worker.emit_keyed(unit.batch.home, ORDERS.name, claims)
 
@@ -449,7 +419,7 @@ class Processor:
 
     def _refold(
         self,
-        unit: _Unit,
+        unit: Unit,
         key: OwnerKey,
         change: _OwnerChange,
         late: Sequence[ReadyHit],
@@ -464,7 +434,7 @@ class Processor:
         stored = [] if starts_in_tail else segments_from(self._worker.state(partition), key, *since)
         result = refold(
             [*stored, tail],
-            lambda entries: self._load(partition, entries),
+            lambda entries: self._load(partition, entries, record.level),
             late,
             facts_of(record),
             facts_after,
@@ -481,22 +451,22 @@ class Processor:
         change.record.lost_orders = sorted(facts_after.lost_orders)
         change.record.links = list(facts_after.links)
 
-    def _load(self, partition: int, entries: Sequence[Entry]) -> list[ReadyHit]:
-        offsets = [entry.offset for entry in entries if entry.offset != _NOT_IN_JOURNAL]
+    def _load(self, partition: int, entries: Sequence[Entry], level: int) -> list[ReadyHit]:
+        offsets = [entry.offset for entry in entries if entry.offset != NOT_IN_JOURNAL]
         found = load_hits(self._worker.state(partition), offsets)
         ready: list[ReadyHit] = []
         for entry in entries:
             value = found.get(entry.offset)
             if value is None:
                 raise HistoryGoneError(f"hit {entry.hit_id} is no longer in the journal")
-            prepared = self._prepare(decode_hit(value))
+            prepared = self._prepare(decode_hit(value), level)
             if not isinstance(prepared, Exclusion):
                 ready.append(ReadyHit(entry, prepared[0], prepared[1]))
         return ready
 
     # -- orders ----------------------------------------------------------------------------------------
 
-    def _process_claims(self, unit: _Unit) -> None:
+    def _process_claims(self, unit: Unit) -> None:
         partition = unit.batch.home
         claims = [decode_claim(message.value) for message in unit.batch.messages]
         lost = judge(claims, self._worker.state(partition))
@@ -504,7 +474,7 @@ class Processor:
             verdicts = [(verdict.owner, encode_verdict(verdict)) for verdict in lost]
             self._worker.emit_keyed(partition, ORDER_VERDICTS.name, verdicts)
 
-    def _process_verdicts(self, unit: _Unit) -> None:
+    def _process_verdicts(self, unit: Unit) -> None:
         state = self._worker.state(unit.batch.home)
         by_owner: dict[OwnerKey, list[OrderVerdict]] = defaultdict(list)
         for message in unit.batch.messages:
@@ -530,7 +500,7 @@ class Processor:
 
     # -- links -----------------------------------------------------------------------------------------
 
-    def _process_links(self, unit: _Unit) -> None:
+    def _process_links(self, unit: Unit) -> None:
         state = self._worker.state(unit.batch.home)
         by_visitor: dict[OwnerKey, list[tuple[VisitLink, bool]]] = defaultdict(list)
         for message in unit.batch.messages:
@@ -539,7 +509,7 @@ class Processor:
         records = load_records(state, list(by_visitor))
         changed: dict[OwnerKey, OwnerRecord] = {}
         for key, told in by_visitor.items():
-            record = records.get(key) or new_record()
+            record = records.get(key) or new_record(self._level(unit.batch.home))
             links = record.links
             for link, is_deleted in told:
                 links = with_link(links, link, is_deleted=is_deleted)

@@ -4,19 +4,28 @@ import gc
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 
 from processors.agent_cache import AgentCache
-from processors.history import History, HistoryUnavailableError, HttpHistory, decode_request
+from processors.history import (
+    History,
+    HistoryUnavailableError,
+    HttpHistory,
+    RepairRequest,
+    decode_request,
+)
 from processors.journal import JournalTrimmer
 from processors.processor import INPUTS, Counts, Processor
+from processors.repairs import Wanted
 from processors.settings import ProcessorSettings
 from rules.locations import guess_country, language_code
 from rules.prepare import Lookups
-from schemas.topics import REPAIRS
+from schemas.history import Erasure, ReplayLevel, decode_fact
+from schemas.topics import HISTORY, REPAIRS
 from stream.config import ConfigFollower
 from stream.faults import crash_point
 from stream.protocol import Batch, Log, LogError, LogResetError, Worker
@@ -25,6 +34,8 @@ GROUP = "processors"
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 FLUSH_AGENTS_SECONDS = 30.0
+OWNERS_AT_ONCE = 200
+"""Whose past is in memory together; hits have their turn between two such units."""
 
 logger = logging.getLogger("hitstream.processor")
 
@@ -100,9 +111,9 @@ class ProcessorService:
     def _one_unit(self, opened: _Opened) -> None:
         worker = opened.worker
         batches = worker.poll(self._settings.process_batch, POLL_SECONDS)
-        repairs = [batch for batch in batches if batch.topic == REPAIRS.name]
-        self._repairs.extend(repairs)
-        batches = [batch for batch in batches if batch.topic != REPAIRS.name]
+        about_past = [batch for batch in batches if batch.topic in (REPAIRS.name, HISTORY.name)]
+        self._repairs.extend(about_past)
+        batches = [batch for batch in batches if batch.topic not in (REPAIRS.name, HISTORY.name)]
         if batches:
             crash_point("processor.polled")
             for batch in batches:
@@ -112,19 +123,70 @@ class ProcessorService:
             worker.commit(batches)
             crash_point("processor.committed")
         if self._repairs and time.monotonic() >= self._repair_at:
-            self._repair(opened, self._repairs[0])
+            batch, rest = first_step(self._repairs[0])
+            if self._repair(opened, batch):
+                self._repairs[0:1] = [] if rest is None else [rest]
 
-    def _repair(self, opened: _Opened, batch: Batch) -> None:
-        """One batch of `repairs`, after everything emitted before is committed. Hits go on when the database
-        can't be asked: the batch is kept and stays uncommitted."""
-        owners = list(dict.fromkeys(decode_request(message.value) for message in batch.messages))
-        try:
-            histories = self._history.of(batch.home, owners)
-        except HistoryUnavailableError as error:
-            logger.warning("%d owners wait for a refold from raw hits: %s", len(owners), error)
-            self._repair_at = time.monotonic() + RETRY_SECONDS
-            return
-        opened.processor.repair(batch, histories)
-        crash_point("processor.repaired")
+    def _repair(self, opened: _Opened, batch: Batch) -> bool:
+        """One step of `repairs` or `history`, after everything emitted before is committed. Hits go on when
+        the database can't be asked: then it says False, and the step stays uncommitted."""
+        level, wanted = asked_of(batch)
+        processor = opened.processor
+        needed = [
+            RepairRequest(site_id, owner)
+            for (site_id, owner), asked in wanted.items()
+            if processor.repairs.needs(batch.home, site_id, owner, asked)
+        ]
+        if level:
+            processor.set_level(batch, level)
+        elif needed:
+            try:
+                histories = self._history.of(batch.home, needed)
+            except HistoryUnavailableError as error:
+                logger.warning("%d owners wait for a refold from raw hits: %s", len(needed), error)
+                self._repair_at = time.monotonic() + RETRY_SECONDS
+                return False
+            processor.repair(batch, histories, wanted)
+            crash_point("processor.repaired")
         opened.worker.commit([batch])
-        self._repairs.pop(0)
+        return True
+
+
+def first_step(batch: Batch) -> tuple[Batch, Batch | None]:
+    """The messages to carry out in one unit of work, and the rest: a level alone, or some owners."""
+    count = min(len(batch.messages), OWNERS_AT_ONCE)
+    if batch.topic == HISTORY.name:
+        for place, message in enumerate(batch.messages[:count]):
+            if isinstance(decode_fact(message.value), ReplayLevel):
+                count = max(1, place)
+                break
+    if count == len(batch.messages):
+        return batch, None
+    return (
+        Batch(batch.topic, batch.partition, batch.messages[:count], batch.messages[count].offset, batch.home),
+        Batch(batch.topic, batch.partition, batch.messages[count:], batch.next_offset, batch.home),
+    )
+
+
+def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
+    """The level that a step sets (0: none), and what is asked about owners, by (site, owner)."""
+    level = 0
+    wanted: dict[tuple[int, int], Wanted] = defaultdict(Wanted)
+    for message in batch.messages:
+        if batch.topic == REPAIRS.name:
+            request = decode_request(message.value)
+            asked = wanted[(request.site_id, request.owner)]
+            asked.level = max(asked.level, request.level)
+            asked.always |= request.level == 0
+            continue
+        match fact := decode_fact(message.value):
+            case ReplayLevel():
+                level = max(level, fact.level)
+            case Erasure():
+                erased = zip(fact.hit_ids, fact.offsets, strict=True)
+                wanted[(fact.site_id, fact.owner)].erased.update(erased)
+            case _:
+                asked = wanted[(fact.site_id, fact.owner)]
+                asked.level = max(asked.level, fact.level)
+                asked.always |= fact.level == 0
+    return level, wanted

@@ -51,6 +51,8 @@ class OwnerRecord(msgspec.Struct, array_like=True):
     """(time, hit_id) before which the journal is no longer at hand; (0, 0) when it is whole."""
     links: list[VisitLink] = msgspec.field(default_factory=list)
     """Visits of this visitor under other owners, by first_time; the newest MOST_LINKS."""
+    level: int = 0
+    """The config offset before which replays have been applied to this owner (rules.replays)."""
 
 
 @dataclass(slots=True)
@@ -74,8 +76,8 @@ encode_segment = msgspec.msgpack.Encoder().encode
 decode_segment = msgspec.msgpack.Decoder(Segment).decode
 
 
-def new_record() -> OwnerRecord:
-    return OwnerRecord(FoldState(), Segment(b"", []))
+def new_record(level: int = 0) -> OwnerRecord:
+    return OwnerRecord(FoldState(), Segment(b"", []), level=level)
 
 
 def facts_of(record: OwnerRecord) -> Facts:

@@ -185,6 +185,17 @@ class Privacy(msgspec.Struct, frozen=True, kw_only=True):
     anonymise_referrer: Literal["", "exclude_query", "exclude_path", "exclude_all"] = ""
 
 
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """Hits of these sites with an event time in [begin, end) that were accepted before this event are folded
+    under the configuration at this event's own offset (rules.replays)."""
+
+    site_ids: tuple[int, ...]
+    begin: int
+    """Unix seconds."""
+    end: int
+    login: str = ""
+
+
 ConfigEntity = Site | Goal | Dimension | StoredSegment | Annotation | ScheduledReport | Tracking | Privacy
 
 
@@ -201,6 +212,7 @@ class ConfigEvent(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_report: ScheduledReport | None = None
     tracking: Tracking | None = None
     privacy: Privacy | None = None
+    replay: Replay | None = None
 
 
 encode_config_event = msgspec.json.Encoder().encode
@@ -223,6 +235,8 @@ class Config:
     scheduled_reports: Mapping[int, ScheduledReport] = field(default_factory=dict)
     tracking: Tracking = field(default_factory=Tracking)
     privacy: Privacy = field(default_factory=Privacy)
+    replays: tuple[tuple[int, Replay], ...] = ()
+    """(offset of the event, replay), in the order of the log."""
 
     def with_event(self, event: ConfigEvent) -> "Config":
         changed = replace(self, offset=self.offset + 1)
@@ -247,6 +261,8 @@ class Config:
             changed = replace(changed, tracking=event.tracking)
         if event.privacy is not None:
             changed = replace(changed, privacy=event.privacy)
+        if event.replay is not None:
+            changed = replace(changed, replays=(*self.replays, (self.offset, event.replay)))
         return changed
 
     def site(self, site_id: int) -> Site | None:

@@ -302,3 +302,8 @@ EPOCH_BITS = 44
 def row_version(epoch: int, offset: int) -> int:
     """What ReplacingMergeTree compares: a later output of a key wins, also after a reset of the log."""
     return (epoch << EPOCH_BITS) | offset
+
+
+def offset_of_version(version: int) -> int:
+    """The offset on the log of the message that a row was made from."""
+    return version & ((1 << EPOCH_BITS) - 1)

@@ -27,6 +27,7 @@ LINKS = Topic("links", keyed_by="visitor id that the linked visit continues")
 ORDERS = Topic("orders", keyed_by="site and order id")
 ORDER_VERDICTS = Topic("order_verdicts", keyed_by="owner of the order")
 REPAIRS = Topic("repairs", keyed_by="owner")
+HISTORY = Topic("history", keyed_by="owner")
 CONFIG = Topic("config", keyed_by="site", single_partition=True)
 TOKENS = Topic("tokens", keyed_by="token", single_partition=True)
 SALTS = Topic("salts", keyed_by="site and day", single_partition=True)
@@ -43,6 +44,7 @@ TOPICS = (
     ORDERS,
     ORDER_VERDICTS,
     REPAIRS,
+    HISTORY,
     CONFIG,
     TOKENS,
     SALTS,

@@ -37,7 +37,8 @@ def apply_events(config: Config, events: Sequence[tuple[int, ConfigEvent]], next
     annotations: dict[int, Annotation] = dict(config.annotations)
     scheduled: dict[int, ScheduledReport] = dict(config.scheduled_reports)
     tracking, privacy = config.tracking, config.privacy
-    for _, event in events:
+    replays = list(config.replays)
+    for offset, event in events:
         if event.site is not None:
             sites[event.site.site_id] = event.site
         if event.goal is not None:
@@ -53,6 +54,8 @@ def apply_events(config: Config, events: Sequence[tuple[int, ConfigEvent]], next
             scheduled[event.scheduled_report.report_id] = event.scheduled_report
         tracking = event.tracking or tracking
         privacy = event.privacy or privacy
+        if event.replay is not None:
+            replays.append((offset, event.replay))
     return replace(
         config,
         offset=next_offset,
@@ -64,6 +67,7 @@ def apply_events(config: Config, events: Sequence[tuple[int, ConfigEvent]], next
         scheduled_reports=scheduled,
         tracking=tracking,
         privacy=privacy,
+        replays=tuple(replays),
     )
 
 

@@ -6,16 +6,20 @@ from typing import Any
 
 import msgspec
 
+from processors.history import OwnerHistory
 from processors.processor import INPUTS, Processor
+from processors.service import asked_of, first_step
 from rules.fold import RowKey, row_key
 from rules.prepare import Lookups
 from rules.prepared import Agent
 from schemas.config import ConfigEvent, encode_config_event
+from schemas.history import HistoryFact, encode_fact
 from schemas.hit import Hit, encode_hit
 from schemas.rows import Action, Conversion, ConversionItem, DeadLetter, Row, Tally, Visit
 from schemas.topics import partition_of
 from stream.config import ConfigFollower
 from stream.embedded import EmbeddedLog
+from stream.protocol import Batch
 
 TABLES: dict[str, Any] = {
     "visits": Visit,
@@ -36,6 +40,7 @@ class Pipeline:
         config.close()
         self.config_offset = len(events)
         self._hits = self.log.appender("hits")
+        self._facts = self.log.appender("history")
         self._reader = self.log.reader()
         self.open_worker()
 
@@ -62,6 +67,60 @@ class Pipeline:
             for batch in batches:
                 self.processor.process(batch)
             self.worker.commit(batches)
+
+    def stored_hits(self, owner: int) -> list[tuple[int, bytes]]:
+        """The owner's hits with their offsets, as the table of raw hits keeps them."""
+        partition = partition_of(owner, self.log.partitions)
+        batch = self._reader.read("hits", partition, 0, 100_000)
+        found = [] if batch is None else batch.messages
+        return [(m.offset, m.value) for m in found if m.key == owner.to_bytes(8, "big")]
+
+    def history_of(self, site_id: int, owner: int) -> OwnerHistory:
+        """What the database knows of an owner when all outputs are stored."""
+        rows = [row for row in self.tables().values() if getattr(row, "owner", owner) == owner]
+        visits = [row for row in rows if isinstance(row, Visit)]
+        known = {visit.visit_id for visit in visits}
+        keys = [row_key(row) for row in rows if row.visit_id in known]
+        links = [(one.visit_id, one.visitor_id) for one in visits if one.visitor_id != owner]
+        return OwnerHistory(site_id, owner, self.stored_hits(owner), keys, links)
+
+    def tell(self, partition: int, *facts: HistoryFact) -> None:
+        """Append to topic `history`."""
+        self._facts.append([(partition, b"", encode_fact(fact)) for fact in facts])
+
+    def configure(self, *events: ConfigEvent) -> int:
+        """Append to the configuration; returns its end."""
+        config = self.log.appender("config")
+        offsets = config.append([(0, b"", encode_config_event(event)) for event in events])
+        config.close()
+        return offsets[-1] + 1
+
+    def process_with_history(self, max_messages: int = 1000) -> int:
+        """Until nothing is left to do, refolds of whole owners included; returns how many there were."""
+        refolded = 0
+        while batches := self.worker.poll(max_messages, 0.0):
+            about_past = [batch for batch in batches if batch.topic in ("repairs", "history")]
+            others = [batch for batch in batches if batch not in about_past]
+            for batch in others:
+                self.processor.process(batch)
+            self.worker.commit(others)
+            rest: Batch | None
+            for one in about_past:
+                rest = one
+                while rest is not None:
+                    step, rest = first_step(rest)
+                    level, wanted = asked_of(step)
+                    if level:
+                        self.processor.set_level(step, level)
+                    needed = [
+                        owner
+                        for owner, asked in wanted.items()
+                        if self.processor.repairs.needs(step.home, *owner, asked)
+                    ]
+                    self.processor.repair(step, [self.history_of(*owner) for owner in needed], wanted)
+                    self.worker.commit([step])
+                    refolded += len(needed)
+        return refolded
 
     def _messages(self, topic: str) -> list[bytes]:
         values: list[bytes] = []
@@ -102,5 +161,6 @@ class Pipeline:
     def close(self) -> None:
         self.worker.close()
         self._hits.close()
+        self._facts.close()
         self._reader.close()
         self.log.close()

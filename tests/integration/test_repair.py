@@ -2,23 +2,10 @@
 
 from pathlib import Path
 
-from processors.history import OwnerHistory, decode_request
 from processors.owners import JOURNAL_TABLE
-from rules.fold import Rows, row_key
-from schemas.hit import Hit, encode_hit
 from schemas.rows import Visit
-from schemas.topics import REPAIRS
 from tests.builders import NOON, a_hit, config_events
 from tests.pipeline import Pipeline
-
-
-def history_of(pipeline: Pipeline, hits: list[Hit], site_id: int, owner: int) -> OwnerHistory:
-    """What the database knows when all outputs are stored."""
-    rows = Rows()
-    for row in pipeline.tables().values():
-        rows.put(row)
-    keys = [row_key(row) for row in rows.rows.values() if getattr(row, "owner", owner) == owner]
-    return OwnerHistory(site_id, owner, [encode_hit(hit) for hit in hits if hit.owner == owner], keys)
 
 
 def forget_journal(pipeline: Pipeline) -> None:
@@ -26,23 +13,6 @@ def forget_journal(pipeline: Pipeline) -> None:
         state = pipeline.worker.state(partition)
         state.delete_many(JOURNAL_TABLE, [key for key, _ in state.scan(JOURNAL_TABLE, b"", b"\xff" * 9)])
     pipeline.worker.commit([])
-
-
-def process_with_repairs(pipeline: Pipeline, hits: list[Hit]) -> int:
-    """Number of owners refolded from raw hits."""
-    repaired = 0
-    while batches := pipeline.worker.poll(1000, 0.0):
-        for batch in batches:
-            if batch.topic != REPAIRS.name:
-                pipeline.processor.process(batch)
-        pipeline.worker.commit([batch for batch in batches if batch.topic != REPAIRS.name])
-        for batch in (batch for batch in batches if batch.topic == REPAIRS.name):
-            requests = {decode_request(message.value) for message in batch.messages}
-            histories = [history_of(pipeline, hits, r.site_id, r.owner) for r in requests]
-            pipeline.processor.repair(batch, histories)
-            pipeline.worker.commit([batch])
-            repaired += len(histories)
-    return repaired
 
 
 def test_a_hit_older_than_the_journal_gives_the_tables_of_the_right_order(tmp_path: Path) -> None:
@@ -60,7 +30,7 @@ def test_a_hit_older_than_the_journal_gives_the_tables_of_the_right_order(tmp_pa
     pipeline.process()
     forget_journal(pipeline)
     pipeline.send(late)
-    assert process_with_repairs(pipeline, hits_in_order) == 1
+    assert pipeline.process_with_history() == 1
     assert pipeline.tables() == expected.tables()
     first = min(pipeline.rows(Visit), key=lambda visit: visit.first_time)
     assert first.entry_url == "example.org/first"

@@ -1,0 +1,253 @@
+"""An owner folded anew from its whole past: late hits, replays and erasures (DESIGN section 2).
+
+The past comes from the table of raw hits and holds also hits that this partition has not processed yet; those
+are left out here and come in their turn.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from processors.history import OwnerHistory
+from processors.orders import claim_of
+from processors.owners import (
+    JOURNAL_TABLE,
+    OwnerKey,
+    delete_journal,
+    delete_segments,
+    load_records,
+    owner_key,
+    save_hits,
+    save_records,
+    save_segments,
+    segments_from,
+)
+from processors.unit import Unit
+from rules.fold import FoldState, Rows, VisitRules, row_key, row_of_key
+from rules.owner import (
+    Entry,
+    OwnerRecord,
+    ReadyHit,
+    Segment,
+    append,
+    changes_of,
+    decode_record,
+    encode_record,
+    new_record,
+)
+from rules.prepared import PreparedHit
+from schemas.hit import Hit, decode_hit
+from schemas.outcomes import Exclusion, Outcome
+from schemas.rows import Visit, VisitLink
+from schemas.topics import HITS, ORDERS
+from stream.protocol import LogError, State, TopicPartition, Worker
+
+Prepare = Callable[[Hit, int], "tuple[PreparedHit, VisitRules] | Exclusion"]
+
+NOT_IN_JOURNAL = -1
+"""Offset of an entry whose hit is only in the table of raw hits."""
+ERASED_TABLE = "erased"
+"""Owner's key and hit_id of every erased hit; the values are empty."""
+LEVEL_TABLE = "replays"
+_LEVEL_KEY = b"level"
+_decode_visit = msgspec.msgpack.Decoder(Visit).decode
+
+
+def load_level(state: State) -> int:
+    """The level of replays that new owners of the partition begin with."""
+    return int.from_bytes(state.get_many(LEVEL_TABLE, [_LEVEL_KEY]).get(_LEVEL_KEY, b""), "big")
+
+
+def save_level(state: State, level: int) -> None:
+    state.put_many(LEVEL_TABLE, [(_LEVEL_KEY, level.to_bytes(8, "big"))])
+
+
+@dataclass
+class Wanted:
+    """What is asked about one owner."""
+
+    level: int = 0
+    erased: dict[int, int] = field(default_factory=dict)
+    """hit_id -> offset"""
+    always: bool = False
+    """Also when the replays up to `level` were applied before."""
+
+
+@dataclass(frozen=True)
+class _Past:
+    """Hits of the owner in event order, and what was said of each before and now."""
+
+    ready: list[ReadyHit]
+    values: dict[int, bytes]
+    """hit_id -> bytes as on `hits`"""
+    recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]]
+    """Hits whose exclusion the new level changes: before, now."""
+
+
+class Repairs:
+    """Refolds owners from their histories; the caller emits and commits."""
+
+    def __init__(self, worker: Worker, prepare: Prepare, config_offset: Callable[[Hit, int], int]) -> None:
+        """`prepare` and `config_offset` take a hit and the level of replays."""
+        self._worker, self._prepare, self._config_offset = worker, prepare, config_offset
+
+    def needs(self, home: int, site_id: int, owner: int, wanted: Wanted) -> bool:
+        """False when the owner has followed the replay before (the request was repeated)."""
+        if wanted.always or wanted.erased:
+            return True
+        key = owner_key(site_id, owner)
+        record = load_records(self._worker.state(home), [key]).get(key)
+        return record is None or record.level < wanted.level
+
+    def repair(self, unit: Unit, history: OwnerHistory, wanted: Wanted) -> None:
+        """Everything that the owner's hits make now is emitted, what they no longer make is deleted."""
+        home = unit.batch.home
+        state = self._worker.state(home)
+        key = owner_key(history.site_id, history.owner)
+        record = load_records(state, [key]).get(key) or new_record(load_level(state))
+        level = max(record.level, wanted.level)
+        erased = self._erased(state, key, wanted)
+        past = self._past(home, history, record, level, erased)
+        rebuilt = msgspec.structs.replace(
+            new_record(level), lost_orders=record.lost_orders, links=record.links
+        )
+        if history.before:
+            rebuilt = msgspec.structs.replace(rebuilt, state=FoldState(visit=_decode_visit(history.before)))
+            rebuilt.tail.before = msgspec.msgpack.encode(rebuilt.state)
+        rows = Rows()
+        rebuilt, full, excluded = _folded(rebuilt, self._placed(state, key, record, past), rows)
+        self._delete_others(rows, history)
+        stored = segments_from(state, key, 0, 0)
+        delete_segments(state, key, stored)
+        save_segments(state, key, full)
+        save_records(state, {key: rebuilt})
+        unit.add_changes(history.owner, changes_of(rows))
+        self._recount(unit, past, excluded)
+        if level != record.level:
+            self._claim_orders(home, past.ready)
+
+    def _erased(self, state: State, key: OwnerKey, wanted: Wanted) -> frozenset[int]:
+        """All erased hits of the owner, those of this request included, which leave the journal here."""
+        if wanted.erased:
+            state.put_many(ERASED_TABLE, [(key + hit_id.to_bytes(8, "big"), b"") for hit_id in wanted.erased])
+            delete_journal(state, wanted.erased.values())
+        known = state.scan(ERASED_TABLE, key, key + b"\xff" * 9)
+        return frozenset(int.from_bytes(name[12:], "big") for name, _ in known)
+
+    def _past(
+        self,
+        home: int,
+        history: OwnerHistory,
+        record: OwnerRecord,
+        level: int,
+        erased: frozenset[int],
+    ) -> _Past:
+        consumed = self._worker.committed().get(TopicPartition(HITS.name, home), 0)
+        ready: dict[int, ReadyHit] = {}
+        values: dict[int, bytes] = {}
+        recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]] = []
+        for offset, value in history.hits:
+            hit = decode_hit(value)
+            if offset >= consumed or hit.hit_id in erased:
+                continue
+            try:
+                prepared = self._prepare(hit, level)
+            except LogError:
+                raise
+            except Exception:  # noqa: S112 - as when the hit came: it is on `dead` since then
+                continue
+            now = prepared if isinstance(prepared, Exclusion) else None
+            if self._config_offset(hit, level) != self._config_offset(hit, record.level):
+                before = self._prepare(hit, record.level)
+                was = before if isinstance(before, Exclusion) else None
+                if was is not now:
+                    recounts.append((hit, was, now))
+            if not isinstance(prepared, Exclusion):
+                entry = Entry(hit.time, hit.hit_id, offset)
+                ready[hit.hit_id] = ReadyHit(entry, prepared[0], prepared[1])
+                values[hit.hit_id] = value
+        return _Past(sorted(ready.values(), key=lambda one: one.key), values, recounts)
+
+    def _placed(self, state: State, key: OwnerKey, record: OwnerRecord, past: _Past) -> Sequence[ReadyHit]:
+        """The hits with their places in the journal; those that it lacks and reaches back to are put in it,
+        so that the next late hit finds them."""
+        stored = segments_from(state, key, 0, 0)
+        at_hand = {
+            entry.hit_id: entry.offset for segment in (*stored, record.tail) for entry in segment.entries
+        }
+        oldest = state.scan(JOURNAL_TABLE, b"", b"\xff" * 9, limit=1)
+        reaches_back_to = int.from_bytes(oldest[0][0], "big") if oldest else 1 << 62
+        missing: list[tuple[int, bytes]] = []
+        for ready in past.ready:
+            entry = ready.entry
+            known = at_hand.get(entry.hit_id, NOT_IN_JOURNAL)
+            if known != NOT_IN_JOURNAL:
+                ready.entry = Entry(entry.time, entry.hit_id, known)
+            elif entry.offset >= reaches_back_to:
+                missing.append((entry.offset, past.values[entry.hit_id]))
+            else:
+                ready.entry = Entry(entry.time, entry.hit_id, NOT_IN_JOURNAL)
+        if missing:
+            save_hits(state, missing)
+        return past.ready
+
+    @staticmethod
+    def _delete_others(rows: Rows, history: OwnerHistory) -> None:
+        """What the tables have of the owner and the new fold did not make."""
+        for known in history.keys:
+            if known not in rows.rows and known not in rows.deleted:
+                rows.delete(row_of_key(known, history.owner))
+        for visit_id, visitor_id in history.links:
+            link = VisitLink(
+                site_id=history.site_id, visitor_id=visitor_id, owner=history.owner, visit_id=visit_id,
+                first_time=0, visit_count=0, seconds_since_first=0, has_order_before=False,
+                seconds_since_order=0,
+            )  # fmt: skip
+            if row_key(link) not in rows.rows:
+                rows.delete(link)
+
+    @staticmethod
+    def _recount(unit: Unit, past: _Past, excluded_by_fold: Mapping[int, Exclusion]) -> None:
+        for hit, was, now in past.recounts:
+            now = now or excluded_by_fold.get(hit.hit_id)
+            outcome = Outcome.STORED if now is None else Outcome.EXCLUDED
+            unit.count(hit, outcome, f"{was or Outcome.STORED}>{now or Outcome.STORED}")
+
+    def _claim_orders(self, home: int, hits: Iterable[ReadyHit]) -> None:
+        """Orders of hits that were excluded before; who claimed an id before claims the same again."""
+        claims = [claim for ready in hits if (claim := claim_of(ready.hit)) is not None]
+        if claims:
+            self._worker.emit_keyed(home, ORDERS.name, claims)
+
+
+def _folded(
+    record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows
+) -> tuple[OwnerRecord, list[Segment], dict[int, Exclusion]]:
+    """The record continued with the hits, without those that can't be folded: they are on `dead`."""
+    before = encode_record(record)
+    try:
+        appended = append(record, hits, rows)
+    except Exception:
+        record = decode_record(before)
+        rows.rows.clear()
+        rows.deleted.clear()
+    else:
+        return record, appended.full, appended.excluded
+    full: list[Segment] = []
+    excluded: dict[int, Exclusion] = {}
+    for ready in hits:
+        before = encode_record(record)
+        made = Rows()
+        try:
+            appended = append(record, [ready], made)
+        except Exception:
+            record = decode_record(before)
+            continue
+        full += appended.full
+        excluded |= appended.excluded
+        for row in made.deleted.values():
+            rows.delete(row)
+        for row in made.rows.values():
+            rows.put(row)
+    return record, full, excluded

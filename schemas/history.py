@@ -1,0 +1,40 @@
+"""Decisions about the past, on topic `history`: which replays count, who is folded anew, what is erased.
+
+They hold numbers only, no text of a hit: they stay on the log for ever.
+"""
+
+import msgspec
+
+
+class ReplayLevel(msgspec.Struct, tag="level", array_like=True, frozen=True):
+    """From here on the partition's new owners are folded under all replays of the configuration before offset
+    `level`. Sent to every partition before owners are asked to follow."""
+
+    level: int
+
+
+class OwnerRefold(msgspec.Struct, tag="refold", array_like=True, frozen=True):
+    """Fold the owner anew, under the replays before config offset `level`."""
+
+    site_id: int
+    owner: int
+    level: int = 0
+
+
+class Erasure(msgspec.Struct, tag="erase", array_like=True, frozen=True):
+    """These hits of the owner never happened: its fold goes on without them, and no replay, repair or reading
+    of the log brings them back."""
+
+    site_id: int
+    owner: int
+    hit_ids: list[int]
+    offsets: list[int]
+    """Where they are on `hits`, in the owner's partition."""
+    at: int = 0
+    """Unix seconds."""
+
+
+HistoryFact = ReplayLevel | OwnerRefold | Erasure
+
+encode_fact = msgspec.msgpack.Encoder().encode
+decode_fact = msgspec.msgpack.Decoder(HistoryFact).decode

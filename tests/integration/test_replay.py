@@ -1,0 +1,158 @@
+"""A replay folds hits of the past under today's configuration, and gives what that would have given."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from schemas.config import ConfigEvent, Dimension, Extraction, Goal, Replay, Site, Tracking
+from schemas.history import OwnerRefold, ReplayLevel
+from schemas.hit import Hit
+from schemas.outcomes import Exclusion, Outcome
+from schemas.rows import Action, Conversion, Visit
+from schemas.topics import partition_of
+from tests.builders import NOON, a_hit, config_events
+from tests.pipeline import Pipeline
+
+SITE = Site(site_id=1, name="Example", urls=("http://example.org/",))
+GOAL = Goal(site_id=1, goal_id=1, name="Signed up", match_attribute="url", pattern="thanks", revenue=3.0)
+DIMENSION = Dimension(
+    site_id=1, dimension_id=1, index=1, scope="action", name="Part",
+    extractions=(Extraction("url", "/([a-z]+)"),),
+)  # fmt: skip
+LATER = (
+    ConfigEvent(at=1, goal=GOAL),
+    ConfigEvent(at=1, dimension=DIMENSION),
+    ConfigEvent(at=1, tracking=Tracking(campaign_names=("promo",), excluded_user_agents=("BadBot",))),
+)
+"""What is configured after the first hits came."""
+OWNERS = (0xA1, 0xB2, 0xC3, 0xD4)
+FOR_EVER = 1 << 40
+
+
+def some_hits(seed: int = 1, count: int = 60) -> list[Hit]:
+    source = random.Random(seed)
+    hits = []
+    for number in range(count):
+        owner = source.choice(OWNERS)
+        query = {"url": f"http://example.org/{source.choice(('thanks', 'shop', 'blog'))}/{number % 5}"}
+        if source.random() < 0.2:
+            query["url"] += f"?promo=spring{number % 2}"
+        if source.random() < 0.1:
+            query |= {"idgoal": "0", "revenue": "9", "ec_id": f"order-{number % 4}"}
+        agent = {"user_agent": "BadBot/1.0"} if source.random() < 0.15 else {}
+        at = NOON + source.randrange(0, 40_000)
+        hits.append(a_hit(at, owner=owner, visitor_id=owner, **query, **agent))
+    return hits
+
+
+def replay(pipeline: Pipeline, begin: int = 0, end: int = FOR_EVER) -> int:
+    """As hitstream.replay does it: the fact, then the level, then the owners. Returns the level."""
+    level = pipeline.configure(ConfigEvent(at=2, replay=Replay(site_ids=(1,), begin=begin, end=end)))
+    for partition in range(pipeline.log.partitions):
+        pipeline.tell(partition, ReplayLevel(level))
+    pipeline.process_with_history()
+    for owner in OWNERS:
+        if pipeline.stored_hits(owner):
+            pipeline.tell(partition_of(owner, pipeline.log.partitions), OwnerRefold(1, owner, level))
+    return level
+
+
+def stopped_and_replayed(
+    directory: Path, hits: list[Hit], later: tuple[ConfigEvent, ...] = LATER
+) -> Pipeline:
+    """What an instance has whose configuration was that of today from the start."""
+    pipeline = Pipeline(directory, [*config_events(ecommerce=True), *LATER])
+    pipeline.send(*hits)
+    pipeline.process()
+    return pipeline
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_replay_beside_running_hits_equals_a_fold_under_todays_configuration(
+    tmp_path: Path, seed: int
+) -> None:
+    hits = some_hits(seed)
+    pipeline = Pipeline(tmp_path / "replayed", config_events(ecommerce=True))
+    pipeline.send(*hits[:30])
+    pipeline.process()
+    pipeline.configure(*LATER)
+    # Accepted before the replay and processed after its level is known: they belong to the past as well.
+    pipeline.send(*hits[30:40])
+    level = replay(pipeline)
+    pipeline.send(*hits[40:45])
+    pipeline.config_offset = level
+    pipeline.send(*hits[45:])
+    pipeline.process_with_history(7)
+    expected = stopped_and_replayed(tmp_path / "expected", hits)
+    assert pipeline.rows(Conversion)
+    assert not pipeline.dead()
+    assert pipeline.tables() == expected.tables()
+    consumed = [tally for tally in pipeline.tallies() if tally.topic == "hits"]
+    assert sum(tally.count for tally in consumed) == pipeline.hits_consumed() == len(hits)
+    expected.close()
+    pipeline.close()
+
+
+def test_a_late_hit_after_a_replay_refolds_the_owner_under_the_replayed_configuration(
+    tmp_path: Path,
+) -> None:
+    early, late = a_hit(NOON, url="http://example.org/thanks"), a_hit(NOON + 60)
+    pipeline = Pipeline(tmp_path / "log", config_events())
+    pipeline.send(late, early, a_hit(NOON + 900))
+    pipeline.process()
+    pipeline.configure(*LATER)
+    replay(pipeline)
+    pipeline.process_with_history()
+    assert len(pipeline.rows(Conversion)) == 1
+    pipeline.send(a_hit(NOON - 60, url="http://example.org/thanks/again"))
+    pipeline.process_with_history()
+    visit = pipeline.rows(Visit)[0]
+    assert (visit.first_time, visit.actions) == (NOON - 60, 4)
+    # The late hit was accepted before the replay, so its goal counts too, and a visit converts once.
+    assert [one.time for one in pipeline.rows(Conversion)] == [NOON - 60]
+    assert all(action.dimensions for action in pipeline.rows(Action))
+    pipeline.close()
+
+
+def test_hits_outside_of_the_replayed_time_keep_their_configuration(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "log", config_events())
+    thanks = "http://example.org/thanks"
+    pipeline.send(a_hit(NOON, url=thanks), a_hit(NOON + 9000, url=thanks), a_hit(NOON + 18000, url=thanks))
+    pipeline.process()
+    pipeline.configure(*LATER)
+    replay(pipeline, begin=NOON + 9000, end=NOON + 18000)
+    pipeline.process_with_history()
+    assert [one.time for one in pipeline.rows(Conversion)] == [NOON + 9000]
+    pipeline.close()
+
+
+def test_excluded_hits_come_in_included_ones_go_out_and_the_tallies_say_so(tmp_path: Path) -> None:
+    before = ConfigEvent(at=0, tracking=Tracking(excluded_user_agents=("Old",)))
+    pipeline = Pipeline(tmp_path / "log", [*config_events(), before])
+    pipeline.send(a_hit(NOON + 1, user_agent="New"), a_hit(NOON, user_agent="Old"), a_hit(NOON + 2))
+    pipeline.process()
+    assert len(pipeline.rows(Action)) == 2
+    pipeline.configure(ConfigEvent(at=1, tracking=Tracking(excluded_user_agents=("New",))))
+    replay(pipeline)
+    pipeline.process_with_history()
+    assert [action.time for action in pipeline.rows(Action)] == [NOON, NOON + 2]
+    recounts = {(t.outcome, t.reason): t.count for t in pipeline.tallies() if t.topic == "history"}
+    agent = Exclusion.EXCLUDED_USER_AGENT
+    assert recounts == {(Outcome.STORED, f"{agent}>stored"): 1, (Outcome.EXCLUDED, f"stored>{agent}"): 1}
+    # The hit that came in is in the journal now: a late hit needs no repair.
+    pipeline.send(a_hit(NOON - 5))
+    assert pipeline.process_with_history() == 0
+    assert pipeline.rows(Visit)[0].first_time == NOON - 5
+    pipeline.close()
+
+
+def test_asking_an_owner_twice_for_the_same_replay_refolds_it_once(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "log", config_events())
+    pipeline.send(a_hit(NOON))
+    pipeline.process()
+    level = replay(pipeline)
+    assert pipeline.process_with_history() == 1
+    pipeline.tell(partition_of(0xA1, pipeline.log.partitions), OwnerRefold(1, 0xA1, level))
+    assert pipeline.process_with_history() == 0
+    pipeline.close()
