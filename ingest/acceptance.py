@@ -16,7 +16,7 @@ from ingest.exclusions import header_exclusion, request_exclusion
 from ingest.fingerprint import fingerprint, plugin_flags
 from ingest.identity import Claim, Identity, visitor_id_from_hex, visitor_id_of_user
 from ingest.privacy import changes_query, pseudonym, shortened_referrers
-from ingest.query import Params, cached_decode, decode, integer, with_values
+from ingest.query import Params, cached_decode, decode, integer, with_value, with_values
 from ingest.site_rules import Rules, SiteRules, local_day
 from ingest.validation import fault
 from rules.spam import is_referrer_spam
@@ -28,6 +28,7 @@ HIT_ID_EPOCH_US = 1_577_836_800_000_000
 """2020-01-01 in unix microseconds."""
 
 _GEO = ("country", "region", "city", "lat", "long")
+_GEO_NAMES = frozenset(_GEO)
 _GUARDED = frozenset(("cip", "cdt", "cdo", *_GEO))
 _NOWHERE = Location()
 _CRAWLERS = AddressRanges(CRAWLER_RANGES)
@@ -131,12 +132,14 @@ class Acceptance:
 
     def accept(self, query: str, params: Params, sender: Sender, rules: Rules) -> Hit | Refusal:
         """The hit of one tracking request, or why there is none. `query` is clean text (ingest.query)."""
-        site_id = integer(params.get("idsite"), 0)
+        get = params.get
+        raw_site = get("idsite")
+        site_id = integer(raw_site, 0)
         site = rules.site(site_id) if site_id > 0 else None
         if site is None:
-            return Refusal("unknown_site", f"idsite={params.get('idsite', '')!r}: no such site")
+            return Refusal("unknown_site", f"idsite={raw_site or ''!r}: no such site")
 
-        raw_token = params.get("token_auth")
+        raw_token = get("token_auth")
         token = decode(raw_token) if raw_token else sender.token
         may_write = bool(token) and self._authority(token, site_id)
 
@@ -151,9 +154,10 @@ class Acceptance:
                 refusal = _lacks_authority(params, age=now - time, oldest_without_token=limit)
                 if refusal is not None:
                     return refusal
-            if params.get("cip"):
-                address = canonical_address(decode(params["cip"]))
-            if any(params.get(name) for name in _GEO):
+            raw_address = get("cip")
+            if raw_address:
+                address = canonical_address(decode(raw_address))
+            if not _GEO_NAMES.isdisjoint(params) and any(map(get, _GEO)):
                 location = self._overridden(params, address, rules)
 
         visitor_id, claim, user_id, refusal = _claimed_id(params, sender, rules, self._secret)
@@ -186,13 +190,13 @@ class Acceptance:
             if found:
                 return Refusal("bad_parameter", found)
 
-        raw_agent = params.get("ua")
+        raw_agent = get("ua")
         user_agent = (
             cached_decode(raw_agent, LONGEST_USER_AGENT)
             if raw_agent
             else sender.user_agent[:LONGEST_USER_AGENT]
         )
-        raw_language = params.get("lang")
+        raw_language = get("lang")
         language = (
             cached_decode(raw_language, LONGEST_LANGUAGE)
             if raw_language
@@ -217,12 +221,12 @@ class Acceptance:
                 claim,
                 config_id,
                 user_id,
-                is_ping=params.get("ping", "0") != "0",
+                is_ping=get("ping", "0") != "0",
                 ids_only=rules.tracking.trust_visitors_cookies,
             )
         if location is None:
             location = self._located(address, rules)
-        raw_hints = params.get("uadata")
+        raw_hints = get("uadata")
         masked = masked_address(address, rules.privacy.ip_mask_bytes)
         return Hit(
             hit_id=self._hit_ids.next(self._clock_us()),
@@ -285,23 +289,24 @@ class Acceptance:
     ) -> str:
         """The query without token, with the masked address for `cip`, ids and referrer as privacy says."""
         privacy = rules.privacy
+        if not changes_query(privacy):
+            if "cip" in params:
+                query = with_value(query, params, "cip", masked)
+            return with_value(query, params, "token_auth", None) if "token_auth" in params else query
         values: dict[str, str | None] = {}
         if "token_auth" in params:
             values["token_auth"] = None
         if "cip" in params:
             values["cip"] = masked
-        if changes_query(privacy):
-            if privacy.force_cookieless:
-                values["_id"] = None
-            if privacy.anonymise_user_id and params.get("uid"):
-                values["uid"] = pseudonym(decode(params["uid"]), self._secret)
-            if privacy.anonymise_order_id and params.get("ec_id"):
-                values["ec_id"] = pseudonym(decode(params["ec_id"]), self._secret)
-            if privacy.anonymise_referrer:
-                page_url = decode(params.get("url", "")) or referer
-                values |= shortened_referrers(
-                    params, page_url, site, rules.tracking, privacy.anonymise_referrer
-                )
+        if privacy.force_cookieless:
+            values["_id"] = None
+        if privacy.anonymise_user_id and params.get("uid"):
+            values["uid"] = pseudonym(decode(params["uid"]), self._secret)
+        if privacy.anonymise_order_id and params.get("ec_id"):
+            values["ec_id"] = pseudonym(decode(params["ec_id"]), self._secret)
+        if privacy.anonymise_referrer:
+            page_url = decode(params.get("url", "")) or referer
+            values |= shortened_referrers(params, page_url, site, rules.tracking, privacy.anonymise_referrer)
         return with_values(query, values) if values else query
 
 

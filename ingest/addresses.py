@@ -1,6 +1,7 @@
 """Addresses of clients: canonical text, masking, exclusion ranges, who the client behind a proxy is."""
 
 import ipaddress
+import socket
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -41,6 +42,14 @@ say which of the blocks count: 66.249.80.1, 64.233.160.9 and 207.46.1.1 are excl
 (Googlebot) and 40.77.167.1 (bingbot) are not."""
 
 
+def _ipv4(text: str) -> int | None:
+    """The number of a plain IPv4 address: 0.5 us against 2 us with `ipaddress`."""
+    try:
+        return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
+    except (OSError, ValueError):  # no such address; a NUL byte
+        return None
+
+
 def canonical_address(text: str) -> str:
     """The usual text of an address; IPv4 inside IPv6 becomes IPv4, what is no address 0.0.0.0."""
     return _canonical_address(text) if len(text) <= _LONGEST_ADDRESS else UNKNOWN_ADDRESS
@@ -52,6 +61,8 @@ _LONGEST_ADDRESS = 128
 
 @lru_cache(maxsize=65536)
 def _canonical_address(text: str) -> str:
+    if _ipv4(text) is not None:
+        return text
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -72,10 +83,10 @@ def masked_address(address: str, mask_bytes: int) -> str:
     if mask_bytes <= 0:
         return address
     mask_bytes = min(mask_bytes, 4)
-    parsed = ipaddress.ip_address(address)
-    bits = mask_bytes * 8 if parsed.version == 4 else IPV6_MASK_BITS[mask_bytes]
-    value = int(parsed) >> bits << bits
-    return str(ipaddress.IPv4Address(value) if parsed.version == 4 else ipaddress.IPv6Address(value))
+    if ":" not in address:
+        return ".".join([*address.split(".")[: 4 - mask_bytes], *["0"] * mask_bytes])
+    bits = IPV6_MASK_BITS[mask_bytes]
+    return str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(address)) >> bits << bits))
 
 
 class AddressRanges:
@@ -107,12 +118,13 @@ class AddressRanges:
         return answer
 
     def _look(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        value = int(parsed)
-        return any(low <= value <= high for low, high in (self._v4 if parsed.version == 4 else self._v6))
+        value, ranges = _ipv4(address), self._v4
+        if value is None:
+            try:
+                value, ranges = int(ipaddress.IPv6Address(address)), self._v6
+            except ValueError:
+                return False
+        return any(low <= value <= high for low, high in ranges)
 
 
 def read_range(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

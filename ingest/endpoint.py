@@ -170,22 +170,23 @@ class TrackerEndpoint:
         sender = sender._replace(token=token)
         invalid: list[int] = []
         written = []
+        decide, entry, orders = self._decide, intake.entry, intake.orders
         for start in range(0, len(bulk.queries), _BULK_CHUNK):
             if start:
                 await asyncio.sleep(0)
             entries = []
             for index, each in enumerate(bulk.queries[start : start + _BULK_CHUNK], start):
                 params = split_query(each or "")
-                hit = self._decide(intake, each or "", params, sender)
+                hit = decide(intake, each or "", params, sender)
                 if isinstance(hit, Refusal):
                     self._metrics.rejected[hit.reason] += 1
                     invalid.append(index)
                     continue
                 if hit.exclusion:
                     self._metrics.excluded[hit.exclusion] += 1
-                elif "ec_id" in params and intake.orders.add(hit.site_id, params):
+                elif "ec_id" in params and orders.add(hit.site_id, params):
                     invalid.append(index)  # and written all the same, as in Matomo
-                entries.append(intake.entry(hit))
+                entries.append(entry(hit))
             if entries:
                 written.append(intake.committer.submit(entries))
         await asyncio.gather(*written)

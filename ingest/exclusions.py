@@ -43,7 +43,8 @@ def request_exclusion(
     excluded: AddressRanges,
 ) -> str:
     """Reason why the hit does not count, empty when ingest knows none; the order is that of the semantics."""
-    if integer(params.get("rec"), 0) == 0:
+    recorded = params.get("rec")
+    if recorded != "1" and integer(recorded, 0) == 0:
         return Exclusion.NOT_RECORDED
     if address in crawlers and integer(params.get("bots"), 0) == 0:
         return Exclusion.BOT_IP

@@ -10,9 +10,19 @@ PLUGIN_FLAGS = ("fla", "java", "qt", "realp", "pdf", "wma", "ag", "cookie")
 LANGUAGE_LENGTH = 20
 
 
+_FLAGS: dict[tuple[str | None, ...], str] = {}
+_MOST_FLAGS = 1024
+
+
 def plugin_flags(params: Params) -> str:
     """One digit per plugin, 1 when the parameter is 1."""
-    return "".join(["1" if params.get(flag) == "1" else "0" for flag in PLUGIN_FLAGS])
+    values = tuple(map(params.get, PLUGIN_FLAGS))
+    flags = _FLAGS.get(values)
+    if flags is None:
+        flags = "".join(["1" if value == "1" else "0" for value in values])
+        if len(_FLAGS) < _MOST_FLAGS:
+            _FLAGS[values] = flags
+    return flags
 
 
 def fingerprint(

@@ -1,6 +1,7 @@
 """Parsing, addresses, time, exclusions and faults of tracking requests."""
 
 from datetime import datetime
+from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ from ingest.query import (
     query_of_text,
     read_bulk,
     split_query,
+    with_value,
     with_values,
 )
 from ingest.validation import fault
@@ -85,6 +87,19 @@ def test_the_token_is_taken_out_and_the_address_replaced() -> None:
 
 def test_a_token_under_an_encoded_name_is_taken_out_too() -> None:
     assert with_values("token%5Fauth=secret&a=1", {"token_auth": None}) == "a=1"
+
+
+_PARTS = st.lists(st.sampled_from(["cip=1", "cip=", "cip", "%63ip=2", "a=1", "ccip=1", "a=cip=1", "", "b"]))
+
+
+@given(_PARTS, st.sampled_from([None, "10.0.0.0", "a b&c"]))
+def test_one_value_is_replaced_wherever_and_however_it_stands(parts: list[str], value: str | None) -> None:
+    query = "&".join(parts)
+    params = split_query(query)
+    if "cip" in params:
+        replaced = split_query(with_value(query, params, "cip", value))
+        assert replaced == split_query(with_values(query, {"cip": value}))
+        assert replaced.get("cip") == (None if value is None else quote_plus(value))
 
 
 @given(st.text())
