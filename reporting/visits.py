@@ -207,7 +207,8 @@ def _page_columns(action: Found, zone: ZoneInfo, spent: int) -> Columns:
         columns["productViewName"] = action["product_name"]
     if action["product_sku"]:
         columns["productViewSku"] = action["product_sku"]
-    columns |= {"timeSpent": spent, "timeSpentPretty": pretty_seconds(spent)}
+    if url:
+        columns |= {"timeSpent": spent, "timeSpentPretty": pretty_seconds(spent)}
     if load:
         columns["pageLoadTimeMilliseconds"] = load
     columns |= {
@@ -246,6 +247,8 @@ def _search_columns(action: Found, zone: ZoneInfo) -> Columns:
     columns = _base(action, "search", zone, None, with_title=False)
     count = int(action["search_count"])
     subtitle = action["search_keyword"]
+    if action["search_category"]:
+        subtitle += f" - Search Category: {action['search_category']}"
     if count > 0:
         subtitle += f" - Search Results Count: {count}"
     return columns | {
@@ -316,12 +319,12 @@ _COUNTED_SECONDS = 10
 
 
 def time_spent(actions: Sequence[Found], at: int, visit: Found) -> int:
-    """Seconds on the page at index `at`: until the next page or search; when others follow it, until the
-    visit's end; 0 for a page that is the last thing that happened."""
+    """Seconds on the page at index `at`: what the actions up to the next page count as spent before them;
+    without a next page until the visit's end; 0 for a page that is the last thing that happened."""
     following = actions[at + 1 :]
-    for later in following:
-        if int(later["kind"]) in (ActionKind.PAGE, ActionKind.SEARCH):
-            return max(0, int(later["ts"]) - int(actions[at]["ts"]))
+    for place, later in enumerate(following):
+        if int(later["kind"]) == ActionKind.PAGE:
+            return sum(int(action["time_spent_previous"]) for action in following[: place + 1])
     left = max(0, int(visit["duration"]) - (int(actions[at]["ts"]) - int(visit["first_ts"])))
     if not following and left <= _COUNTED_SECONDS:
         # a visit counts a second for its last hit and some for conversions; more than that was told by pings
@@ -431,7 +434,8 @@ def _item(item: Found) -> Columns:
 
 
 def action_details(part: VisitParts, site: Site, config: Config, zone: ZoneInfo) -> list[Value]:
-    """Actions and conversions by time; a conversion follows the action of its hit."""
+    """Actions and conversions by time. A conversion follows the action of its hit; one that has none comes
+    first in its second."""
     dimensions = {
         one.dimension_id: one.name
         for one in config.dimensions.get(site.site_id, {}).values()
@@ -443,9 +447,11 @@ def action_details(part: VisitParts, site: Site, config: Config, zone: ZoneInfo)
     for at, action in enumerate(part.actions):
         columns = _action_row(part, at, zone, dimensions, carts_follow=follows)
         rows.append((int(action["ts"]), int(action["hit_id"]), 0, columns))
+    with_action = {int(action["hit_id"]) for action in part.actions}
     for conversion in part.conversions:
         columns = _conversion_row(conversion, part, site, config, zone)
-        rows.append((int(conversion["ts"]), int(conversion["hit_id"]), 1, columns))
+        hit_id = int(conversion["hit_id"])
+        rows.append((int(conversion["ts"]), hit_id if hit_id in with_action else 0, 1, columns))
     rows.sort(key=lambda row: row[:3])
     return [columns for _, _, _, columns in rows]
 

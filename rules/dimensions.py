@@ -91,16 +91,18 @@ def action_dimensions(params: Params, raw_url: str, rules: DimensionRules) -> Va
 
 
 def _read(readers: tuple[DimensionReader, ...], params: Params, raw_url: str) -> Values:
-    """Values by dimension_id; an empty value is none, `0` is one. A value that was sent, even an empty one,
-    keeps the extraction rules from looking for another."""
+    """Values by dimension_id. A value that was sent is kept even when it is empty (reports show it as not
+    defined) and keeps the extraction rules from looking for another."""
     values: Values = {}
     for reader in readers:
-        value = clean_value(params.get(reader.parameter, ""))
-        if reader.extract and reader.parameter not in params:
+        sent = params.get(reader.parameter)
+        if sent is not None:
+            values[reader.dimension_id] = clean_value(sent)
+        elif reader.extract:
             title = params.get("action_name", "")
             value = next((v for rule in reader.extract if (v := clean_value(rule(raw_url, title)))), "")
-        if value:
-            values[reader.dimension_id] = value
+            if value:
+                values[reader.dimension_id] = value
     return values
 
 

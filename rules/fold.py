@@ -22,7 +22,6 @@ from rules.prepared import (
     PreparedHit,
     Referrer,
 )
-from rules.urls import UNTITLED_CLICK
 from schemas.config import Tracking
 from schemas.outcomes import Exclusion
 from schemas.rows import (
@@ -67,8 +66,6 @@ class FoldState(msgspec.Struct, array_like=True):
     cart: Cart | None = None
     last_page: Action | None = None
     """The last page view that has a pageview id: later hits may bring its performance timings."""
-    begins_with_search: bool = False
-    """The visit's first page or search was a search: then it has no entry page."""
     link: VisitLink | None = None
     """What the visitor of the open visit was told of it, when that is not the owner."""
 
@@ -187,7 +184,7 @@ def fold_hit(
         if visit is not None:
             # The closed visit's row stays as it is now; the state goes on with a new one.
             rows.put(visit)
-        visit = _open_visit(state, _visit_before(visit, hit, facts), hit, rules, is_lost_order=order_is_lost)
+        visit = _open_visit(state, _visit_before(visit, hit, facts), hit, rules)
     else:
         assert visit is not None
         if order_is_lost:
@@ -309,13 +306,11 @@ def _open_visit(
     before: Visit | VisitLink | None,
     hit: PreparedHit,
     rules: VisitRules,
-    *,
-    is_lost_order: bool,
 ) -> Visit:
     time = hit.time
     day, hour = rules.clock.day_and_hour(time)
     agent = hit.agent
-    is_order = hit.ecommerce is not None and hit.ecommerce.order_id != "" and not is_lost_order
+    is_order = hit.ecommerce is not None and hit.ecommerce.order_id != ""
     visit = Visit(
         site_id=hit.site_id,
         date=day,
@@ -372,6 +367,7 @@ def _open_visit(
             RETURNING_CUSTOMER if before.has_order_before and before.seconds_since_order > 0 else RETURNING
         )
     if is_order:
+        # Also of an order that was sent before: the visit ordered, though nothing is converted.
         visit.returning = RETURNING_CUSTOMER
         visit.has_order_before = True
         visit.seconds_since_order = 0
@@ -382,7 +378,6 @@ def _open_visit(
     state.last_keyword = ""
     state.cart = None
     state.last_page = None
-    state.begins_with_search = False
     state.link = None
     return visit
 
@@ -400,6 +395,8 @@ def _continue_visit(visit: Visit, hit: PreparedHit) -> None:
         return
     if hit.country_override:
         visit.country = hit.country_override
+    if hit.resolution and not visit.resolution:
+        visit.resolution = hit.resolution
     if visit.referrer_type == DIRECT and hit.referrer.type != DIRECT:
         referrer = hit.referrer
         visit.referrer_type = referrer.type
@@ -480,19 +477,19 @@ def _add_action(
     )
     rows.put(action)
     if kind == ActionKind.PAGE:
-        if not state.begins_with_search:
-            visit.entry_url = visit.entry_url or draft.url
-            visit.entry_title = visit.entry_title or draft.title
+        if state.last_kind == 0:
+            visit.entry_url = draft.url
+            visit.entry_title = draft.title
+        # A page without URL or title leaves those of the page, or the keyword of the search, before it.
         visit.exit_url = draft.url or visit.exit_url
         state.last_kind = kind
-        if draft.url_prefix != UNTITLED_CLICK.prefix:
+        if draft.title:
             visit.exit_title = draft.title
             state.last_title = draft.title
-        state.last_keyword = ""
+            state.last_keyword = ""
         state.last_page = action if hit.pageview_id else None
     elif kind == ActionKind.SEARCH:
         # A search is no page: where it begins or ends a visit there is no entry or exit page.
-        state.begins_with_search |= state.last_kind == 0
         visit.exit_url = ""
         visit.exit_title = ""
         state.last_kind = kind
@@ -544,6 +541,7 @@ def _convert(
     if hit.ecommerce is not None:
         if order_is_lost:
             visit.converted = True
+            visit.buyer = BUYER_ORDERED
         elif hit.ecommerce.order_id:
             _record_order(state, visit, hit, hit.ecommerce, rules, rows)
             extra_seconds = 2

@@ -186,7 +186,7 @@ _PARTS: tuple[Aggregate, ...] = (
         source="actions",
         labels=("a.previous_url",),
         metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_PAGE} AND a.kind != {_EVENT}",
+        where=f"a.previous_kind = {_PAGE} AND a.kind != {_EVENT} AND a.previous_url != ''",
     ),
     Aggregate(
         name="pages_entry",
@@ -289,7 +289,8 @@ _PARTS: tuple[Aggregate, ...] = (
         source="actions",
         labels=("a.previous_keyword",),
         metrics=TIME_METRICS,
-        where=f"a.previous_kind = {_SEARCH} AND a.kind != {_EVENT}",
+        # also of pages without title that follow the search
+        where=f"a.previous_keyword != '' AND a.kind != {_EVENT}",
     ),
     Aggregate(
         name="searches_exit",

@@ -100,8 +100,8 @@ async def _action_scope(request: ApiRequest, cells: list[Cell], dimension: Dimen
         below: dict[str, list[Row]] = {}
         urls = sorted(groups[of_url.name].rows.items(), key=lambda item: -item[1]["nb_hits"])
         for (value, url), metrics in urls:
-            metadata: Columns = {"segment": _segment(dimension, value)}
-            if value:
+            metadata: Columns = {}
+            if value not in ("", "0"):  # as Matomo, for which both are false
                 metadata = {
                     "segment": f"{_segment(dimension, value)};actionUrl=${quote_plus(url)}",
                     "url": quote_plus(url),

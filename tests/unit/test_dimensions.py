@@ -37,10 +37,15 @@ def test_dimensions_are_read_by_scope() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "expected"),
-    [("  pad  ", {1: "pad"}), ("0", {1: "0"}), ("", {}), ("   ", {}), ("v" * 300, {1: "v" * 250})],
+    [("  pad  ", {1: "pad"}), ("0", {1: "0"}), ("", {1: ""}), ("   ", {1: ""}), ("v" * 300, {1: "v" * 250})],
 )
 def test_a_value_is_trimmed_and_cut_to_250(sent: str, expected: dict[int, str]) -> None:
     assert action_dimensions({"dimension1": sent}, "", dimension_rules([a_dimension(1)])) == expected
+
+
+def test_a_dimension_sent_empty_keeps_extractions_away() -> None:
+    of_site = dimension_rules([a_dimension(1, extractions=(Extraction("urlparam", "param"),))])
+    assert action_dimensions({"dimension1": ""}, "http://e.org/?param=2", of_site) == {1: ""}
 
 
 def test_a_value_from_the_url() -> None:

@@ -185,6 +185,47 @@ def test_a_click_on_what_is_no_url_leaves_the_title_of_the_page_before_it() -> N
     assert visit.exit_title == "B"
 
 
+def test_a_page_without_url_is_the_entry_and_none_comes_later() -> None:
+    (visit,) = visits_of(
+        a_prepared_hit(NOON, url="", title=""),
+        a_prepared_hit(NOON + 1, url="example.org/a", title="A"),
+        a_prepared_hit(NOON + 2, url="", title=""),
+    )
+    assert (visit.entry_url, visit.entry_title) == ("", "")
+    assert (visit.exit_url, visit.exit_title) == ("example.org/a", "A")
+
+
+def test_a_page_without_title_leaves_the_keyword_of_the_search_before_it() -> None:
+    search = ActionDraft(ActionKind.SEARCH, search_keyword="shoes")
+    rows = fold(
+        a_prepared_hit(NOON, action=search),
+        a_prepared_hit(NOON + 10, title=""),
+        a_prepared_hit(NOON + 25, title="B"),
+        a_prepared_hit(NOON + 45),
+    )
+    actions = of_type(rows, Action)
+    assert [action.previous_keyword for action in actions] == ["", "shoes", "shoes", ""]
+    assert [action.time_spent_previous for action in actions] == [0, 10, 15, 20]
+
+
+def test_the_first_resolution_that_is_known_is_the_visits() -> None:
+    (visit,) = visits_of(
+        a_prepared_hit(NOON),
+        a_prepared_hit(NOON + 1, resolution="800x600"),
+        a_prepared_hit(NOON + 2, resolution="1024x768"),
+    )
+    assert visit.resolution == "800x600"
+
+
+def test_an_order_sent_again_that_opens_a_visit_makes_it_one_of_a_customer_without_a_conversion() -> None:
+    again = a_prepared_hit(NOON + 7000, kind=None, ecommerce=Ecommerce(order_id="o-1"))
+    rows = fold(a_prepared_hit(NOON), again, lost=(again.hit_id,))
+    first, second = of_type(rows, Visit)
+    assert (first.returning, second.returning) == (0, 2)
+    assert (second.converted, second.buyer, second.seconds_since_order) == (True, 1, 0)
+    assert of_type(rows, Conversion) == []
+
+
 def test_a_ping_that_asks_for_a_new_visit_changes_nothing() -> None:
     ping = a_prepared_hit(NOON + 300, kind=None, is_ping=True, new_visit=True)
     (visit,) = visits_of(a_prepared_hit(NOON), ping)
