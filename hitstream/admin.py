@@ -6,20 +6,18 @@ POST /hitstream/reset             yes=1; empties the instance; tracking=, privac
 POST /hitstream/configure         tracking=, privacy= JSON: changes of instance-wide settings
 GET  /hitstream/sites             ids, names and addresses
 GET  /hitstream/explain           visit=ID
+POST /hitstream/replay            site=1,2 (else all), from=, to= (days), dry_run=1: only what would change
 POST /hitstream/history           msgpack of processors.history: the past of owners, for their refold
 GET  /hitstream/imports           file_id=, scope=: what was imported of a log file
 POST /hitstream/imports           an import record
 POST /hitstream/imports/seen      marker=: lines of an import found in the raw hits
 """
 
-import asyncio
 import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -31,6 +29,8 @@ from hitstream.explain import explain_visit
 from hitstream.history import owner_histories
 from hitstream.import_journal import ImportJournal, ImportRecord, journal_directory
 from hitstream.import_lines import arrived_lines
+from hitstream.operations import Handler, Operations, RefusedError, in_thread
+from hitstream.past import replay
 from hitstream.status import gather_status
 from processors.history import decode_question, encode_histories
 from schemas.config import ConfigEvent, Privacy, Tracking
@@ -39,28 +39,6 @@ from stream.protocol import LogError
 DRAIN_SECONDS = 600.0
 _DIGITS = re.compile(r"[0-9]+")
 _MARKER = re.compile(r"[0-9a-f]{16}\.[0-9]+\.")
-
-
-class RefusedError(Exception):
-    """A request that can't be carried out; becomes a status and a JSON error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class Operations:
-    """What the endpoints act on."""
-
-    engine: Callable[[], Engine]
-    reset: Callable[[], Awaitable[Engine]]
-    """Begins a new epoch; returns when all processes run on it."""
-    data_dir: Path
-    executor: ThreadPoolExecutor
-
-
-Handler = Callable[[Operations, Mapping[str, str]], Awaitable[Mapping[str, Any]]]
 
 
 def admin_routes(operations: Operations) -> list[web.RouteDef]:
@@ -72,6 +50,7 @@ def admin_routes(operations: Operations) -> list[web.RouteDef]:
         web.post("/hitstream/configure", _endpoint(operations, _configure)),
         web.get("/hitstream/sites", _endpoint(operations, _sites)),
         web.get("/hitstream/explain", _endpoint(operations, _explain)),
+        web.post("/hitstream/replay", _endpoint(operations, replay)),
         web.post("/hitstream/history", _histories(operations)),
         web.get("/hitstream/imports", _endpoint(operations, _imports)),
         web.post("/hitstream/imports", _endpoint(operations, _save_import)),
@@ -112,7 +91,9 @@ def _histories(operations: Operations) -> Callable[[web.Request], Awaitable[web.
             return web.json_response({"message": "a token with superuser access is needed"}, status=401)
         question = decode_question(await request.read())
         try:
-            histories = await _in_thread(operations, lambda: owner_histories(engine, question))
+            histories = await in_thread(
+                operations, lambda: owner_histories(engine.log, engine.database, engine.sink, question)
+            )
         except LogError as error:
             return web.json_response({"message": str(error)}, status=503)
         return web.Response(body=encode_histories(histories), content_type="application/msgpack")
@@ -120,13 +101,9 @@ def _histories(operations: Operations) -> Callable[[web.Request], Awaitable[web.
     return answer
 
 
-async def _in_thread(operations: Operations, work: Callable[[], Any]) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(operations.executor, work)
-
-
 async def _status(operations: Operations, _parameters: Mapping[str, str]) -> Mapping[str, Any]:
     engine = operations.engine()
-    found: Mapping[str, Any] = await _in_thread(operations, lambda: gather_status(engine))
+    found: Mapping[str, Any] = await in_thread(operations, lambda: gather_status(engine))
     return found
 
 
@@ -136,7 +113,7 @@ async def _drain(operations: Operations, parameters: Mapping[str, str]) -> Mappi
     except ValueError:
         raise RefusedError(400, f"timeout={parameters['timeout']}: expected seconds") from None
     engine = operations.engine()
-    seconds = await _in_thread(operations, lambda: drain(engine.log, engine.sink, timeout))
+    seconds = await in_thread(operations, lambda: drain(engine.log, engine.sink, timeout))
     return {"drained": True, "seconds": round(seconds, 4)}
 
 
@@ -149,7 +126,7 @@ async def _reset(operations: Operations, parameters: Mapping[str, str]) -> Mappi
     changes = _changes(parameters)
     began = time.monotonic()
     engine = await operations.reset()
-    await _in_thread(operations, lambda: _write_changes(engine, changes))
+    await in_thread(operations, lambda: _write_changes(engine, changes))
     return {"epoch": engine.log.epoch, "seconds": round(time.monotonic() - began, 4)}
 
 
@@ -158,7 +135,7 @@ async def _configure(operations: Operations, parameters: Mapping[str, str]) -> M
     if not changes:
         raise RefusedError(400, "nothing to change: expected tracking= or privacy= with a JSON object")
     engine = operations.engine()
-    await _in_thread(operations, lambda: _write_changes(engine, changes))
+    await in_thread(operations, lambda: _write_changes(engine, changes))
     config = engine.writer.current
     return {"tracking": msgspec.to_builtins(config.tracking), "privacy": msgspec.to_builtins(config.privacy)}
 
@@ -214,7 +191,7 @@ async def _explain(operations: Operations, parameters: Mapping[str, str]) -> Map
     if not _DIGITS.fullmatch(visit):
         raise RefusedError(400, f"visit={visit!r}: expected the number of a visit (idVisit)")
     engine = operations.engine()
-    found: Mapping[str, Any] | None = await _in_thread(
+    found: Mapping[str, Any] | None = await in_thread(
         operations, lambda: explain_visit(engine.database.rows, int(visit))
     )
     if found is None:
@@ -242,7 +219,7 @@ async def _save_import(operations: Operations, parameters: Mapping[str, str]) ->
     except msgspec.ValidationError as error:
         raise RefusedError(400, f"import record: {error}") from None
     _check_record(record.file_id, record.scope)
-    await _in_thread(operations, lambda: _journal(operations).save(record, time.time()))
+    await in_thread(operations, lambda: _journal(operations).save(record, time.time()))
     return {"saved": True}
 
 
@@ -261,5 +238,5 @@ async def _seen_lines(operations: Operations, parameters: Mapping[str, str]) -> 
     except ValueError:
         raise RefusedError(400, "since: expected unix seconds") from None
     engine = operations.engine()
-    lines = await _in_thread(operations, lambda: arrived_lines(engine, marker, since))
+    lines = await in_thread(operations, lambda: arrived_lines(engine, marker, since))
     return {"lines": lines}

@@ -67,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     drain.add_argument("--timeout", type=float, default=600.0, help="seconds")
     explain = client("explain", "the hits of a visit and what was made of them")
     explain.add_argument("--visit", required=True, metavar="ID", help="visit id (idVisit)")
+    replay = client(
+        "replay", "fold the hits of the past under today's goals, dimensions, exclusions and campaign names"
+    )
+    replay.add_argument("--site", default="", metavar="IDS", help="such as 1,2 (default: all)")
+    replay.add_argument("--from", dest="first", default="", metavar="DAY", help="first day, YYYY-MM-DD")
+    replay.add_argument("--to", dest="last", default="", metavar="DAY", help="last day, YYYY-MM-DD")
+    replay.add_argument("--dry-run", action="store_true", help="only print what would change, by report")
     reset = client("reset", "empty the instance: hits, reports, sites")
     reset.add_argument("--yes", action="store_true", help="really delete everything")
     demo = client("demo", "send lifelike traffic of the last days, then keep sending")
@@ -119,6 +126,10 @@ def _run(options: argparse.Namespace) -> int:
             from hitstream.demo import run_demo
 
             return run_demo(options)
+        case "replay":
+            from hitstream.past_commands import run_past_command
+
+            return run_past_command(options)
         case _:
             from hitstream.operator_commands import run_operator_command
 

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
-from hitstream.admin import Operations, admin_routes
+from hitstream.admin import admin_routes
 from hitstream.archives import EngineArchives
 from hitstream.engine import Engine
 from hitstream.import_journal import forget_old_epochs
+from hitstream.operations import Operations
 from hitstream.settings import DatabaseSettings
 from processors.service import GROUP
 from reporting.app import ReportingSetup, Resources, reporting_routes

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hitstream.freshness import Freshness
+from hitstream.replay import Replayer
 from hitstream.settings import DatabaseSettings
 from schemas.access import Grant
 from schemas.config import Config, ConfigEvent, Tracking
+from schemas.topics import HISTORY
 from sink.database import Database, database_name
 from sink.loop import Sink
 from sink.rollups import Rollups
@@ -64,11 +66,17 @@ class Engine:
         self.users = UserStore(self.log)
         self.rollups = Rollups(self.database)
         self.sink = Sink(self.log, self.database, sink_settings, on_site_days=self.rollups.changed)
+        self.facts = self.log.appender(HISTORY.name)
+        """Decisions about the past: topic `history`."""
+        self.replayer = Replayer(
+            self.log, self.database, self.sink, self.facts, self.current_config, self._write_alone
+        )
         self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._guard, args=("sink", self.sink.run), name="sink"),
             threading.Thread(target=self._guard, args=("rollups", self.rollups.run), name="rollups"),
+            threading.Thread(target=self._guard, args=("replays", self.replayer.run), name="replays"),
             threading.Thread(
                 target=self._guard,
                 args=("freshness", lambda: self.freshness.run(self._stop)),
@@ -87,6 +95,10 @@ class Engine:
         with self._following:
             return self._follower.refresh()
 
+    def _write_alone(self, event: ConfigEvent) -> Config:
+        with self.writing:
+            return self.writer.write(event)
+
     def _guard(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
@@ -103,9 +115,11 @@ class Engine:
         self._stop.set()
         self.sink.stop()
         self.rollups.stop()
+        self.replayer.stop()
         for thread in self._threads:
             thread.join()
         self._follower.close()
+        self.facts.close()
         self.writer.close()
         self.tokens.close()
         self.users.close()

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from hitstream.engine import Engine
 from processors.history import HistoryQuestion, OwnerHistory
 from rules.fold import RowKey
 from schemas.hit import Hit, Location, encode_hit
@@ -30,18 +29,20 @@ DAYS_AROUND = 2
 """An action may be on another day than its visit."""
 
 
-def owner_histories(engine: Engine, question: HistoryQuestion) -> list[OwnerHistory]:
+def owner_histories(
+    log: Log, database: Database, sink: Sink, question: HistoryQuestion
+) -> list[OwnerHistory]:
     """Hits and row keys of the owners, once all that their partition has emitted is stored.
 
     Blocking, for a worker thread. Raises LogError when the sink does not catch up in time."""
-    wait_for_sink(engine.log, engine.sink, question.partition)
+    wait_for_sink(log, sink, question.partition)
     by_site: dict[int, list[int]] = defaultdict(list)
     for request in question.owners:
         by_site[request.site_id].append(request.owner)
     return [
         history
         for site_id, owners in by_site.items()
-        for history in read_histories(engine.database, site_id, owners)
+        for history in read_histories(database, site_id, owners)
     ]
 
 

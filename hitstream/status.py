@@ -24,11 +24,12 @@ def gather_status(engine: Engine) -> dict[str, Any]:
     dead: dict[str, int] = defaultdict(int)
     counted: dict[int, int] = defaultdict(int)
     visible = engine.sink.visible_positions()
-    for partition, outcome, reason, count in engine.database.rows(
-        "SELECT partition, outcome, reason, sum(count) FROM tallies FINAL WHERE topic = 'hits'"
-        " GROUP BY partition, outcome, reason"
+    for topic, partition, outcome, reason, count in engine.database.rows(
+        "SELECT topic, partition, outcome, reason, sum(hits) FROM counted_hits"
+        " GROUP BY topic, partition, outcome, reason"
     ):
-        counted[int(partition)] += int(count)
+        if topic == HITS.name:
+            counted[int(partition)] += int(count)
         outcomes[str(outcome)] += int(count)
         if outcome == "excluded":
             excluded[str(reason)] += int(count)
@@ -52,8 +53,8 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         "epoch": engine.log.epoch,
         "partitions": engine.log.partitions,
         "accepted": sum(accepted.values()),
-        "outcomes": dict(outcomes),
-        "excluded": dict(excluded),
+        "outcomes": {outcome: count for outcome, count in outcomes.items() if count},
+        "excluded": {reason: count for reason, count in excluded.items() if count},
         "dead": dict(dead),
         "lag": lag,
         "freshness": freshness(engine),

@@ -24,7 +24,7 @@ from processors.repairs import Wanted
 from processors.settings import ProcessorSettings
 from rules.locations import guess_country, language_code
 from rules.prepare import Lookups
-from schemas.history import Erasure, ReplayLevel, decode_fact
+from schemas.history import Erasure, OwnerRefold, ReplayAsked, ReplayLevel, decode_fact
 from schemas.topics import HISTORY, REPAIRS
 from stream.config import ConfigFollower
 from stream.faults import crash_point
@@ -185,8 +185,10 @@ def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
             case Erasure():
                 erased = zip(fact.hit_ids, fact.offsets, strict=True)
                 wanted[(fact.site_id, fact.owner)].erased.update(erased)
-            case _:
+            case OwnerRefold():
                 asked = wanted[(fact.site_id, fact.owner)]
                 asked.level = max(asked.level, fact.level)
                 asked.always |= fact.level == 0
+            case ReplayAsked():
+                pass
     return level, wanted

@@ -13,6 +13,12 @@ class ReplayLevel(msgspec.Struct, tag="level", array_like=True, frozen=True):
     level: int
 
 
+class ReplayAsked(msgspec.Struct, tag="asked", array_like=True, frozen=True):
+    """All owners of the partition were asked to follow the replays before `level`."""
+
+    level: int
+
+
 class OwnerRefold(msgspec.Struct, tag="refold", array_like=True, frozen=True):
     """Fold the owner anew, under the replays before config offset `level`."""
 
@@ -34,7 +40,7 @@ class Erasure(msgspec.Struct, tag="erase", array_like=True, frozen=True):
     """Unix seconds."""
 
 
-HistoryFact = ReplayLevel | OwnerRefold | Erasure
+HistoryFact = ReplayLevel | ReplayAsked | OwnerRefold | Erasure
 
 encode_fact = msgspec.msgpack.Encoder().encode
 decode_fact = msgspec.msgpack.Decoder(HistoryFact).decode

@@ -34,9 +34,9 @@ _REASONS: Mapping[str, str] = {
     Exclusion.REPEATED_ORDER: "Order sent before",
 }
 _PER_DAY = """
-SELECT received_on, {column} AS name, sum(count) AS hits FROM tallies FINAL
-WHERE topic = 'hits' AND site_id = {{site:UInt32}} AND received_on BETWEEN {{first:Date}} AND {{last:Date}}
-{condition} GROUP BY received_on, name"""
+SELECT received_on, {column} AS name, sum(hits) AS hits FROM counted_hits
+WHERE site_id = {{site:UInt32}} AND received_on BETWEEN {{first:Date}} AND {{last:Date}}
+{condition} GROUP BY received_on, name HAVING hits > 0"""
 _OUTCOMES_PER_DAY = _PER_DAY.format(column="outcome", condition="")
 _REASONS_PER_DAY = _PER_DAY.format(column="reason", condition="AND outcome = 'excluded'")
 

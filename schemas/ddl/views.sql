@@ -202,7 +202,7 @@ CREATE OR REPLACE VIEW {views}.tallies (
     received_on Date COMMENT 'UTC day of receipt',
     outcome LowCardinality(String) COMMENT 'stored, excluded, duplicate or dead',
     reason LowCardinality(String) COMMENT 'Why it was excluded, else empty',
-    count UInt64 COMMENT 'Hits'
+    count Int64 COMMENT 'Hits; negative where a replay moved hits to another outcome'
 )
-COMMENT 'What became of every accepted hit, one row per unit of work, site, day, outcome and reason'
-AS SELECT site_id, received_on, outcome, reason, count FROM {tables}.tallies FINAL;
+COMMENT 'What became of every accepted hit, one row per unit of work, site, day, outcome and reason: sum the counts'
+AS SELECT site_id, received_on, outcome, reason, hits AS count FROM {tables}.counted_hits;

@@ -1,0 +1,240 @@
+"""Replays: hits of the past are folded under today's configuration while hits keep coming (DESIGN section 4).
+
+A replay is first a fact on `config`, which no stage may forget. Then every partition is told its level, and
+only then the owners with hits in its time are asked, one by one, to follow: who is asked is read from the
+tables when all hits processed before the level are stored, and later ones are known to the processors. A
+start finds what an earlier process did not finish asking and asks again; owners that followed do nothing.
+"""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from hitstream.history import wait_for_sink
+from processors.service import GROUP
+from reporting.api import zone_of
+from schemas.config import Config, ConfigEvent, Replay
+from schemas.history import OwnerRefold, ReplayAsked, ReplayLevel, decode_fact, encode_fact
+from schemas.topics import HISTORY, partition_of
+from sink.database import Database
+from sink.loop import Sink
+from stream.protocol import Appender, Log, LogError, LogResetError, TopicPartition
+
+logger = logging.getLogger("hitstream.replay")
+
+LAST_SECOND = (1 << 32) - 1
+OWNERS_PER_APPEND = 5_000
+LEVEL_SECONDS = 120.0
+RETRY_SECONDS = 5.0
+POLL_SECONDS = 0.02
+
+
+class ReplayError(Exception):
+    """What was asked can't be replayed; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of one replay."""
+
+    level: int
+    owners: int
+
+
+def plan_replays(config: Config, sites: Sequence[int], first: str, last: str, login: str) -> list[Replay]:
+    """One replay per time zone: days are those of the sites. `sites` empty: all; dates empty: open.
+
+    Raises ReplayError."""
+    known = sorted(site_id for site_id, site in config.sites.items() if not site.deleted)
+    unknown = sorted(set(sites) - set(known))
+    if unknown:
+        raise ReplayError(f"site {unknown[0]} does not exist")
+    begin, end = _day(first, "from"), _day(last, "to")
+    if begin and end and begin > end:
+        raise ReplayError(f"the days from {first} to {last} are none: expected the earlier one first")
+    by_times: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for site_id in sites or known:
+        timezone = config.sites[site_id].timezone
+        times = (
+            _midnight(begin, timezone) if begin else 0,
+            _midnight(end + timedelta(days=1), timezone) if end else LAST_SECOND,
+        )
+        by_times[times].append(site_id)
+    return [
+        Replay(site_ids=tuple(of_zone), begin=times[0], end=times[1], login=login)
+        for times, of_zone in by_times.items()
+    ]
+
+
+def _day(text: str, name: str) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ReplayError(f"{name} is {text!r}: expected a day such as 2026-09-10") from None
+
+
+def _midnight(day: date, timezone: str) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone_of(timezone)).timestamp())
+
+
+def owners_of(database: Database, site_id: int, replay: Replay, level: int) -> Iterator[int]:
+    """Owners that have hits which the replay covers."""
+    rows = database.rows(
+        "SELECT DISTINCT owner FROM hits WHERE site_id = {site:UInt32} AND is_deleted = 0"
+        " AND toUInt32(time) >= {begin:UInt32} AND toUInt32(time) < {end:UInt32}"
+        " AND config_offset < {level:UInt64} ORDER BY owner",
+        {"site": site_id, "begin": replay.begin, "end": replay.end, "level": level},
+    )
+    return (int(owner) for (owner,) in rows)
+
+
+class Replayer:
+    """Asks the owners of replays to follow. `run` in a thread; `start` from any."""
+
+    def __init__(
+        self,
+        log: Log,
+        database: Database,
+        sink: Sink,
+        facts: Appender,
+        config: Callable[[], Config],
+        write: Callable[[ConfigEvent], Config],
+    ) -> None:
+        """`write` appends one event to the configuration, alone."""
+        self._log, self._database, self._sink = log, database, sink
+        self._facts, self._config, self._write = facts, config, write
+        self._changed = threading.Condition()
+        self._asked: dict[int, Asked] = {}
+        self._todo: list[tuple[int, Replay, frozenset[int]]] = []
+        self._stopping = False
+
+    def start(self, replays: Sequence[Replay], timeout: float) -> list[Asked]:
+        """Record replays and return when all their owners were asked. Blocking. Raises LogError."""
+        levels = []
+        for replay in replays:
+            config = self._write(ConfigEvent(at=int(time.time() * 1000), replay=replay))
+            level = config.replays[-1][0] + 1
+            levels.append(level)
+            with self._changed:
+                self._todo.append((level, replay, frozenset(range(self._log.partitions))))
+                self._changed.notify_all()
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: self._stopping or all(level in self._asked for level in levels), timeout
+            ):
+                raise LogError(
+                    "the replay is recorded and goes on, but its owners were not all asked in time"
+                )
+            return [self._asked[level] for level in levels if level in self._asked]
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Finish what was begun before, then what is asked, until `stop`. Raises LogResetError."""
+        with self._changed:
+            self._todo[:0] = self._unfinished()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._todo)
+                if self._stopping:
+                    return
+                level, replay, partitions = self._todo[0]
+            try:
+                owners = self._ask(level, replay, partitions)
+            except LogResetError:
+                raise
+            except LogError as error:
+                logger.warning("a replay waits: %s", error)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, RETRY_SECONDS)
+                continue
+            with self._changed:
+                self._todo.pop(0)
+                self._asked[level] = Asked(level, owners)
+                self._changed.notify_all()
+
+    def _unfinished(self) -> list[tuple[int, Replay, frozenset[int]]]:
+        asked = asked_levels(self._log)
+        return [
+            (offset + 1, replay, missing)
+            for offset, replay in self._config().replays
+            if (missing := frozenset(p for p, levels in asked.items() if offset + 1 not in levels))
+        ]
+
+    def _ask(self, level: int, replay: Replay, partitions: frozenset[int]) -> int:
+        self._announce(level, partitions)
+        for partition in sorted(partitions):
+            wait_for_sink(self._log, self._sink, partition)
+        count = 0
+        for site_id in replay.site_ids:
+            entries: list[tuple[int, bytes, bytes]] = []
+            for owner in owners_of(self._database, site_id, replay, level):
+                partition = partition_of(owner, self._log.partitions)
+                if partition in partitions:
+                    fact = encode_fact(OwnerRefold(site_id, owner, level))
+                    entries.append((partition, owner.to_bytes(8, "big"), fact))
+                if len(entries) >= OWNERS_PER_APPEND:
+                    count += self._append(entries)
+                    entries = []
+            count += self._append(entries)
+        self._append([(partition, b"", encode_fact(ReplayAsked(level))) for partition in sorted(partitions)])
+        logger.info("replay at config offset %d: %d owners asked", level - 1, count)
+        return count
+
+    def _append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> int:
+        if entries:
+            self._facts.append(entries)
+        return len(entries)
+
+    def _announce(self, level: int, partitions: Iterable[int]) -> None:
+        """Tell the partitions the level and wait until all have taken it in."""
+        numbers = sorted(partitions)
+        fact = encode_fact(ReplayLevel(level))
+        offsets = self._facts.append([(partition, b"", fact) for partition in numbers])
+        wanted = {
+            TopicPartition(HISTORY.name, partition): offset + 1
+            for partition, offset in zip(numbers, offsets, strict=True)
+        }
+        wait_until_committed(self._log, wanted, LEVEL_SECONDS)
+
+
+def wait_until_committed(log: Log, wanted: Mapping[TopicPartition, int], seconds: float) -> None:
+    """Until the processors are past these offsets. Blocking; raises LogError when it takes longer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        committed = log.committed(GROUP)
+        missing = [place for place, offset in wanted.items() if committed.get(place, 0) < offset]
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise LogError(
+                f"the processors did not take in topic {missing[0].topic}, partition {missing[0].partition}"
+                f" within {seconds:.0f} s: do they run?"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def asked_levels(log: Log) -> dict[int, set[int]]:
+    """Partition -> the levels of replays whose owners were all asked."""
+    found: dict[int, set[int]] = {}
+    reader = log.reader()
+    try:
+        for partition, end in reader.end_offsets(HISTORY.name).items():
+            levels = found.setdefault(partition, set())
+            at = 0
+            while at < end and (batch := reader.read(HISTORY.name, partition, at, 10_000)) is not None:
+                facts = (decode_fact(message.value) for message in batch.messages)
+                levels.update(fact.level for fact in facts if isinstance(fact, ReplayAsked))
+                at = batch.next_offset
+    finally:
+        reader.close()
+    return found

@@ -1,0 +1,113 @@
+"""Commands about the past, against a running instance with hits coming in."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.instance import RunningInstance, running_instance
+
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
+    with running_instance(tmp_path_factory.mktemp("past") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def empty(instance: RunningInstance) -> RunningInstance:
+    assert instance.command("reset", "--yes").returncode == 0
+    instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
+    return instance
+
+
+def hit(visitor: int, second: int, path: str, **fields: str) -> str:
+    """A hit on 2026-09-10, `second` after noon."""
+    at = f"2026-09-10 {12 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+    return "?" + urlencode(
+        {
+            "idsite": "1", "rec": "1", "url": f"http://one.example/{path}", "action_name": path,
+            "cid": f"{visitor:016x}", "cdt": at, "ua": AGENT, **fields,
+        }
+    )  # fmt: skip
+
+
+def send(instance: RunningInstance, hits: Sequence[str]) -> None:
+    client = instance.client()
+    body = json.dumps({"requests": list(hits), "token_auth": instance.token}).encode()
+    status, answer = client.request("POST", "/matomo.php", body)
+    client.close()
+    assert (status, json.loads(answer)["invalid"]) == (200, 0), answer
+
+
+def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningInstance) -> None:
+    send(empty, [hit(number, 10 * number, f"thanks/{number}") for number in range(1, 21)])
+    send(empty, [hit(99, 30, "shop?promo=spring", ua="Unwanted/1.0")])
+    empty.command("drain")
+    empty.api(
+        "Goals.addGoal", idSite="1", name="Bought", matchAttribute="url", pattern="thanks",
+        patternType="contains", revenue="2",
+    )  # fmt: skip
+    empty.client().json("POST", "/hitstream/configure", tracking='{"excluded_user_agents": ["Unwanted"]}')
+
+    def goal(name: str) -> float:
+        found = empty.api("Goals.get", idSite="1", period="day", date="2026-09-10", idGoal="1")
+        return float(found[name])
+
+    assert goal("nb_conversions") == 0
+    dry = empty.command("replay", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "21 hits of 21 visitors" in dry.stdout
+    told = [line.split() for line in dry.stdout.splitlines()]
+    assert ["1", "Goals.get", "idGoal=1", "(Bought):", "conversions", "0", "20"] in told
+    assert ["1", "Goals.get", "idGoal=1", "(Bought):", "revenue", "0", "40"] in told
+    assert ["1", "VisitsSummary.get:", "visits", "21", "20"] in told
+    assert ["1", "excluded", "hits:", "excluded_user_agent", "0", "1"] in told
+    empty.command("drain")
+    assert goal("nb_conversions") == 0
+
+    stop = threading.Event()
+    sent = []
+
+    def keep_sending() -> None:
+        while not stop.is_set():
+            number = 1000 + len(sent)
+            send(empty, [hit(number, 5, "thanks/live")])
+            sent.append(number)
+            time.sleep(0.01)
+
+    sender = threading.Thread(target=keep_sending)
+    sender.start()
+    try:
+        done = empty.command("replay", "--site", "1", "--from", "2026-09-10", "--to", "2026-09-10")
+    finally:
+        stop.set()
+        sender.join()
+    assert done.returncode == 0, done.stderr
+    empty.command("drain")
+    assert goal("nb_conversions") == 20 + len(sent)
+    visits = empty.api("VisitsSummary.get", idSite="1", period="day", date="2026-09-10")
+    assert visits["nb_visits"] == 20 + len(sent)
+    status = empty.client().json("GET", "/hitstream/status")
+    assert status["balance"]["adds_up"] is True
+    assert status["outcomes"] == {"stored": 20 + len(sent), "excluded": 1}
+    assert status["excluded"] == {"excluded_user_agent": 1}
+    again = empty.command("replay", "--dry-run")
+    assert "no figure of a report changes" in again.stdout
+
+
+def test_what_can_not_be_replayed_is_refused_in_words(empty: RunningInstance) -> None:
+    for arguments, words in (
+        (("--site", "7"), "site 7 does not exist"),
+        (("--from", "yesterday"), "expected a day such as 2026-09-10"),
+        (("--from", "2026-09-11", "--to", "2026-09-10"), "expected the earlier one first"),
+        (("--site", "one"), "expected numbers of sites"),
+    ):
+        refused = empty.command("replay", *arguments)
+        assert refused.returncode == 1
+        assert words in refused.stderr
