@@ -545,13 +545,18 @@ def _descend(table: Table, parts: Sequence[str]) -> Row | None:
 def find_label(table: Table, label: str) -> Row | None:
     """The row of a label; `a > b` walks to a sub row unless a label contains the whole text.
 
-    Labels are decoded once more than HTTP does, since clients send them encoded twice. `@` marks a leaf."""
-    decoded = unquote_plus(label.strip().removeprefix("@")).strip()
-    row = _descend(table, [decoded])
-    if row is not None or ">" not in decoded:
+    Labels are decoded once more than HTTP does, since clients send them encoded twice; a `>` that is still
+    encoded belongs to a label. `@` marks a leaf."""
+    given = label.strip().removeprefix("@")
+    row = _descend(table, [unquote_plus(given).strip()])
+    if row is not None or ">" not in unquote_plus(given):
         return row
-    parts = [part.strip() for part in decoded.split(">")]
-    return _descend(table, parts) if all(parts) else None
+    for path in (given, unquote_plus(given)):
+        parts = [unquote_plus(part).strip() for part in path.split(">")]
+        found = _descend(table, parts) if len(parts) > 1 and all(parts) else None
+        if found is not None:
+            return found
+    return None
 
 
 def keep_labels(table: Table, labels: Sequence[str], add_index: bool) -> Table:

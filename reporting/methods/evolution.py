@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from reporting.catalogue import CATALOGUE, ReportEntry, metric_title
+from reporting.catalogue import ReportEntry, metric_title
 from reporting.errors import ApiError
 from reporting.method import ApiRequest, Method
+from reporting.methods.report_metadata import entry_of
 from reporting.table import Columns, Result, Row, Table, TableMap, Value
 
 _MOST_ROWS = 5
@@ -14,14 +15,10 @@ _MOST_ROWS = 5
 
 
 def _entry(request: ApiRequest) -> ReportEntry:
-    name = f"{request.parameters.required('apiModule')}.{request.parameters.required('apiAction')}"
-    entry = CATALOGUE.get(name)
-    if entry is None or not entry.dimension:
+    entry = entry_of(request)
+    if not entry.dimension:
         raise ApiError(
-            f"Reports like {name} which do not have a dimension are not supported by row evolution"
-            if entry is not None
-            else f"Requested report {name} for Website id={request.site_id} not found in the list of"
-            " available reports.",
+            f"Reports like {entry.method} which do not have a dimension are not supported by row evolution"
         )
     return entry
 
@@ -133,14 +130,16 @@ def _shown_row(request: ApiRequest, entry: ReportEntry, row: Row) -> Row:
             columns[name] = f"{_plain(round(number * 100, 2))}%"
         else:
             columns[name] = value
-    return Row(columns, {}, None, row.subtable_id)
+    hide_ids = request.parameters.flag("hideIdSubDatable") or request.parameters.flag("hideIdSubDatatable")
+    return Row(columns, {}, None, None if hide_ids else row.subtable_id)
 
 
-def _shown_label(label: str, rows: Mapping[str, Row | None]) -> str:
-    """A page's row is named by its address, a row below another by both names."""
-    for row in rows.values():
+def _shown_label(request: ApiRequest, entry: ReportEntry, label: str, rows: Mapping[str, Row | None]) -> str:
+    """A page's or website's row is named by its address, a row below another by both names."""
+    addresses = entry.module == "Actions" or entry.method == "Referrers.getWebsites"
+    for row in rows.values() if addresses and request.parameters.flag("labelUseAbsoluteUrl", True) else ():
         url = row.metadata.get("url") if row is not None else None
-        if isinstance(url, str) and url and "search?" not in url:
+        if isinstance(url, str) and url:
             return url.split("://", 1)[-1].removeprefix("www.")
     return " - ".join(unquote_plus(part) for part in label.split(">"))
 
@@ -154,11 +153,7 @@ def _logo(rows: Mapping[str, Row | None]) -> Columns:
 
 
 def _titles(request: ApiRequest, entry: ReportEntry) -> dict[str, str]:
-    titles = {name: metric_title(entry, name, request.language) for name in _metrics_of(request, entry)}
-    if entry.dimension.startswith("Page "):
-        # a metric of former versions that clients still find here
-        titles["avg_time_generation"] = "Avg. generation time"
-    return titles
+    return {name: metric_title(entry, name, request.language) for name in _metrics_of(request, entry)}
 
 
 async def _one(request: ApiRequest, entry: ReportEntry, label: str) -> Result:
@@ -172,7 +167,7 @@ async def _one(request: ApiRequest, entry: ReportEntry, label: str) -> Result:
     for name, title in _titles(request, entry).items():
         metrics[name] = {"name": title, **_bounds(_values_of(rows, name))}
     return {
-        "label": _shown_label(label, rows),
+        "label": _shown_label(request, entry, label, rows),
         "reportData": data,
         "metadata": {"metrics": metrics, "dimension": entry.dimension},
     }
@@ -199,7 +194,7 @@ async def _several(
     metrics: dict[str, Value] = {}
     for at, (label, rows) in enumerate(found):
         metrics[f"{column}_{at}"] = {
-            "name": f"{_shown_label(label, rows)} ({titles[column]})",
+            "name": f"{_shown_label(request, entry, label, rows)} ({titles[column]})",
             **_logo(rows),
             **_bounds(_values_of(rows, column)),
         }

@@ -2,69 +2,145 @@
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
-from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import date, timedelta
 
-from reporting.catalogue import CATALOGUE, ReportEntry, metric_title, metric_type
-from reporting.errors import ApiError
+from reporting.api import parse_sites
+from reporting.catalogue import ReportEntry, entries_of, find_entry, metric_title
+from reporting.errors import ApiError, missing_parameter
 from reporting.method import Access, ApiRequest, Method
-from reporting.periods import Period
+from reporting.metric_titles import metric_meaning, metric_type
+from reporting.periods import names_several, parse_periods
 from reporting.segments import segment_field
-from reporting.table import Columns, Result, Row, Scalar, Table, TableMap, Value
-from reporting.wording import pretty_period, pretty_range
+from reporting.table import Result, Scalar, Value
 from schemas.segments import SEGMENTS, dimension_field
 
 
-def _methods() -> Mapping[str, Method]:
-    from reporting.methods import METHODS as ALL
-
-    return ALL
-
-
-def _translated(entry: ReportEntry, names: tuple[str, ...], language: str) -> dict[str, Value]:
-    return {name: metric_title(entry, name, language) for name in names}
-
-
 def _documentation(entry: ReportEntry) -> str:
-    return entry.documentation or f"Visits by {entry.dimension.lower()}."
+    if entry.documentation or not entry.dimension or entry.parameters:
+        return entry.documentation
+    return "" if entry.category == "Ecommerce" else f"Visits by {entry.dimension.lower()}."
+
+
+def _types(names: tuple[str, ...], method: Method) -> dict[str, Value]:
+    return {name: metric_type(name, method) for name in names}
+
+
+_GUIDES = "https://matomo.org/"
+_EVOLUTION_PERIODS = 30
+_EVOLUTION_YEARS = 10
+
+
+def _graph_urls(request: ApiRequest, entry: ReportEntry) -> dict[str, Value]:
+    """Where Matomo draws a report and its evolution. Clients find the addresses here although no instance of
+    ours draws; the caller's token is repeated in strict compatibility only."""
+    kind, dates = request.parameters.text("period"), request.parameters.text("date")
+    if not kind or not dates:
+        return {}
+    base = (
+        f"index.php?module=API&method=ImageGraph.get&idSite={request.site_id}"
+        f"&apiModule={entry.module}&apiAction={entry.action}"
+    )
+    token = request.parameters.text("token_auth")
+    if token and request.state.get("compatibility") == "strict":
+        base += f"&token_auth={token}"
+    base += "".join(f"&{name}={value}" for name, value in entry.parameters)
+    several = names_several(kind, dates)
+    series = dates if several or kind == "range" else _dates_until(kind, dates, request.now.date())
+    evolution = f"{base}&period={'day' if kind == 'range' else kind}&date={series}"
+    urls: dict[str, Value] = {"imageGraphUrl": evolution}
+    if entry.dimension:
+        shown = "range" if several else kind
+        urls["imageGraphUrl"] = f"{base}&period={shown}&date={dates}"
+    if not entry.constant_rows or entry.method in _WITH_EVOLUTION:
+        urls["imageGraphEvolutionUrl"] = evolution
+    return urls if entry.stored else {"imageGraphUrl": urls["imageGraphUrl"]}
+
+
+_WITH_EVOLUTION = ("Referrers.getReferrerType",)
+"""Reports of constant rows that change over time like others."""
+
+
+def _dates_until(kind: str, dates: str, today: date) -> str:
+    """The 30 periods (10 years) that end with the one asked for."""
+    period = parse_periods(kind, dates, today)[0]
+    count = _EVOLUTION_YEARS if kind == "year" else _EVOLUTION_PERIODS
+    return f"{period.following(1 - count).start},{period.end}"
 
 
 def entry_metadata(request: ApiRequest, entry: ReportEntry) -> dict[str, Value]:
     """One report as the metadata methods describe it."""
-    method = _methods()[entry.method]
-    language = request.language
+    method = request.state["methods"][entry.method]
+
+    def titles(names: tuple[str, ...]) -> dict[str, Value]:
+        return {name: metric_title(entry, name, request.language) for name in names}
+
     metadata: dict[str, Value] = {"category": entry.category}
     if entry.subcategory:
         metadata["subcategory"] = entry.subcategory
     metadata |= {"name": entry.name, "module": entry.module, "action": entry.action}
+    if entry.parameters:
+        metadata["parameters"] = dict(entry.parameters)
     if entry.dimension:
         metadata["dimension"] = entry.dimension
-    metadata["documentation"] = _documentation(entry)
-    metadata["metrics"] = _translated(entry, entry.metrics, language)
+    if text := _documentation(entry):
+        metadata["documentation"] = text
+    if entry.guide:
+        metadata["onlineGuideUrl"] = _GUIDES + entry.guide
+    if entry.dimensions:
+        metadata["dimensions"] = dict(entry.dimensions)
+    metadata["metrics"] = titles(entry.metrics)
+    if entry.documented and not request.parameters.flag("hideMetricsDoc"):
+        metadata["metricsDocumentation"] = {name: metric_meaning(name) for name in entry.documented}
     if entry.processed:
-        metadata["processedMetrics"] = _translated(entry, entry.processed, language)
-    types: dict[str, Value] = {name: metric_type(name, method) for name in (*entry.metrics, *entry.processed)}
-    metadata["metricTypes"] = types
-    if entry.goal_metrics:
-        metadata["metricsGoal"] = {"nb_conversions": "Conversions", "revenue": "Revenue"}
-        metadata["processedMetricsGoal"] = {"revenue_per_visit": "Revenue per Visit"}
+        metadata["processedMetrics"] = titles(entry.processed)
+    names = tuple(name for name in (*entry.metrics, *entry.processed) if name != "label")
+    if entry.has_visits:
+        names += ("conversion_rate",)
+    metadata["metricTypes"] = _types(names, method)
     if entry.subtable_action:
         metadata["actionToLoadSubTables"] = entry.subtable_action
     if entry.constant_rows:
-        metadata["constantRowsCount"] = 1
+        metadata["constantRowsCount"] = True
+    if entry.related:
+        metadata["relatedReports"] = [_reference(request, name) for name in entry.related]
+    if entry.goal_metrics:
+        metadata["metricsGoal"] = titles(entry.goal_metrics)
+        metadata["processedMetricsGoal"] = titles(entry.processed_goal_metrics)
+        per_goal = ("nb_conversions", "conversion_rate", *entry.goal_metrics)
+        first, *others = entry.processed_goal_metrics
+        metadata["metricTypesGoal"] = _types((first, *per_goal, *others), method)
+    metadata |= _graph_urls(request, entry)
     metadata["uniqueId"] = entry.unique_id
     return metadata
 
 
+def _reference(request: ApiRequest, method: str) -> dict[str, Value]:
+    entry = find_entry(request.config, request.site_id, method, {})
+    module, _, action = method.partition(".")
+    return {"name": entry.name if entry else action, "module": module, "action": action}
+
+
 def _report_metadata(request: ApiRequest) -> Result:
-    return [entry_metadata(request, entry) for entry in CATALOGUE.values()]
+    """The reports of one site, which is named as idSite or, as long ago, as the first of idSites."""
+    sites = request.sites
+    if not sites:
+        text = ",".join(request.parameters.texts("idSites"))
+        if not text:
+            raise missing_parameter("idSite")
+        sites, _ = parse_sites(text, request.grant, request.config)
+    one = replace(request, sites=sites[:1])
+    return [entry_metadata(one, entry) for entry in entries_of(request.config, one.site_id)]
 
 
-def _entry_of(request: ApiRequest) -> ReportEntry:
-    name = f"{request.parameters.required('apiModule')}.{request.parameters.required('apiAction')}"
-    entry = CATALOGUE.get(name)
-    if entry is None:
+def entry_of(request: ApiRequest) -> ReportEntry:
+    """The report that apiModule and apiAction name, with its goal or dimension. Raises ApiError."""
+    parameters = request.parameters
+    name = f"{parameters.required('apiModule')}.{parameters.required('apiAction')}"
+    wanted = {key: parameters.text(key) for key in ("idGoal", "idDimension")}
+    wanted |= {key: str(value) for key, value in parameters.nested("apiParameters").items()}
+    entry = find_entry(request.config, request.site_id, name, wanted)
+    if entry is None or entry.method not in request.state["methods"]:
         raise ApiError(
             f"Requested report {name} for Website id={request.site_id} not found in the list of available"
             " reports. \n"
@@ -73,91 +149,7 @@ def _entry_of(request: ApiRequest) -> ReportEntry:
 
 
 def _metadata(request: ApiRequest) -> Result:
-    return [entry_metadata(request, _entry_of(request))]
-
-
-def _split(table: Table) -> tuple[list[Value], list[Value]]:
-    data: list[Value] = []
-    metadata: list[Value] = []
-    for row in table:
-        data.append(dict(row.columns))
-        metadata.append(dict(row.metadata))
-    return data, metadata
-
-
-def _only(entry: ReportEntry, row: Row, *, with_goals: bool) -> Row:
-    wanted = {"label", *entry.metrics, *entry.processed}
-    if with_goals:
-        wanted |= {"revenue"}
-    return row.with_columns({name: value for name, value in row.columns.items() if name in wanted})
-
-
-def _total_row(table: Table) -> Columns:
-    totals: dict[str, float] = {}
-    for row in table:
-        for name, value in row.columns.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                totals[name] = (
-                    max(totals.get(name, 0), value)
-                    if name.startswith("max_")
-                    else totals.get(name, 0) + value
-                )
-    return {name: int(value) if value == int(value) else round(value, 2) for name, value in totals.items()}
-
-
-async def _processed(request: ApiRequest) -> Result:
-    """A report with its metadata, its columns' titles and formatted data."""
-    entry = _entry_of(request)
-    values: dict[str, Any] = {
-        name: value
-        for name, value in request.parameters.values.items()
-        if name not in ("method", "apiModule", "apiAction", "format")
-    }
-    values |= {"method": entry.method, "format_metrics": request.parameters.text("format_metrics") or "all"}
-    if entry.goal_metrics:
-        values["filter_add_columns_when_show_all_columns"] = "1"
-    result = await request.call(values)
-    site = request.config.site(request.site_id)
-    names = (*(("label",) if entry.dimension else ()), *entry.metrics, *entry.processed)
-    columns: dict[str, Value] = {
-        name: entry.dimension if name == "label" else metric_title(entry, name, request.language)
-        for name in names
-    }
-    data, row_metadata, totals = _report_parts(entry, result, request.periods, request.language)
-    return {
-        "website": site.name if site else "",
-        "prettyDate": _pretty_date(request),
-        "metadata": entry_metadata(request, entry),
-        "columns": columns,
-        "reportData": data,
-        "reportMetadata": row_metadata,
-        "reportTotal": totals,
-    }
-
-
-def _pretty_date(request: ApiRequest) -> str:
-    """The period in words; of several the whole time."""
-    if not request.several_periods:
-        return pretty_period(request.period, request.language)
-    return pretty_range(request.periods[0].start, request.periods[-1].end, request.language)
-
-
-def _report_parts(
-    entry: ReportEntry, result: Result, periods: tuple[Period, ...], language: str
-) -> tuple[Value, Value, Value]:
-    if isinstance(result, TableMap):
-        data: dict[str, Value] = {}
-        metadata: dict[str, Value] = {}
-        for key, item in result.items.items():
-            data[key], metadata[key], _ = _report_parts(entry, item, periods, language)
-        return data, metadata, []
-    if not isinstance(result, Table):
-        return [], [], []
-    table = result.map_rows(lambda row: _only(entry, row, with_goals=False))
-    if table.simple:
-        return dict(table.rows[0].columns) if table.rows else [], [], []
-    rows, metadata_rows = _split(table)
-    return rows, metadata_rows, _total_row(result)
+    return [entry_metadata(request, entry_of(request))]
 
 
 def _segments_metadata(request: ApiRequest) -> Result:
@@ -237,14 +229,6 @@ METHODS: dict[str, Method] = {
     ),
     "API.getMetadata": Method(
         answer=_metadata, takes_sites=True, required=("apiModule", "apiAction"), filters=False
-    ),
-    "API.getProcessedReport": Method(
-        answer=_processed,
-        takes_sites=True,
-        takes_period=True,
-        several_sites=False,
-        required=("apiModule", "apiAction"),
-        filters=False,
     ),
     "API.getSegmentsMetadata": Method(
         answer=_segments_metadata, takes_sites=True, site_optional=True, filters=False

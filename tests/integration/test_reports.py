@@ -13,6 +13,7 @@ from reporting.api import Instance, ask
 from reporting.database import ThreadedDatabase
 from reporting.methods import METHODS
 from reporting.parameters import Parameters
+from reporting.render.php import plain
 from reporting.table import Result, Table
 from schemas.access import Grant
 from schemas.config import Config, Goal, Site
@@ -76,7 +77,7 @@ class Reports:
 
 @pytest.fixture
 def reports(database: Database) -> Reports:
-    return Reports(database, {"compatibility": "full"})
+    return Reports(database, {"compatibility": "full", "methods": METHODS})
 
 
 def test_a_visitor_of_two_days_is_one_visitor_of_the_month(database: Database, reports: Reports) -> None:
@@ -257,6 +258,42 @@ def test_every_report_answers_without_any_row(reports: Reports) -> None:
         if method.cells is None or set(method.required) & set(special):
             continue
         reports.ask(name)
+
+
+def processed(reports: Reports, report: str, **parameters: str) -> dict[str, Any]:
+    module, action = report.split(".")
+    answer = plain(reports.ask("API.getProcessedReport", apiModule=module, apiAction=action, **parameters))
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_a_processed_report_shows_values_as_people_read_them(database: Database, reports: Reports) -> None:
+    """Columns without a value are zero, totals are of all rows, whatever the limit."""
+    store(database, [
+        a_visit(visit_id=1, country="fr", actions=1, duration=0),
+        a_visit(visit_id=2, country="fr", actions=3, duration=754),
+        a_visit(visit_id=3, country="de", actions=2, duration=10),
+        a_conversion(visit_id=3, goal_id=1, revenue=2.5),
+    ])  # fmt: skip
+    answer = processed(reports, "UserCountry.getCountry", filter_limit="1")
+    assert list(answer["columns"])[:2] == ["label", "nb_visits"]
+    row = answer["reportData"][0]
+    assert (row["label"], row["avg_time_on_site"], row["bounce_rate"]) == ("France", "00:06:17", "50%")
+    assert row["revenue"] == "$0"
+    assert answer["reportMetadata"][0]["segment"] == "countryCode==fr"
+    assert (answer["reportTotal"]["nb_visits"], answer["reportTotal"]["nb_actions_per_visit"]) == (3, 2)
+    assert "token_auth" not in str(answer["metadata"])
+    raw = processed(reports, "UserCountry.getCountry", filter_limit="1", format_metrics="0")
+    assert (raw["reportData"][0]["avg_time_on_site"], raw["reportData"][0]["bounce_rate"]) == (377, 0.5)
+
+
+def test_a_processed_report_of_several_days_names_them(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(visit_id=1)])
+    dates = f"{DAY - timedelta(days=1)},{DAY}"
+    answer = processed(reports, "VisitsSummary.get", date=dates, showColumns="nb_visits")
+    assert list(answer["metadata"]["metrics"]) == ["nb_visits"]
+    assert list(answer["reportData"].values()) == [[], 1]
+    assert str(DAY.year) in next(iter(answer["reportData"]))
 
 
 def test_a_user_id_in_two_spellings_is_one_user(database: Database, reports: Reports) -> None:

@@ -1,0 +1,263 @@
+"""API.getProcessedReport: a report with its metadata, its columns' titles and values as people read them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reporting import generic_filters as filters
+from reporting.api import run_method
+from reporting.catalogue import CARTS, ORDERS, ReportEntry, metric_title
+from reporting.method import ApiRequest, Method, Unit
+from reporting.methods.report_metadata import entry_metadata, entry_of
+from reporting.metric_titles import metric_type
+from reporting.parameters import Parameters
+from reporting.table import Columns, Result, Row, Table, TableMap, Value
+from reporting.wording import format_value, pretty_period, pretty_range
+
+_OWN_PARAMETERS = frozenset(
+    {"method", "apiModule", "apiAction", "apiParameters", "format", "format_metrics", "showRawMetrics",
+     "hideMetricsDoc", "showColumns", "hideColumns"}
+)  # fmt: skip
+"""What the inner request must not repeat."""
+_ADDED = "nb_actions_per_visit"
+_FORMER = frozenset({"avg_time_generation"})
+"""Clients of former versions find it in metadata; it is no longer recorded."""
+_ROWS_WANTED = frozenset(
+    {"module", "idSite", "period", "date", "segment", "idGoal", "idDimension", "idSubtable", "language"}
+)
+
+
+def _pretty_date(request: ApiRequest) -> str:
+    """The period in words; of several the whole time."""
+    if not request.several_periods:
+        return pretty_period(request.period, request.language)
+    return pretty_range(request.periods[0].start, request.periods[-1].end, request.language)
+
+
+def _empty_columns(entry: ReportEntry, result: Result) -> frozenset[str]:
+    """What is told in the types of metrics only: a former metric, and users where a site knows none."""
+    if entry.dimension:
+        return _FORMER
+    users = (row.columns.get("nb_users") for table in _tables(result) for row in table)
+    return _FORMER if any(filters.number(value) for value in users) else _FORMER | {"nb_users"}
+
+
+def _tables(result: Result) -> Sequence[Table]:
+    if isinstance(result, TableMap):
+        return [table for item in result.items.values() for table in _tables(item)]
+    return [result] if isinstance(result, Table) else []
+
+
+def _chosen(request: ApiRequest, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the columns that showColumns and hideColumns leave."""
+    shown = request.parameters.comma_list("showColumns")
+    hidden = request.parameters.comma_list("hideColumns")
+    return tuple(
+        name for name in names if name not in hidden and (not shown or name in shown or name == "label")
+    )
+
+
+def _columns(request: ApiRequest, entry: ReportEntry, empty: frozenset[str]) -> dict[str, Value]:
+    names = [*(("label",) if entry.dimension else ()), *entry.metrics, *entry.processed]
+    names = [name for name in names if name not in empty]
+    if "revenue" in entry.goal_metrics:
+        names.append("revenue")
+    return {
+        name: entry.dimension if name == "label" else metric_title(entry, name, request.language)
+        for name in _chosen(request, names)
+    }
+
+
+def _chosen_metadata(
+    request: ApiRequest, metadata: dict[str, Value], empty: frozenset[str]
+) -> dict[str, Value]:
+    """Metadata of the chosen columns only."""
+    for part in ("metrics", "metricsDocumentation", "processedMetrics", "metricTypes"):
+        held = metadata.get(part)
+        if isinstance(held, Mapping):
+            without = empty if part in ("metrics", "metricsDocumentation") else ()
+            metadata[part] = {
+                name: held[name] for name in _chosen(request, list(held)) if name not in without
+            }
+    return {name: value for name, value in metadata.items() if value != {}}
+
+
+class _Values:
+    """How the request wants values: as they are, its processed metrics as text, or everything as text."""
+
+    def __init__(self, request: ApiRequest, entry: ReportEntry, method: Method) -> None:
+        self._language = request.language
+        site = request.config.site(request.site_id)
+        self._currency = "USD" if site is None else site.currency
+        wanted = request.parameters.text("format_metrics")
+        self._units: dict[str, Unit] = {}
+        if wanted == "0":
+            return
+        declared = {metric.name: metric.unit for metric in (*filters.VISIT_METRICS, *method.shape.processed)}
+        names = dict.fromkeys((*entry.processed, *declared))
+        if not wanted:
+            names |= dict.fromkeys((*entry.metrics, "revenue"))
+        for name in names:
+            unit = declared.get(name, (method.shape.units or {}).get(name, Unit.NUMBER))
+            if unit is Unit.NUMBER:
+                unit = _UNITS.get(metric_type(name, method), Unit.NUMBER)
+            if not wanted and unit is Unit.SECONDS:
+                unit = Unit.CLOCK
+            self._units[name] = unit
+
+    def shown(self, name: str, value: Value) -> Value:
+        unit = self._units.get(name)
+        if unit is None or unit is Unit.NUMBER:
+            return value
+        return format_value(value, unit, self._currency, self._language)
+
+
+_UNITS = {"percent": Unit.PERCENT, "money": Unit.MONEY, "duration_s": Unit.SECONDS}
+
+
+def _inner(request: ApiRequest, entry: ReportEntry) -> dict[str, Any]:
+    values = {name: value for name, value in request.parameters.values.items() if name not in _OWN_PARAMETERS}
+    given = request.parameters.nested("apiParameters")
+    return {**given, **values, **dict(entry.parameters), "method": entry.method, "format_metrics": "0"}
+
+
+def _complete(
+    row: Row, entry: ReportEntry, columns: Mapping[str, Value], values: _Values, *, raw: bool
+) -> Row:
+    """The row's own columns in their order, then the missing ones as zero."""
+    shown: Columns = {
+        name: values.shown(name, 0 if value is None else value)
+        for name, value in row.columns.items()
+        if raw or name in columns
+    }
+    missing = [name for name in columns if name not in shown]
+    shown |= {name: 0 if name in entry.processed else values.shown(name, 0) for name in missing}
+    compared = row.metadata.get("comparisons")
+    if isinstance(compared, Table):
+        shown["comparisons"] = compared.map_rows(lambda one: _compared(one, columns, values))
+    return Row(shown)
+
+
+def _compared(row: Row, columns: Mapping[str, Value], values: _Values) -> Row:
+    """The columns of one series, and how they changed."""
+
+    def wanted(name: str) -> bool:
+        return name in columns or name.partition("_change")[0] in columns
+
+    shown = {name: values.shown(name, value) for name, value in row.columns.items() if wanted(name)}
+    return Row(shown, row.metadata)
+
+
+def _metadata_row(row: Row, *, hide_ids: bool) -> Row | None:
+    """A row without anything to say has no row in reportMetadata."""
+    columns: Columns = {name: value for name, value in row.metadata.items() if name != "comparisons"}
+    if row.subtable_id is not None and not hide_ids:
+        columns["idsubdatatable"] = row.subtable_id
+    return Row(columns) if columns or row.subtable_id is not None else None
+
+
+def _data(
+    result: Result, request: ApiRequest, entry: ReportEntry, columns: Mapping[str, Value], values: _Values
+) -> tuple[Value, Value]:
+    """reportData and reportMetadata; of several periods under their names."""
+    if isinstance(result, TableMap):
+        names = {period.key: pretty_period(period, request.language) for period in request.periods}
+        parts = {
+            names.get(key, key): _data(item, request, entry, columns, values)
+            for key, item in result.items.items()
+        }
+        return (
+            TableMap("prettyDate", {name: data for name, (data, _) in parts.items()}),
+            TableMap("prettyDate", {name: metadata for name, (_, metadata) in parts.items()}),
+        )
+    if not isinstance(result, Table) or (result.filled and request.several_periods):
+        return Table(), Table()
+    raw = request.parameters.flag("showRawMetrics")
+    if result.simple:
+        rows = [_complete(row, entry, columns, values, raw=raw) for row in result.rows] if columns else []
+        return Table(rows, simple=True), Table()
+    table = _with_visit_metrics(result, entry)
+    # ids are hidden where the sub tables are at hand only
+    hide_ids = request.parameters.flag("hideIdSubDatable") and request.parameters.flag("expanded")
+    metadata = [row for each in table if (row := _metadata_row(each, hide_ids=hide_ids)) is not None]
+    return table.map_rows(lambda row: _complete(row, entry, columns, values, raw=raw)), Table(metadata)
+
+
+def _with_visit_metrics(table: Table, entry: ReportEntry) -> Table:
+    """Rows of visits have all metrics of visits, before those that only their report has."""
+    if "bounce_rate" not in entry.processed:
+        return table
+    names = [metric.name for metric in filters.VISIT_METRICS]
+    whole = filters.compute_processed(table, filters.VISIT_METRICS)
+
+    def ordered(row: Row, complete: Row) -> Row:
+        columns = {name: value for name, value in row.columns.items() if name not in entry.processed}
+        columns |= {name: row.columns.get(name, complete.columns.get(name)) for name in names}
+        return row.with_columns({**columns, **row.columns})
+
+    rows = [ordered(row, complete) for row, complete in zip(table, whole, strict=True)]
+    return table.with_rows(rows, None)
+
+
+def _goal_order(key: str) -> tuple[int, str]:
+    """Carts, orders, goals by number."""
+    goal = key.removeprefix("idgoal=")
+    return (int(goal) if goal.isdigit() else {CARTS: -1, ORDERS: 0}.get(goal, 0), key)
+
+
+def _sum_of(table: Table, entry: ReportEntry) -> Columns:
+    total = filters.sum_rows(table, entry.processed)
+    for name, value in total.items():
+        if isinstance(value, Mapping):
+            total[name] = {key: value[key] for key in sorted(value, key=_goal_order)}
+        elif not name.startswith(("min_", "max_")):
+            total[name] = filters.number(value)
+    return total
+
+
+async def _totals(request: ApiRequest, entry: ReportEntry, method: Method) -> Value:
+    """The sums over all rows of the report, of all its periods; only reports with rows have them."""
+    if not entry.dimension:
+        return []
+    values = {name: value for name, value in _inner(request, entry).items() if name in _ROWS_WANTED}
+    whole = replace(request, method=entry.method, parameters=Parameters({**values, **dict(entry.parameters)}))
+    summed: list[Row] = []
+    for table in _tables(await run_method(whole, method)):
+        total = _sum_of(table, entry)
+        if _ADDED in entry.processed and total:
+            total[_ADDED] = filters.quotient(total.get("nb_actions"), total.get("nb_visits"), 1)
+        summed.append(Row(total))
+    return dict(filters.sum_rows(summed))
+
+
+async def _processed(request: ApiRequest) -> Result:
+    entry = entry_of(request)
+    method = request.state["methods"][entry.method]
+    result = await request.call(_inner(request, entry))
+    empty = _empty_columns(entry, result)
+    columns = _columns(request, entry, empty)
+    metadata = _chosen_metadata(request, entry_metadata(request, entry), empty)
+    values = _Values(request, entry, method)
+    data, row_metadata = _data(result, request, entry, columns, values)
+    site = request.config.site(request.site_id)
+    return {
+        "website": site.name if site else "",
+        "prettyDate": _pretty_date(request),
+        "metadata": metadata,
+        "columns": columns,
+        "reportData": data,
+        "reportMetadata": row_metadata,
+        "reportTotal": await _totals(request, entry, method),
+    }
+
+
+METHODS: dict[str, Method] = {
+    "API.getProcessedReport": Method(
+        answer=_processed,
+        takes_sites=True,
+        takes_period=True,
+        several_sites=False,
+        required=("apiModule", "apiAction"),
+        filters=False,
+    ),
+}
