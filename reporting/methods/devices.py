@@ -11,7 +11,7 @@ from reporting.methods.breakdown import UNKNOWN, Tables, all_labels, dimension, 
 from reporting.queries import Labels, read_aggregates
 from reporting.rows import Shown, cell_number, number, quotient
 from reporting.table import Columns, Row, Table
-from reporting.visits import model_name, versioned
+from reporting.visit_rows import model_name, versioned
 from rules.user_agents import (
     DEVICE_TYPES,
     browser_name,

@@ -9,10 +9,12 @@ from datetime import datetime, time, timedelta
 from reporting.api import today_of, zone_of
 from reporting.errors import ApiError, missing_parameter
 from reporting.method import ApiRequest, Method, ReportShape
+from reporting.numbering import read_numbers
 from reporting.periods import parse_periods
 from reporting.queries import compiled_segment
 from reporting.table import Result, Table
-from reporting.visits import Totals, VisitQuery, read_totals, read_visits, visit_row
+from reporting.visit_rows import visit_row
+from reporting.visits import Totals, VisitQuery, read_totals, read_visits
 
 _DEFAULT_LIMIT = 100
 _HEX16 = re.compile(r"[0-9a-fA-F]{16}")
@@ -68,8 +70,10 @@ async def _last_visits(request: ApiRequest) -> Result:
         totals: Mapping[int, Totals] = {}
         if site.ecommerce and parts:
             totals = await read_totals(request, site_id, {int(part.visit["visitor_id"]) for part in parts})
+        numbers = await read_numbers(request, parts)
         for part in parts:
-            row = visit_row(part, request, site, totals.get(int(part.visit["visitor_id"]), Totals()))
+            own = totals.get(int(part.visit["visitor_id"]), Totals())
+            row = visit_row(part, request, site, own, numbers)
             found.append((int(part.visit["last_ts"]), row))
     if len(request.sites) > 1:
         found.sort(key=lambda item: item[0], reverse=not ascending)

@@ -229,6 +229,47 @@ def test_the_visits_log_tells_what_a_visit_did(database: Database, reports: Repo
     assert (row["country"], row["visitorId"], row["goalConversions"]) == ("France", "00000000000000a1", 1)
 
 
+def test_strict_counts_visits_actions_and_urls_of_the_whole_instance_in_order_of_acceptance(
+    database: Database,
+) -> None:
+    store(
+        database,
+        [
+            a_visit(700, site_id=2),
+            an_action(700, site_id=2, visit_id=700, url="example.org/other"),
+            a_visit(900, at=NOON, actions=2),
+            an_action(900, visit_id=900, url="example.org/page"),
+            an_action(950, at=NOON + 60, visit_id=900, url="example.org/other"),
+            an_action(960, at=NOON + 61, visit_id=900, kind=int(ActionKind.DOWNLOAD), url="example.org/page"),
+        ],
+    )
+    row = Reports(database, {"compatibility": "strict"}).row("Live.getLastVisitsDetails")
+    shown = [(action["pageId"], action["pageIdAction"]) for action in row["actionDetails"]]
+    # 1 is the title of all pages, 2 the URL that the other site has too
+    assert (row["idVisit"], shown) == (2, [(2, 3), (3, 2), (4, 4)])
+    plain = Reports(database, {}).row("Live.getLastVisitsDetails")
+    assert (plain["idVisit"], plain["actionDetails"][0]["pageIdAction"]) == (900, 900)
+
+
+def test_time_on_a_page_lasts_until_the_next_page_without_the_time_before_an_order(
+    database: Database, reports: Reports
+) -> None:
+    store(
+        database,
+        [
+            a_visit(1, actions=4, duration=901),
+            an_action(11),
+            an_action(12, at=NOON + 100, kind=int(ActionKind.SEARCH), url="", time_spent_previous=100),
+            a_conversion(13, goal_id=0, at=NOON + 200),
+            an_action(14, at=NOON + 500, time_spent_previous=300),
+            an_action(15, at=NOON + 600, kind=int(ActionKind.SEARCH), url="", time_spent_previous=100),
+        ],
+    )
+    row = reports.row("Live.getLastVisitsDetails")
+    spent = [one["timeSpent"] for one in row["actionDetails"] if one["type"] == "action"]
+    assert spent == [400, 401]
+
+
 def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     store(
         database,
