@@ -280,8 +280,8 @@ class Acceptance:
             country=decode(params.get("country", "")).strip().lower() or known.country,
             region=decode(params.get("region", "")).strip() or known.region,
             city=decode(params.get("city", "")).strip() or known.city,
-            latitude=_degrees(params.get("lat"), 90, known.latitude),
-            longitude=_degrees(params.get("long"), 180, known.longitude),
+            latitude=_degrees(params.get("lat"), known.latitude),
+            longitude=_degrees(params.get("long"), known.longitude),
         )
 
     def _cleaned(
@@ -363,14 +363,15 @@ def _claimed_id(
     return 0, Claim.NONE, user_id, None
 
 
-def _degrees(raw: str | None, limit: int, default: float | None) -> float | None:
+def _degrees(raw: str | None, default: float | None) -> float | None:
+    """Half a turn at most, also for a latitude: Matomo keeps one beyond the pole as it was sent."""
     if not raw:
         return default
     try:
         value = float(decode(raw))
     except ValueError:
         return default
-    return value if -limit <= value <= limit else default
+    return value if -180 <= value <= 180 else default
 
 
 def client_hints_of_headers(headers: dict[str, str]) -> str:

@@ -7,6 +7,8 @@ import pycountry
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
+from rules.lists import read_list
+
 UNKNOWN = "xx"
 """Code of an unknown country or of a language that isn't one."""
 
@@ -116,9 +118,21 @@ def _regions() -> dict[str, str]:
     return {region.code: region.name for region in pycountry.subdivisions}
 
 
+@cache
+def _renamed() -> dict[str, dict[str, str]]:
+    """Country -> withdrawn code -> the code that the same region has now."""
+    found: dict[str, dict[str, str]] = read_list("renamed_regions.json")
+    return found
+
+
 def region_name(country: str, region: str) -> str:
-    """The name that ISO 3166-2 gives a region: ca, ON -> Ontario; Unknown without one."""
-    return _regions().get(f"{country}-{region}".upper(), UNKNOWN_NAME)
+    """The name that ISO 3166-2 gives a region, also under a code it had before: ca, ON -> Ontario; Unknown
+    without one."""
+    country, region = country.upper(), region.upper()
+    named = _regions().get(f"{country}-{region}")
+    if named is None:
+        named = _regions().get(f"{country}-{_renamed().get(country, {}).get(region, '')}")
+    return named or UNKNOWN_NAME
 
 
 CONTINENTS: Mapping[str, str] = {

@@ -133,12 +133,14 @@ def _engine(detector: NarrowDetector, name: str, version: str) -> str:
     and none where its own details of an app replace an entry's."""
     told = detector.engine()
     if isinstance(told, dict):
-        return _engine_at(told, version)
-    for rule in _engine_rules().get(name, ()):
-        if not told or told in (rule.get("versions") or {}).values():
-            return _engine_at(rule, version)
-    if told:
-        return str(told)
+        engine = _engine_at(told, version)
+    else:
+        rules = _engine_rules().get(name, ())
+        rule = next((one for one in rules if not told or told in (one.get("versions") or {}).values()), None)
+        engine = str(told or "") if rule is None else _engine_at(rule, version)
+    if engine:
+        return engine
+    # browsers that were built on several engines name none: the agent's own words tell
     return str(Engine(detector.user_agent, detector.client_hints).parse().ua_data.get("name") or "")
 
 

@@ -505,7 +505,7 @@ _AUTHORITY = (
     ),
     _parameter("city", Group.AUTHORITY, Kind.TEXT, "visits.city", "Name of the city.", needs_authority=True),
     _parameter(
-        "lat", Group.AUTHORITY, Kind.NUMBER, "visits.latitude", "Latitude.", "-90..90", needs_authority=True
+        "lat", Group.AUTHORITY, Kind.NUMBER, "visits.latitude", "Latitude.", "-180..180", needs_authority=True
     ),
     _parameter(
         "long",

@@ -347,6 +347,15 @@ def test_a_lost_order_that_opens_a_visit_leaves_it_without_actions_and_converted
     assert not of_type(rows, Conversion)
 
 
+def test_a_visit_that_a_lost_order_opens_begins_as_one_that_orders() -> None:
+    lost = order(NOON + 7200)
+    rows = fold(order(NOON), lost, a_prepared_hit(NOON + 14400), lost=(lost.hit_id,))
+    _, opened, later = of_type(rows, Visit)
+    ordered = 1
+    assert (opened.buyer, opened.seconds_since_order) == (ordered, 0)
+    assert (later.buyer, later.seconds_since_order) == (0, 7200)
+
+
 def test_the_campaign_of_the_visit_wins_over_the_referrer_cookie() -> None:
     cookie = Referrer(SEARCH_ENGINE, "Bing", "shoes")
     match = GoalMatch(1)

@@ -163,6 +163,10 @@ def test_each_part_of_a_place_may_be_overridden() -> None:
     assert hit.location == Location(country="fr", region="IDF", city="Lyon", latitude=45.7, longitude=2.4)
 
 
+def test_a_latitude_beyond_the_pole_is_kept_as_it_was_sent() -> None:
+    assert accepted(f"idsite=1&rec=1&lat=123.456&token_auth={TOKEN}").location.latitude == 123.456
+
+
 @pytest.mark.parametrize("cid", ["123", "1" * 17])
 def test_a_forced_id_of_another_length_is_refused(cid: str) -> None:
     assert isinstance(decide(f"idsite=1&rec=1&cid={cid}"), Refusal)

@@ -78,6 +78,10 @@ def test_places_have_names() -> None:
     assert (region_name("gb", ""), region_name("gb", "nope"), region_name("", "WAR")) == ("Unknown",) * 3
 
 
+def test_a_region_keeps_its_name_under_the_code_it_had_before_it_was_renumbered() -> None:
+    assert region_name("mk", "18") == region_name("MK", "405") == "Gevgelija"
+
+
 def test_every_country_is_on_exactly_one_continent() -> None:
     for country in countries():
         homes = [continent for continent in CONTINENTS if country in countries_of(continent)]
