@@ -1,7 +1,7 @@
 """Trees of page URLs, page titles, downloads and outlinks from flat rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote_plus
 
@@ -33,6 +33,12 @@ def secure_url(url: str, site_urls: Sequence[str]) -> str:
     if any(known.lower().startswith(f"https://{host}") for known in site_urls):
         return "https://" + rest
     return url
+
+
+def path_key(url: str) -> str:
+    """A stored URL from its first slash on: pages that share it share their label."""
+    _, slash, path = url.partition("/")
+    return slash + path
 
 
 def path_of_url(url: str, delimiter: str = "/") -> list[str]:
@@ -83,6 +89,8 @@ class Page:
     exit: Metrics | None = None
     goals: dict[int, Metrics] = field(default_factory=dict)
     entry_goals: dict[int, Metrics] = field(default_factory=dict)
+    goal_keys: frozenset[str] = frozenset()
+    """What `goals` and `entry_goals` are of: pages that share a key have the same ones."""
 
 
 @dataclass
@@ -90,6 +98,9 @@ class Node:
     label: str
     path: tuple[str, ...]
     url: str = ""
+    """Of the page that came last on the first day of the label, as are ..."""
+    url_page: Page | None = None
+    """... its hits: `page` is the sum over all pages of the label."""
     page: Page | None = None
     children: dict[str, "Node"] = field(default_factory=dict)
 
@@ -273,8 +284,10 @@ def build_tree(
             if part not in node.children:
                 node.children[part] = Node(part, (*node.path, part))
             node = node.children[part]
+        if node.url_page is None or _names_label(page, node.url_page):
+            node.url, node.url_page = name, page
         if node.page is None:
-            node.page, node.url = page, name
+            node.page = replace(page)
         else:
             _merge_page(node.page, page)
 
@@ -290,11 +303,13 @@ def build_tree(
                 row = Row({"label": child.label, **row_columns}, folder_metadata(child.path), Table(inner))
             else:
                 assert child.page is not None
+                assert child.url_page is not None
                 leaf = columns.columns(child.page)
                 if level > 0:
                     leaf = _without_page_rates(leaf)
                 row = Row(
-                    {"label": child.label, **leaf}, leaf_metadata(child.url, url_of(child.url, child.page))
+                    {"label": child.label, **leaf},
+                    leaf_metadata(child.url, url_of(child.url, child.url_page)),
                 )
             rows.append(row)
         return rows
@@ -322,6 +337,16 @@ def _folder_rates(sums: Columns, columns: PageColumns) -> dict[str, Value]:
     return {"goals": changed}
 
 
+def _names_label(page: Page, held: Page) -> bool:
+    """Whether `page`, which comes later in a report, is the one whose URL its label shows."""
+    if page.hits is None or held.hits is None:
+        return held.hits is None
+    return (page.hits["first_day"], -page.hits["first_seen"]) <= (
+        held.hits["first_day"],
+        -held.hits["first_seen"],
+    )
+
+
 def _merge_page(held: Page, more: Page) -> None:
     """Two URLs that share a label (a folder with and without slash)."""
     for name in ("hits", "time", "entry", "exit"):
@@ -335,8 +360,12 @@ def _merge_page(held: Page, more: Page) -> None:
             merged = dict(own)
             add_metrics(merged, other)
             setattr(held, name, merged)
+    if more.goal_keys and more.goal_keys <= held.goal_keys:
+        return
+    held.goal_keys |= more.goal_keys
     for kind in ("goals", "entry_goals"):
-        target = getattr(held, kind)
+        target = dict(getattr(held, kind))
+        setattr(held, kind, target)
         for goal_id, metrics in getattr(more, kind).items():
             if goal_id in target:
                 merged = dict(target[goal_id])

@@ -21,7 +21,8 @@ def metric(name: str, sql: str, merge: Merge = "sum") -> Metric:
 
 
 FIRST = "first_seen"
-"""Unix seconds of the label's first appearance: reports keep that order."""
+"""Grows with the label's first appearance: unix seconds, or the id of the first hit where hits are counted.
+Reports keep that order."""
 
 VISIT_METRICS: tuple[Metric, ...] = (
     metric("nb_uniq_visitors", "uniqExact(v.visitor_id)"),
@@ -71,7 +72,7 @@ HIT_METRICS: tuple[Metric, ...] = (
     metric("nb_visits", "uniqExact(a.visit_id)"),
     metric("nb_uniq_visitors", "uniqExact(a.visitor_id)"),
     metric("nb_hits", "count()"),
-    metric(FIRST, "toUnixTimestamp(min(a.time))", "min"),
+    metric(FIRST, "min(a.hit_id)", "min"),
 )
 ENTRY_METRICS: tuple[Metric, ...] = (
     metric("entry_nb_uniq_visitors", "uniqExact(v.visitor_id)"),
@@ -124,12 +125,19 @@ PAGE_GOAL_METRICS: tuple[Metric, ...] = (
     metric("nb_conversions_attrib", "round(sum(round(1 / c.pages, 4)), 4)"),
     metric("revenue_attrib", "round(sum(c.revenue / c.pages), 2)"),
 )
+
+
+def _largest_entry(share: str) -> str:
+    """Each conversion's share is rounded before they are added up per entry page; of the pages that have one
+    label (the same path on several hosts) a day shows the largest."""
+    return f"arrayMax(mapValues(sumMap(map(c.entry, round({share}, 3)))))"
+
+
 ENTRY_GOAL_METRICS: tuple[Metric, ...] = (
     metric("nb_conversions_entry", "count()"),
     metric("revenue_entry", "sum(c.revenue)"),
-    # each conversion's share is rounded before they are added up
-    metric("nb_conversions_entry_rate", "round(sum(round(1 / c.entries, 3)), 3)"),
-    metric("revenue_per_entry", "round(sum(round(c.revenue / c.entries, 3)), 3)"),
+    metric("nb_conversions_entry_rate", f"round({_largest_entry('1 / c.entries')}, 3)"),
+    metric("revenue_per_entry", f"round({_largest_entry('c.revenue / c.entries')}, 3)"),
 )
 
 DIMENSION_METRICS: tuple[Metric, ...] = (

@@ -89,6 +89,12 @@ def _largest(column: str) -> str:
 _ALL_TIMINGS = ", ".join(f"a.{name}" for name in TIMINGS)
 _LOAD = f"arraySum(arrayMap(t -> greatest(t, 0), [{_ALL_TIMINGS}]))"
 
+
+def _path(url: str) -> str:
+    """A stored URL from its first slash on, as reporting.pages.path_key: what labels of pages are made of."""
+    return f"if(position({url}, '/') = 0, '', substring({url}, position({url}, '/')))"
+
+
 _PARTS: tuple[Aggregate, ...] = (
     Aggregate(name="summary", source="visits", metrics=VISIT_METRICS),
     Aggregate(name="visitor_types", source="visits", labels=("v.returning > 0",), metrics=VISIT_METRICS),
@@ -205,13 +211,14 @@ _PARTS: tuple[Aggregate, ...] = (
     Aggregate(
         name="pages_goals",
         source="page_conversions",
-        labels=("c.page_url", "c.goal_id"),
+        labels=(_path("c.page_url"), "c.goal_id"),
         metrics=PAGE_GOAL_METRICS,
+        where="c.page_url != ''",
     ),
     Aggregate(
         name="pages_entry_goals",
         source="url_entries",
-        labels=("c.entry", "c.goal_id"),
+        labels=(_path("c.entry"), "c.goal_id"),
         metrics=ENTRY_GOAL_METRICS,
     ),
     Aggregate(
@@ -252,6 +259,7 @@ _PARTS: tuple[Aggregate, ...] = (
         source="page_conversions",
         labels=("c.page_title", "c.goal_id"),
         metrics=PAGE_GOAL_METRICS,
+        where="c.page_title != ''",
     ),
     Aggregate(
         name="titles_entry_goals",

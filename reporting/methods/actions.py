@@ -11,12 +11,13 @@ from reporting.pages import (
     build_tree,
     double_encoded,
     full_url,
+    path_key,
     path_of_link,
     path_of_title,
     path_of_url,
     secure_url,
 )
-from reporting.queries import Groups, read_aggregates
+from reporting.queries import Groups, Metrics, read_aggregates
 from reporting.rows import (
     UNIQUE,
     ColumnOrder,
@@ -81,12 +82,15 @@ def _pages_of(groups: Mapping[str, Groups], prefix: str) -> dict[str, Page]:
         for (name,), metrics in groups[key].rows.items():
             if name in pages:
                 setattr(pages[name], attribute, metrics)
-    for (name, goal), metrics in groups[f"{prefix}_goals"].rows.items():
-        if name in pages:
-            pages[name].goals[int(goal)] = metrics
-    for (name, goal), metrics in groups[f"{prefix}_entry_goals"].rows.items():
-        if name in pages:
-            pages[name].entry_goals[int(goal)] = metrics
+    keyed: dict[str, tuple[dict[int, Metrics], dict[int, Metrics]]] = {}
+    for at, part in enumerate(("goals", "entry_goals")):
+        for (key, goal), metrics in groups[f"{prefix}_{part}"].rows.items():
+            keyed.setdefault(key, ({}, {}))[at][int(goal)] = metrics
+    for name, known in pages.items():
+        key = path_key(name) if prefix == "pages" else name
+        if key in keyed and name:
+            known.goals, known.entry_goals = keyed[key]
+            known.goal_keys = frozenset((key,))
     return pages
 
 

@@ -1,5 +1,7 @@
 """Page trees: paths of URLs and titles, folders, Others of a level."""
 
+from dataclasses import replace
+
 import pytest
 
 from reporting.pages import (
@@ -94,6 +96,43 @@ def test_a_folder_page_with_and_without_slash_is_one_row() -> None:
     table = tree({"e.org": hits(1, 1), "e.org/": hits(2, 2)})
     assert len(table.rows) == 1
     assert table.rows[0].columns["nb_hits"] == 3
+
+
+def a_goal(conversions: int) -> dict[int, dict[str, float]]:
+    return {1: {"nb_conversions_entry": float(conversions), "revenue_entry": 0.0, "first_day": 1.0,
+                "nb_conversions_entry_rate": 1.0, "revenue_per_entry": 0.0}}  # fmt: skip
+
+
+def test_pages_of_several_hosts_share_a_row_and_count_their_goals_once() -> None:
+    together = a_goal(2)
+    pages = {
+        name: replace(hits(1, 1, first), entry_goals=together, goal_keys=frozenset(("/x",)))
+        for name, first in (("a.org/x", 7), ("b.org/x", 9))
+    }
+    (row,) = tree(pages).rows
+    assert row.columns["nb_hits"] == 2
+    goals = row.columns["goals"]
+    assert isinstance(goals, dict)
+    assert goals["idgoal=1"]["nb_conversions_entry"] == 2
+
+
+def test_a_shared_row_shows_the_url_that_came_last_on_its_first_day() -> None:
+    early, late, next_day = hits(1, 1, 7), hits(1, 1, 9), hits(1, 1, 20)
+    assert next_day.hits is not None
+    next_day.hits["first_day"] = 2.0
+    (row,) = tree({"a.org/x": early, "b.org/x": late, "c.org/x": next_day}).rows
+    assert row.metadata["url"] == "http://b.org/x"
+
+
+def test_pages_with_and_without_index_add_up_their_goals() -> None:
+    pages = {
+        "e.org/a/": replace(hits(1, 1), entry_goals=a_goal(1), goal_keys=frozenset(("/a/",))),
+        "e.org/a/index": replace(hits(1, 1), entry_goals=a_goal(3), goal_keys=frozenset(("/a/index",))),
+    }
+    (folder,) = tree(pages).rows
+    goals = folder.columns["goals"]
+    assert isinstance(goals, dict)
+    assert goals["idgoal=1"]["nb_conversions_entry"] == 4
 
 
 @pytest.mark.parametrize(
