@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from hitstream import __version__
+from schemas.plugins import PluginError, installed_plugins
 from schemas.settings import SettingsError
 
 EXIT_SETTINGS = 78
@@ -88,11 +89,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0, 1 for a refusal, 78 for a setting that can't be used."""
+    """Returns the exit status: 0, 1 for a refusal, 78 for a setting or a plugin that can't be used."""
     options = _parser().parse_args(arguments)
     try:
         return _run(options)
-    except SettingsError as error:
+    except (SettingsError, PluginError) as error:
         print(f"hitstream: {error}", file=sys.stderr)
         return EXIT_SETTINGS
     except KeyboardInterrupt:
@@ -107,6 +108,7 @@ def _run(options: argparse.Namespace) -> int:
         case "up":
             from hitstream.up import run_up
 
+            installed_plugins()  # a wrong one is told of before anything starts
             return run_up()
         case "ingest" | "processor" | "database":
             from hitstream.stages import run_stage

@@ -3,83 +3,15 @@
 One declaration per report; what goes with each site's goals and dimensions is added by `entries_of`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from reporting.metric_titles import general_title, metric_meaning
+from reporting.report_entry import VISITS, VISITS_PROCESSED, ReportEntry
 from schemas.config import Config
+from schemas.plugins import Plugin, PluginMetric, installed_plugins
 
-VISITS = ("nb_visits", "nb_uniq_visitors", "nb_actions", "nb_users")
-VISITS_PROCESSED = ("nb_actions_per_visit", "avg_time_on_site", "bounce_rate")
 _GOAL_METRICS = ("nb_conversions", "revenue")
 _PAGE_GOAL_METRICS = ("nb_conversions", "nb_conversions_attrib", "revenue_attrib")
 _ENTRY_GOAL_METRICS = ("nb_conversions", "nb_conversions_entry", "revenue_entry")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportEntry:
-    """One report: `Module.action` with what clients are told about it."""
-
-    method: str
-    category: str
-    subcategory: str = ""
-    name: str
-    dimension: str = ""
-    metrics: tuple[str, ...] = ()
-    processed: tuple[str, ...] = ()
-    titles: Mapping[str, str] = field(default_factory=dict)
-    """English titles of metrics that have another one elsewhere."""
-    goal_metrics: tuple[str, ...] = ()
-    """Metrics that the rows have per goal; empty: conversions are no part of the report."""
-    processed_goal_metrics: tuple[str, ...] = ("revenue_per_visit",)
-    documentation: str = ""
-    guide: str = ""
-    """The last part of the address of Matomo's guide to the subject."""
-    dimensions: tuple[tuple[str, str], ...] = ()
-    """Names and titles of the dimensions that flattened rows show."""
-    subtable_action: str = ""
-    related: tuple[str, ...] = ()
-    """Methods of reports that show the same from another side."""
-    parameters: tuple[tuple[str, str], ...] = ()
-    """What the method needs besides site and period: the goal, the dimension."""
-    constant_rows: bool = False
-    stored: bool = True
-    """False: put together for each question, so there is no evolution of it."""
-    evolution: tuple[str, ...] = ()
-    """Metrics that a row evolution shows, in its order; empty: metrics and processed."""
-
-    @property
-    def module(self) -> str:
-        return self.method.split(".")[0]
-
-    @property
-    def action(self) -> str:
-        return self.method.split(".")[1]
-
-    @property
-    def unique_id(self) -> str:
-        return "_".join((self.module, self.action, *(f"{name}--{value}" for name, value in self.parameters)))
-
-    @property
-    def documented(self) -> tuple[str, ...]:
-        """Metrics that are explained."""
-        if self.category == "Ecommerce" and self.dimension:
-            return ()
-        names = (*self.metrics, *self.processed)
-        if self.has_visits and "conversion_rate" not in names:
-            names += ("conversion_rate",)
-        return tuple(name for name in names if metric_meaning(name))
-
-    @property
-    def has_visits(self) -> bool:
-        """Whether the rows are visits, whose conversion rate is known besides the report's own metrics."""
-        return self.metrics[:2] == VISITS[:2]
-
-
-def metric_title(entry: ReportEntry, name: str, language: str) -> str:
-    own = entry.titles.get(name) if language == "en" else None
-    return own or general_title(name, language)
-
-
 _VISITS = ReportEntry(
     method="", category="Visitors", name="", metrics=VISITS, processed=VISITS_PROCESSED,
     goal_metrics=_GOAL_METRICS,
@@ -483,6 +415,48 @@ _ALL_GOALS: tuple[ReportEntry, ...] = (
     _GOALS,
     *(replace(entry, goal_metrics=_GOAL_METRICS) for entry in _UNTIL),
 )
+
+
+def _with_metrics(entry: ReportEntry, plugin: Plugin, metrics: Sequence[PluginMetric]) -> ReportEntry:
+    names = {f"{plugin.name}_{one.name}": one for one in metrics}
+    return replace(
+        entry,
+        metrics=tuple(names),
+        titles={name: one.title for name, one in names.items()},
+        meanings={name: one.documentation for name, one in names.items() if one.documentation},
+    )
+
+
+def plugin_entries(plugin: Plugin) -> Iterator[ReportEntry]:
+    """The reports that a plugin adds."""
+    for one in plugin.dimensions:
+        yield replace(
+            _VISITS,
+            method=f"{plugin.name}.{one.action}",
+            category=one.category,
+            subcategory=one.subcategory,
+            name=one.report_title,
+            dimension=one.title,
+            documentation=one.documentation,
+        )
+    if plugin.metrics:
+        entry = ReportEntry(method=f"{plugin.name}.get", category="Visitors", name=plugin.name)
+        yield _with_metrics(entry, plugin, plugin.metrics)
+    for report in plugin.reports:
+        entry = ReportEntry(
+            method=f"{plugin.name}.{report.action}",
+            category=report.category,
+            subcategory=report.subcategory,
+            name=report.report_title,
+            dimension=report.title,
+            documentation=report.documentation,
+        )
+        yield _with_metrics(entry, plugin, report.metrics)
+
+
+_OF_PLUGINS: tuple[ReportEntry, ...] = tuple(
+    entry for plugin in installed_plugins() for entry in plugin_entries(plugin)
+)
 _MAIN_METRICS = ReportEntry(
     method="API.get",
     category="API",
@@ -497,7 +471,7 @@ _MAIN_METRICS = ReportEntry(
 )  # fmt: skip
 
 CATALOGUE: Mapping[str, ReportEntry] = {
-    entry.method: entry for entry in (*_BEFORE_GOALS, *_PRODUCTS, *_ALL_GOALS, _MAIN_METRICS)
+    entry.method: entry for entry in (*_BEFORE_GOALS, *_PRODUCTS, *_ALL_GOALS, *_OF_PLUGINS, _MAIN_METRICS)
 }
 """Every report that needs no goal and no dimension, by its method."""
 
@@ -579,7 +553,8 @@ def entries_of(config: Config, site_id: int) -> Sequence[ReportEntry]:
         goals += _of_goal("0", "Goals Overview", "Goals Overview")
     for goal in kept:
         goals += _of_goal(str(goal.goal_id), f"Goal {goal.name}", goal.name)
-    return (*_BEFORE_GOALS, *_of_dimensions(config, site_id), *shop, *_ALL_GOALS, *goals, _MAIN_METRICS)
+    dimensions = _of_dimensions(config, site_id)
+    return (*_BEFORE_GOALS, *dimensions, *shop, *_ALL_GOALS, *goals, *_OF_PLUGINS, _MAIN_METRICS)
 
 
 def find_entry(

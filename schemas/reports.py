@@ -8,7 +8,7 @@ In SQL texts, `v` is the row of visits, `a` of actions, `c` of conversions, `i` 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +32,7 @@ from schemas.metrics import (
     metric,
     timings,
 )
+from schemas.plugins import Plugin, installed_plugins
 
 Source = Literal[
     "visits", "actions", "last_actions", "timed_actions", "conversions", "visit_conversions",
@@ -395,11 +396,37 @@ def _with_goals(name: str, labels: tuple[str, ...]) -> tuple[Aggregate, Aggregat
     )
 
 
+def plugin_key(plugin: Plugin, action: str) -> str:
+    """The aggregate of a plugin's report; of its plain metrics for the action `get`."""
+    return f"plugin_{plugin.name}_{action}"
+
+
+def plugin_aggregates(plugin: Plugin) -> Iterator[Aggregate]:
+    """What a plugin's reports are made of."""
+    for one in plugin.dimensions:
+        yield from _with_goals(plugin_key(plugin, one.action), (one.sql,))
+    if plugin.metrics:
+        own = tuple(metric(one.name, one.sql, one.merge) for one in plugin.metrics)
+        yield Aggregate(name=plugin_key(plugin, "get"), source="visits", metrics=own)
+    for report in plugin.reports:
+        row = "v" if report.source == "visits" else "a"
+        time = "v.first_time" if row == "v" else "a.time"
+        own = tuple(metric(one.name, one.sql, one.merge) for one in report.metrics)
+        yield Aggregate(
+            name=plugin_key(plugin, report.action),
+            source=report.source,
+            labels=(report.sql,),
+            metrics=(*own, metric(FIRST, f"toUnixTimestamp(min({time}))", "min")),
+            where=report.where,
+        )
+
+
 AGGREGATES: Mapping[str, Aggregate] = {
     one.name: one
     for one in (
         *_PARTS,
         *(part for name, labels in VISIT_DIMENSIONS.items() for part in _with_goals(name, labels)),
+        *(part for plugin in installed_plugins() for part in plugin_aggregates(plugin)),
     )
 }
 

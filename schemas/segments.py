@@ -3,9 +3,12 @@
 `sql` is an expression over the columns of the row's table. Text compares without case; numbers as numbers.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from schemas.plugins import Plugin, installed_plugins
 
 Scope = Literal["visit", "action", "conversion", "item"]
 Kind = Literal["text", "number", "url", "visitor_id", "texts", "numbers", "ip", "goal_name", "continent"]
@@ -351,10 +354,23 @@ def _per_category() -> tuple[SegmentField, ...]:
     return tuple(fields)
 
 
-SEGMENTS: Mapping[str, SegmentField] = {
+def plugin_segments(plugin: Plugin) -> Iterator[SegmentField]:
+    """The names by which a plugin's dimensions choose visits."""
+    for one in plugin.dimensions:
+        if one.segment:
+            bare = re.sub(r"\bv\.", "", one.sql)
+            yield SegmentField(name=one.segment, sql=bare, title=one.title, category=one.category)
+
+
+_OWN_SEGMENTS = {
     one.name: one
     for one in (*_VISIT_FIELDS, *_ACTION_FIELDS, *_ECOMMERCE_FIELDS, *_custom_variables(), *_per_category())
 }
+SEGMENTS: Mapping[str, SegmentField] = {
+    **{one.name: one for plugin in installed_plugins() for one in plugin_segments(plugin)},
+    **_OWN_SEGMENTS,
+}
+"""A plugin can't replace a name of ours."""
 
 
 def dimension_field(dimension_id: int, scope: str, name: str) -> SegmentField:

@@ -18,6 +18,7 @@ from reporting.methods import (
     languages,
     live,
     multi_sites,
+    plugins,
     privacy,
     processed_report,
     referrers,
@@ -33,8 +34,9 @@ from reporting.methods import (
     visitors,
     visits_summary,
 )
+from schemas.plugins import PluginError
 
-METHODS: Mapping[str, Method] = {
+_OWN: Mapping[str, Method] = {
     **instance.METHODS,
     **visits_summary.METHODS,
     **actions.METHODS,
@@ -64,4 +66,16 @@ METHODS: Mapping[str, Method] = {
     **languages.METHODS,
     **tallies.METHODS,
 }
+
+
+def with_plugins(own: Mapping[str, Method], added: Mapping[str, Method]) -> dict[str, Method]:
+    """Both. Raises PluginError when a plugin takes a module's name."""
+    modules = {name.partition(".")[0] for name in own}
+    for name in added:
+        if name.partition(".")[0] in modules:
+            raise PluginError(f"the plugin of {name} needs another name: this module is Hitstream's")
+    return {**own, **added}
+
+
+METHODS: Mapping[str, Method] = with_plugins(_OWN, plugins.METHODS)
 """Every method by its name in Matomo's spelling."""

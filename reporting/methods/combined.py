@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
 from reporting.methods import actions, goals, referrers, visits_summary
+from reporting.methods.plugins import plugin_metrics
 from reporting.methods.visits_summary import ACTIONS_PER_VISIT, AVERAGE_TIME, BOUNCE_RATE
 from reporting.queries import read_aggregates
 from reporting.rows import number, quotient
 from reporting.table import Columns, Table, Value, simple_table
 from schemas.metrics import TIMINGS
+from schemas.plugins import installed_plugins
 
 _SUMMARY = ("nb_uniq_visitors", "nb_visits", "nb_users", "nb_actions", "max_actions", "bounce_count",
             "sum_visit_length")  # fmt: skip
@@ -52,6 +54,7 @@ async def _get(request: ApiRequest) -> Mapping[Cell, Table]:
     origin = await referrers.overview(request)
     raw_timings, timings = await _performance(request), await actions.performance(request)
     conversions, main_actions = await goals.overview(request), await actions.overview(request)
+    plugins = [await plugin_metrics(request, plugin) for plugin in installed_plugins() if plugin.metrics]
     wanted = set(request.parameters.comma_list("columns"))
     result = {}
     for cell in request.cells:
@@ -65,6 +68,8 @@ async def _get(request: ApiRequest) -> Mapping[Cell, Table]:
         percents = {name: value for name, value in referrer.items() if name.endswith("_percent")}
         columns |= {name: value for name, value in referrer.items() if name not in percents}
         columns |= raw_timings[cell]
+        for found in plugins:
+            columns |= found[cell]
         columns |= _columns_of(timings[cell])
         empty = not visits["nb_visits"]
         if request.several_periods and empty:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from reporting.catalogue import ReportEntry, metric_title
 from reporting.errors import ApiError
 from reporting.method import ApiRequest, Method
 from reporting.methods.report_metadata import entry_of
+from reporting.report_entry import ReportEntry, metric_title
 from reporting.table import Columns, Result, Row, Table, TableMap, Value
 
 _MOST_ROWS = 5

@@ -6,11 +6,12 @@ from typing import Any
 
 from reporting import generic_filters as filters
 from reporting.api import run_method
-from reporting.catalogue import CARTS, ORDERS, ReportEntry, metric_title
+from reporting.catalogue import CARTS, ORDERS
 from reporting.method import ApiRequest, Method, Unit
 from reporting.methods.report_metadata import entry_metadata, entry_of
 from reporting.metric_titles import metric_type
 from reporting.parameters import Parameters
+from reporting.report_entry import ReportEntry, metric_title
 from reporting.table import Columns, Result, Row, Table, TableMap, Value
 from reporting.wording import format_value, pretty_period, pretty_range
 

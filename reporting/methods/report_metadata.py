@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from reporting.api import parse_sites
-from reporting.catalogue import ReportEntry, entries_of, find_entry, metric_title
+from reporting.catalogue import entries_of, find_entry
 from reporting.errors import ApiError, missing_parameter
 from reporting.method import Access, ApiRequest, Method
-from reporting.metric_titles import metric_meaning, metric_type
+from reporting.metric_titles import metric_type
 from reporting.periods import names_several, parse_periods
+from reporting.report_entry import ReportEntry, metric_title
 from reporting.segments import segment_field
 from reporting.table import Result, Scalar, Value
 from schemas.segments import SEGMENTS, dimension_field
@@ -91,7 +92,7 @@ def entry_metadata(request: ApiRequest, entry: ReportEntry) -> dict[str, Value]:
         metadata["dimensions"] = dict(entry.dimensions)
     metadata["metrics"] = titles(entry.metrics)
     if entry.documented and not request.parameters.flag("hideMetricsDoc"):
-        metadata["metricsDocumentation"] = {name: metric_meaning(name) for name in entry.documented}
+        metadata["metricsDocumentation"] = dict(entry.documented)
     if entry.processed:
         metadata["processedMetrics"] = titles(entry.processed)
     names = tuple(name for name in (*entry.metrics, *entry.processed) if name != "label")

@@ -2,9 +2,10 @@
 
 import pytest
 
-from reporting.catalogue import CATALOGUE, ReportEntry, entries_of, find_entry, metric_title
+from reporting.catalogue import CATALOGUE, entries_of, find_entry
 from reporting.methods import METHODS
 from reporting.metric_titles import metric_type
+from reporting.report_entry import ReportEntry, metric_title
 from schemas.config import Config, Dimension, Goal, Site
 
 CONFIG = Config(
