@@ -21,11 +21,8 @@ from ingest.site_rules import Rules, SiteRules, local_day
 from ingest.validation import fault
 from rules.spam import is_referrer_spam
 from schemas.config import Config, Site
-from schemas.hit import Hit, Location
+from schemas.hit import HIT_ID_EPOCH_US, Hit, Location
 from schemas.outcomes import Exclusion
-
-HIT_ID_EPOCH_US = 1_577_836_800_000_000
-"""2020-01-01 in unix microseconds."""
 
 _GEO = ("country", "region", "city", "lat", "long")
 _GEO_NAMES = frozenset(_GEO)

@@ -29,6 +29,10 @@ def segment_key(key: OwnerKey, time: int, hit_id: int) -> bytes:
     return key + (((time + (1 << 62)) << 64) | hit_id).to_bytes(16, "big")
 
 
+def owner_of_segment(key: bytes) -> OwnerKey:
+    return key[:12]
+
+
 def _journal_key(offset: int) -> bytes:
     return offset.to_bytes(8, "big")
 
@@ -59,10 +63,14 @@ def delete_segments(state: State, key: OwnerKey, segments: Iterable[Segment]) ->
     )
 
 
-def segments_from(state: State, key: OwnerKey, time: int, hit_id: int) -> list[Segment]:
-    """The stored segments from the one that (time, hit_id) falls into; from the first when it is older."""
+def segments_from(
+    state: State, key: OwnerKey, time: int, hit_id: int, until: tuple[int, int] | None = None
+) -> list[Segment]:
+    """The stored segments from the one that (time, hit_id) falls into, or from the first when it is older;
+    to the last, or to the one that `until` falls into."""
     at = segment_key(key, time, hit_id)
-    start, end = key, key + b"\xff" * 17
+    start = key
+    end = key + b"\xff" * 17 if until is None else segment_key(key, *until) + b"\x00"
     found = state.scan(SEGMENTS_TABLE, start, at + b"\x00", limit=1, reverse=True)
     if found:
         start = found[0][0]

@@ -35,6 +35,7 @@ from rules.owner import (
     OwnerRecord,
     ReadyHit,
     Segment,
+    after_horizon,
     append,
     changes_of,
     decode_record,
@@ -347,7 +348,7 @@ class Processor:
                 try:
                     self._refold(unit, key, change, late, facts_of(record), late[0].key)
                 except HistoryGoneError:
-                    self._ask_for_repair(unit, pairs[0][1])
+                    self._ask_for_repair(unit, pairs[0][1].site_id, pairs[0][1].owner)
         fresh: list[ReadyHit] = []
         for ready, _ in pairs:
             if ready.key > last:
@@ -365,9 +366,9 @@ class Processor:
         self._count_and_claim(unit, pairs, duplicates, change.excluded)
         return change.record
 
-    def _ask_for_repair(self, unit: Unit, hit: Hit) -> None:
-        request = encode_request(RepairRequest(hit.site_id, hit.owner))
-        self._worker.emit_keyed(unit.batch.home, REPAIRS.name, [(hit.owner, request)])
+    def _ask_for_repair(self, unit: Unit, site_id: int, owner: int) -> None:
+        request = encode_request(RepairRequest(site_id, owner))
+        self._worker.emit_keyed(unit.batch.home, REPAIRS.name, [(owner, request)])
 
     def _write(self, unit: Unit, key: OwnerKey, change: _OwnerChange, owner: int) -> None:
         state = self._worker.state(unit.batch.home)
@@ -403,7 +404,7 @@ class Processor:
         self, partition: int, key: OwnerKey, record: OwnerRecord, late: Sequence[ReadyHit]
     ) -> tuple[list[ReadyHit], set[int]]:
         """Late hits that the journal does not have yet, and the offsets of those that it has."""
-        segments = segments_from(self._worker.state(partition), key, *late[0].key)
+        segments = segments_from(self._worker.state(partition), key, *late[0].key, until=late[-1].key)
         known = {
             (entry.time, entry.hit_id) for segment in (*segments, record.tail) for entry in segment.entries
         }
@@ -426,12 +427,18 @@ class Processor:
         facts_after: Facts,
         since: tuple[int, int],
     ) -> None:
-        """Refold from the first change on, at (time, hit_id) `since`: late hits, verdicts or links."""
+        """Refold from the first change on, at (time, hit_id) `since`: late hits, verdicts or links.
+
+        Raises HistoryGoneError, and then has changed nothing."""
         partition = unit.batch.home
         record = change.record
+        if since <= record.horizon:
+            raise HistoryGoneError(f"the journal reaches back to {record.horizon}, not to {since}")
         tail = record.tail
         starts_in_tail = bool(tail.entries) and since >= (tail.entries[0].time, tail.entries[0].hit_id)
-        stored = [] if starts_in_tail else segments_from(self._worker.state(partition), key, *since)
+        stored: list[Segment] = []
+        if not starts_in_tail:
+            stored = after_horizon(record, segments_from(self._worker.state(partition), key, *since))
         result = refold(
             [*stored, tail],
             lambda entries: self._load(partition, entries, record.level),
@@ -464,6 +471,29 @@ class Processor:
                 ready.append(ReadyHit(entry, prepared[0], prepared[1]))
         return ready
 
+    def _tell(
+        self,
+        unit: Unit,
+        key: OwnerKey,
+        record: OwnerRecord,
+        facts: Facts,
+        since: tuple[int, int],
+        site_id: int,
+        owner: int,
+    ) -> OwnerRecord:
+        """The owner's record under other facts. Where the journal doesn't reach back to what they concern,
+        they are kept and the owner is folded anew from its raw hits."""
+        change = _OwnerChange(record)
+        try:
+            self._refold(unit, key, change, (), facts, since)
+        except HistoryGoneError:
+            record.lost_orders = sorted(facts.lost_orders)
+            record.links = list(facts.links)
+            self._ask_for_repair(unit, site_id, owner)
+            return record
+        self._write(unit, key, change, owner)
+        return change.record
+
     # -- orders ----------------------------------------------------------------------------------------
 
     def _process_claims(self, unit: Unit) -> None:
@@ -492,10 +522,7 @@ class Processor:
             facts = facts_of(record)
             told = Facts(facts.lost_orders | {verdict.hit_id for verdict in fresh}, facts.links)
             since = min((verdict.time, verdict.hit_id) for verdict in fresh)
-            change = _OwnerChange(record)
-            self._refold(unit, key, change, (), told, since)
-            self._write(unit, key, change, fresh[0].owner)
-            changed[key] = change.record
+            changed[key] = self._tell(unit, key, record, told, since, fresh[0].site_id, fresh[0].owner)
         save_records(state, changed)
 
     # -- links -----------------------------------------------------------------------------------------
@@ -513,15 +540,14 @@ class Processor:
             links = record.links
             for link, is_deleted in told:
                 links = with_link(links, link, is_deleted=is_deleted)
-            change = _OwnerChange(record)
             since = (min(link.first_time for link, _ in told), 0)
             if since <= last_key(record):
                 facts = Facts(frozenset(record.lost_orders), tuple(links))
-                self._refold(unit, key, change, (), facts, since)
-                self._write(unit, key, change, told[0][0].visitor_id)
+                link = told[0][0]
+                record = self._tell(unit, key, record, facts, since, link.site_id, link.visitor_id)
             else:
-                change.record.links = links
-            changed[key] = change.record
+                record.links = links
+            changed[key] = record
         save_records(state, changed)
 
 

@@ -48,7 +48,8 @@ class OwnerRecord(msgspec.Struct, array_like=True):
     lost_orders: list[int] = msgspec.field(default_factory=list)
     """hit_ids of orders whose order id belongs to an earlier order."""
     horizon: tuple[int, int] = (0, 0)
-    """(time, hit_id) before which the journal is no longer at hand; (0, 0) when it is whole."""
+    """(time, hit_id) of the last entry of a dropped segment: a change up to it needs the raw hits; (0, 0)
+    when nothing was dropped."""
     links: list[VisitLink] = msgspec.field(default_factory=list)
     """Visits of this visitor under other owners, by first_time; the newest MOST_LINKS."""
     level: int = 0
@@ -218,6 +219,12 @@ def _agree(one: FoldState, other: FoldState) -> bool:
 
 def _contains(segments: Iterable[Segment], hit_ids: frozenset[int]) -> bool:
     return bool(hit_ids) and any(entry.hit_id in hit_ids for segment in segments for entry in segment.entries)
+
+
+def after_horizon(record: OwnerRecord, segments: Sequence[Segment]) -> list[Segment]:
+    """Those that follow each other without a gap up to the tail. Older ones are left over where the segment
+    after them was dropped before them."""
+    return [segment for segment in segments if _first_key(segment) > record.horizon]
 
 
 def _first_key(segment: Segment) -> tuple[int, int]:

@@ -12,6 +12,15 @@ VisitId = NewType("VisitId", int)
 GoalId = NewType("GoalId", int)
 
 
+HIT_ID_EPOCH_US = 1_577_836_800_000_000
+"""2020-01-01 in unix microseconds."""
+
+
+def first_hit_id_of(unix_ms: int) -> int:
+    """The smallest id that a hit received at that moment can have."""
+    return (unix_ms * 1000 - HIT_ID_EPOCH_US) << 4
+
+
 def format_visitor_id(visitor_id: int) -> str:
     """The 16 hex digits that trackers and reports use for an unsigned 64-bit id."""
     return f"{visitor_id:016x}"

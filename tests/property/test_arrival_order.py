@@ -3,14 +3,18 @@
 import random
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processors.journal import JournalTrimmer
+from processors.owners import SEGMENTS_TABLE
 from schemas.config import Goal, Tracking
-from schemas.hit import Hit
+from schemas.hit import Hit, first_hit_id_of
 from schemas.outcomes import Outcome
 from tests.builders import a_hit, config_events
 from tests.pipeline import Pipeline
@@ -149,4 +153,114 @@ def test_a_long_owner_is_refolded_in_parts_with_the_same_result(tmp_path: Path) 
     assert pipeline.tables() == expected
     repeated = sum(tally.count for tally in pipeline.tallies() if tally.outcome == Outcome.DUPLICATE)
     assert repeated == len(held_back)
+    pipeline.close()
+
+
+ARRIVAL_HOURS = 7
+"""Between two arrivals: a segment holds a day of receipt, so an owner's hits make several."""
+KEPT = timedelta(hours=30)
+
+
+def arrived(hits: list[Hit]) -> list[Hit]:
+    """The hits received one after another, in this order."""
+    placed = []
+    for number, hit in enumerate(hits):
+        received_at = LAST_DAY_OF_SEPTEMBER * 1000 + number * ARRIVAL_HOURS * 3_600_000
+        placed.append(
+            msgspec.structs.replace(hit, received_at=received_at, hit_id=first_hit_id_of(received_at))
+        )
+    return placed
+
+
+def process_and_trim(pipeline: Pipeline, hits: list[Hit]) -> int:
+    """Send, process and lose what was received too long before; returns how many owners were folded anew."""
+    pipeline.send(*hits)
+    repaired = pipeline.process_with_history()
+    now = hits[-1].received_at / 1000
+    trimmer = JournalTrimmer(pipeline.worker, KEPT, lambda: now)
+    for partition in pipeline.worker.partitions:
+        while trimmer.trim(partition):
+            pass
+    pipeline.worker.commit([])
+    return repaired
+
+
+def stored_segments(pipeline: Pipeline) -> int:
+    states = (pipeline.worker.state(partition) for partition in pipeline.worker.partitions)
+    return sum(len(state.scan(SEGMENTS_TABLE, b"", b"\xff" * 32)) for state in states)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(hits=some_hits(), seed=st.integers(0, 2**32), batch_size=st.integers(1, 5))
+def test_hits_older_than_a_trimmed_journal_give_the_same_tables(
+    hits: list[Hit], seed: int, batch_size: int
+) -> None:
+    shuffled = hits[:]
+    random.Random(seed).shuffle(shuffled)
+    shuffled = arrived(shuffled)
+    in_order = sorted(shuffled, key=lambda hit: (hit.time, hit.hit_id))
+    expected, _ = tables_after(in_order, len(in_order), None)
+    with tempfile.TemporaryDirectory(prefix="hitstream-order-") as directory:
+        pipeline = Pipeline(Path(directory), config_events(goals=GOALS, **SITE))
+        for start in range(0, len(shuffled), batch_size):
+            process_and_trim(pipeline, shuffled[start : start + batch_size])
+        assert pipeline.tables() == expected
+        assert not pipeline.dead()
+        pipeline.close()
+
+
+def test_an_owner_loses_the_segments_that_the_journal_no_longer_fills(tmp_path: Path) -> None:
+    hits = arrived(
+        [a_hit(LAST_DAY_OF_SEPTEMBER + ARRIVAL_HOURS * 3600 * number, url=f"http://example.org/{number}")
+         for number in range(60)]
+    )  # fmt: skip
+    recent, old = hits[-2], hits[20]
+    pipeline = Pipeline(tmp_path, config_events(goals=GOALS, **SITE))
+    most = 0
+    for hit in hits:
+        if hit not in (recent, old):
+            assert process_and_trim(pipeline, [hit]) == 0
+            most = max(most, stored_segments(pipeline))
+    assert 0 < most <= 3
+    newest = hits[-1].received_at
+    again = msgspec.structs.replace(recent, received_at=newest + 1000, hit_id=first_hit_id_of(newest + 1000))
+    assert process_and_trim(pipeline, [again]) == 0
+    last = msgspec.structs.replace(old, received_at=newest + 2000, hit_id=first_hit_id_of(newest + 2000))
+    assert process_and_trim(pipeline, [last]) == 1
+    in_order = sorted(
+        [hit for hit in hits if hit not in (recent, old)] + [again, last],
+        key=lambda hit: (hit.time, hit.hit_id),
+    )
+    expected, _ = tables_after(in_order, 60, None)
+    assert pipeline.tables() == expected
+    assert stored_segments(pipeline) <= 4
+    pipeline.close()
+
+
+def test_a_verdict_about_an_order_that_left_the_journal_is_followed(tmp_path: Path) -> None:
+    order = {"idgoal": "0", "ec_id": "o-1", "revenue": "9"}
+    first = a_hit(LAST_DAY_OF_SEPTEMBER + 100, owner=1, visitor_id=1, **order)
+    others = [a_hit(LAST_DAY_OF_SEPTEMBER + 90_000 * number, owner=1, visitor_id=1) for number in range(1, 9)]
+    winner = a_hit(LAST_DAY_OF_SEPTEMBER, owner=2, visitor_id=2, **order)
+    hits = arrived([first, *others, winner])
+    pipeline = Pipeline(tmp_path, config_events(goals=GOALS, **SITE))
+    repaired = sum(process_and_trim(pipeline, [hit]) for hit in hits)
+    assert repaired == 1
+    in_order = sorted(hits, key=lambda hit: (hit.time, hit.hit_id))
+    expected, _ = tables_after(in_order, len(in_order), None)
+    assert pipeline.tables() == expected
+    pipeline.close()
+
+
+def test_a_link_to_a_visit_that_left_the_journal_is_followed(tmp_path: Path) -> None:
+    own = [
+        a_hit(LAST_DAY_OF_SEPTEMBER + 90_000 * number, owner=ALICE, visitor_id=ALICE) for number in range(9)
+    ]
+    login = a_hit(LAST_DAY_OF_SEPTEMBER + 5000, owner=2, visitor_id=ALICE, user_id="alice", uid="alice")
+    hits = arrived([*own, login])
+    pipeline = Pipeline(tmp_path, config_events(goals=GOALS, **SITE))
+    assert sum(process_and_trim(pipeline, [hit]) for hit in hits) == 1
+    in_order = sorted(hits, key=lambda hit: (hit.time, hit.hit_id))
+    expected, _ = tables_after(in_order, len(in_order), None)
+    assert pipeline.tables() == expected
     pipeline.close()
