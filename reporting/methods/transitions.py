@@ -10,7 +10,7 @@ from reporting.method import ApiRequest, Method
 from reporting.pages import full_url
 from reporting.queries import compiled_segment
 from reporting.rows import number
-from reporting.table import Result, Value
+from reporting.table import Columns, Result, Row, Table, Value
 from reporting.wording import short_period
 from schemas.rows import ActionKind
 
@@ -41,10 +41,14 @@ def _by_title(text: str) -> _Page:
     return _Page("title", "previous_title", "entry_title", "exit_title", text.strip())
 
 
-def _grouped(found: Mapping[str, float], limit: int, *, texts: bool = False) -> list[Value]:
+def _grouped_table(found: Mapping[str, float], limit: int) -> Table:
+    return Table([Row(columns) for columns in _grouped(found, limit)])
+
+
+def _grouped(found: Mapping[str, float], limit: int, *, texts: bool = False) -> list[Columns]:
     """Most often first, then by label; what is beyond the limit as Others. `texts`: counts as texts."""
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-    rows: list[Value] = [
+    rows: list[Columns] = [
         {"label": label, "referrals": str(number(count)) if texts else number(count)}
         for label, count in (ordered[:limit] if limit else ordered)
     ]
@@ -110,8 +114,8 @@ async def _internal(reader: _Reader, limit: int, answer: dict[str, Value]) -> fl
             loops += count
         elif kind == str(int(ActionKind.PAGE)):
             pages[name] = pages.get(name, 0.0) + count
-    answer["previousPages"] = _grouped(pages, limit)
-    answer["previousSiteSearches"] = _grouped(searches, limit)
+    answer["previousPages"] = _grouped_table(pages, limit)
+    answer["previousSiteSearches"] = _grouped_table(searches, limit)
     answer["pageMetrics"] = {"loops": number(loops), "pageviews": number(sum(before.values()))}
     return loops
 
@@ -140,7 +144,7 @@ async def _following(reader: _Reader, limit: int, answer: dict[str, Value]) -> N
                 continue
         group[label] = group.get(label, 0.0) + count
     for part, found in groups.items():
-        answer[part] = _grouped(found, limit)
+        answer[part] = _grouped_table(found, limit)
 
 
 async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tuple[float, float]:
@@ -173,7 +177,7 @@ async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tu
             "label": _REFERRERS.get(kind, (str(kind), str(kind)))[0],
             "shortName": _REFERRERS.get(kind, (str(kind), str(kind)))[1],
             "visits": number(visits[kind]),
-            "details": _grouped(by_type[kind], limit, texts=True),
+            "details": [*_grouped(by_type[kind], limit, texts=True)],
         }
         for kind in sorted(visits)
     ]

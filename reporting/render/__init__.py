@@ -13,7 +13,8 @@ from reporting.render.console import render_console
 from reporting.render.delimited import NO_DATA, render_delimited
 from reporting.render.feed import render_feed
 from reporting.render.html import render_html
-from reporting.render.php import escape, plain, scalar_text, serialize, to_json, var_export
+from reporting.render.objects import export_result, serialize_result
+from reporting.render.php import escape, plain, scalar_text, to_json
 from reporting.render.xml import HEAD, render_xml, render_xml_error
 from reporting.table import Table, TableMap, Value
 from reporting.wording import pretty_period, pretty_range
@@ -164,13 +165,13 @@ def render(value: Value, format_name: str, parameters: Parameters, scene: Scene)
 
 def _render_original(value: Value, parameters: Parameters) -> Response:
     if parameters.flag("serialize"):
-        return Response(200, _PLAIN, serialize(plain(value)).encode("utf-8", "replace"))
+        return Response(200, _PLAIN, serialize_result(value).encode("utf-8", "replace"))
     if isinstance(value, (Table, TableMap)):
         return Response(
             200, "text/html; charset=UTF-8", render_html(value, table_id="").encode("utf-8", "replace")
         )
     if isinstance(value, (Mapping, list)):
-        return Response(200, _PLAIN, var_export(plain(value)).encode("utf-8", "replace"))
+        return Response(200, _PLAIN, export_result(value).encode("utf-8", "replace"))
     return Response(200, "text/html; charset=UTF-8", scalar_text(value).encode("utf-8", "replace"))
 
 

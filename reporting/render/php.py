@@ -129,7 +129,7 @@ def _export_scalar(value: Any) -> str:
     return _quoted(str(value))
 
 
-def _key(key: Any) -> str:
+def export_key(key: Any) -> str:
     text = str(key)
     return text if re.fullmatch(r"-?(0|[1-9]\d*)", text) else _quoted(text)
 
@@ -142,10 +142,10 @@ def var_export(value: Any, indent: str = "") -> str:
     lines = ["array ("]
     for key, item in items:
         if isinstance(item, (list, dict)):
-            lines.append(f"{indent}  {_key(key)} => ")
+            lines.append(f"{indent}  {export_key(key)} => ")
             lines.append(f"{indent}  {var_export(item, indent + '  ')},")
         else:
-            lines.append(f"{indent}  {_key(key)} => {_export_scalar(item)},")
+            lines.append(f"{indent}  {export_key(key)} => {_export_scalar(item)},")
     lines.append(f"{indent})")
     return "\n".join(lines)
 
@@ -162,13 +162,13 @@ def serialize(value: Any) -> str:
         return f"d:{float_text(value, 17)};"
     if isinstance(value, (list, dict)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        body = "".join(serialize(_array_key(key)) + serialize(item) for key, item in items)
+        body = "".join(serialize(array_key(key)) + serialize(item) for key, item in items)
         return f"a:{len(value)}:{{{body}}}"
     text = str(value)
     return f's:{len(text.encode())}:"{text}";'
 
 
-def _array_key(key: Any) -> Any:
+def array_key(key: Any) -> Any:
     return int(key) if isinstance(key, str) and re.fullmatch(r"-?(0|[1-9]\d{0,17})", key) else key
 
 

@@ -11,6 +11,7 @@ from reporting.errors import ApiError
 from reporting.parameters import Parameters, parse_query
 from reporting.periods import Period
 from reporting.render import Response, Scene, parse_format, render, render_error
+from reporting.render.objects import export_result, serialize_result
 from reporting.render.php import float_text, serialize, to_json, var_export
 from reporting.table import Row, Table, TableMap, Value, simple_table, single_value
 
@@ -303,3 +304,44 @@ def test_no_content_breaks_a_renderer(content: list[Row], format_name: str) -> N
 @given(st.text(max_size=200))
 def test_no_query_breaks_the_parser(query: str) -> None:
     assert isinstance(parse_query(query), dict)
+
+
+def test_a_serialized_table_is_what_php_writes_for_its_object() -> None:
+    """The text is PHP 8.2's own serialize() of such an object; NUL marks what is protected or private."""
+    table = Table([Row({"label": "x", "n": 1.5}, {"a": 1})])
+    assert serialize_result(table).replace("\0", "~") == (
+        r'O:15:"Piwik\DataTable":4:{s:7:"~*~rows";a:1:{i:0;O:19:"Piwik\DataTable\Row":4:{i:0;i:0;i:1;a:2:'
+        r'{s:5:"label";s:1:"x";s:1:"n";d:1.5;}i:2;a:4:{s:15:"maxVisitsSummed";i:0;'
+        r's:29:"~Piwik\DataTable\Row~metadata";a:1:{s:1:"a";i:1;}'
+        r's:37:"~Piwik\DataTable\Row~isSubtableLoaded";b:0;s:10:"subtableId";N;}i:3;N;}}'
+        r's:13:"~*~summaryRow";N;s:11:"~*~metadata";a:0:{}s:12:"~*~totalsRow";N;}'
+    )
+
+
+def test_a_map_of_tables_is_serialized_under_its_keys() -> None:
+    shown = serialize_result(TableMap("idSite", {"7": simple_table({"nb_visits": 1})})).replace("\0", "~")
+    assert shown.startswith(
+        r'O:19:"Piwik\DataTable\Map":2:{s:8:"~*~array";a:1:{i:7;O:22:"Piwik\DataTable\Simple"'
+    )
+    assert shown.endswith('s:10:"~*~keyName";s:6:"idSite";}')
+
+
+def test_tables_within_an_exported_array_are_objects_with_numbers() -> None:
+    shown = export_result({"first": Table([Row({"label": "x", "n": 2})]), "second": Table(), "plain": [1]})
+    lines = shown.splitlines()
+    assert lines[:9] == [
+        "array (",
+        "  'first' => ",
+        r"  \Piwik\DataTable::__set_state(array(",
+        "     'rows' => ",
+        "    array (",
+        "      0 => ",
+        r"      \Piwik\DataTable\Row::__set_state(array(",
+        "         'label' => 'x',",
+        "         'n' => 2,",
+    ]
+    assert [line.strip() for line in lines if "currentId" in line] == [
+        "'currentId' => 1,",
+        "'currentId' => 2,",
+    ]
+    assert lines[-4:] == ["  array (", "    0 => 1,", "  ),", ")"]
