@@ -119,7 +119,7 @@ class TableMap:
     2010, or `2010-01-04,2010-01-10`; sites by their id. Items keep their order.
     """
 
-    key_name: Literal["date", "period", "idSite", "prettyDate"]
+    key_name: Literal["date", "period", "idSite", "prettyDate", "defaultKeyName"]
     items: dict[str, "Value"]
 
 

@@ -14,7 +14,7 @@ from reporting.database import ThreadedDatabase
 from reporting.methods import METHODS
 from reporting.parameters import Parameters
 from reporting.render.php import plain
-from reporting.table import Result, Table
+from reporting.table import Result, Table, TableMap
 from schemas.access import Grant
 from schemas.config import Config, Goal, Site
 from schemas.rows import ActionKind, Row, encode_output
@@ -335,6 +335,23 @@ def test_a_processed_report_of_several_days_names_them(database: Database, repor
     assert list(answer["metadata"]["metrics"]) == ["nb_visits"]
     assert list(answer["reportData"].values()) == [[], 1]
     assert str(DAY.year) in next(iter(answer["reportData"]))
+
+
+def test_insights_tell_what_changed_since_the_period_before(database: Database, reports: Reports) -> None:
+    yesterday = A_DAY - 1
+    store(database, [
+        *(a_visit(visit_id=at, date=yesterday, country="fr") for at in range(1, 6)),
+        *(a_visit(visit_id=at, country="fr") for at in range(11, 13)),
+        *(a_visit(visit_id=at, country="de") for at in range(21, 25)),
+    ])  # fmt: skip
+    table = reports.table("Insights.getInsights", reportUniqueId="UserCountry_getCountry")
+    assert [
+        (row.label, row.columns["value_old"], row.columns["value_new"], row.columns["isNew"]) for row in table
+    ] == [("Germany", 0, 4, True), ("France", 5, 2, False)]
+    overview = reports.ask("Insights.getInsightsOverview")
+    assert isinstance(overview, TableMap)
+    assert "Country" in overview.items
+    assert reports.ask("Insights.canGenerateInsights") is True
 
 
 def test_a_user_id_in_two_spellings_is_one_user(database: Database, reports: Reports) -> None:
