@@ -21,6 +21,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """site_id -> role; absent: none."""
     created_at: int = 0
     """Unix seconds."""
+    expires_at: int = 0
+    """Unix seconds from which the token is unknown; 0: never."""
 
     def allows(self, role: Role, site_id: int) -> bool:
         """Whether the grant includes `role` on the site."""

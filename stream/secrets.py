@@ -10,6 +10,8 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from schemas.access import Grant, decode_grant, encode_grant
@@ -77,8 +79,9 @@ class _SecretsFile:
 class TokenStore:
     """Tokens as hashes with their grants. May be used by several threads."""
 
-    def __init__(self, log: EmbeddedLog) -> None:
+    def __init__(self, log: EmbeddedLog, clock: Callable[[], float] = time.time) -> None:
         self._file = _SecretsFile(log)
+        self._clock = clock
         with translate_errors(self._file.path, "Reading"):
             (self._salt,) = self._file.connection.execute("SELECT salt FROM instance").fetchone()
         self._grants: dict[bytes, tuple[bytes, Grant]] = {}
@@ -98,9 +101,10 @@ class TokenStore:
             self._version = -1
 
     def find(self, token: str) -> Grant | None:
-        """What the token grants; None for one that isn't known. Microseconds: grants are kept in memory until
-        some process changes one. How long it takes says nothing about stored tokens: who asks can't choose
-        the hash, which is salted, and comparing it takes the same time wherever the two begin to differ."""
+        """What the token grants; None for one that isn't known or has expired. Microseconds: grants are kept
+        in memory until some process changes one. How long it takes says nothing about stored tokens: who asks
+        can't choose the hash, which is salted, and comparing it takes the same time wherever the two begin to
+        differ."""
         wanted = self._hash(token)
         with self._file.mutex, translate_errors(self._file.path, "Reading tokens from"):
             version = self._file.data_version()
@@ -109,7 +113,9 @@ class TokenStore:
                 self._grants = {stored[:8]: (stored, decode_grant(grant)) for stored, grant in rows}
                 self._version = version
             stored, grant = self._grants.get(wanted[:8], (b"", None))
-        return grant if hmac.compare_digest(stored, wanted) else None
+        if not hmac.compare_digest(stored, wanted) or grant is None:
+            return None
+        return None if 0 < grant.expires_at <= self._clock() else grant
 
     def revoke(self, token: str) -> bool:
         """Forgets the token; whether it was known."""

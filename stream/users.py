@@ -27,6 +27,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """Salt and scrypt hash, see `hash_password`; empty: nobody can log in with a password."""
     registered_at: str = ""
     """YYYY-MM-DD HH:MM:SS, UTC."""
+    preferences: dict[str, str] = {}
+    """Kept for clients of the API."""
 
     def grant(self) -> Grant:
         return Grant(login=self.login, superuser=self.superuser, roles=dict(self.roles))

@@ -3,14 +3,16 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from reporting.errors import ApiError, no_access, unknown_site
 from reporting.method import Access, ApiRequest, Method
-from reporting.methods.sites import known_sites
+from reporting.methods.site_settings import known_sites
+from reporting.parameters import Parameters
 from reporting.table import Result, Value
 from schemas.access import Grant, Role
 from stream.secrets import TokenStore
@@ -18,6 +20,8 @@ from stream.users import ANONYMOUS, User, UserStore, hash_password, password_mat
 
 _LOGIN = re.compile(r"[A-Za-zÄäÖöÜüß0-9_.@+-]{2,100}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
+_MOST_HOURS = 876_000
+_PREFERENCES = ("defaultReport", "defaultReportDate", "hideSegmentDefinitionChangeMessage")
 _ROLES: Mapping[str, Role] = {"view": "view", "write": "write", "admin": "admin"}
 
 
@@ -180,14 +184,31 @@ async def _set_superuser(request: ApiRequest) -> Result:
     return None
 
 
+def _expiry(parameters: Parameters, now: datetime) -> int:
+    """Unix seconds of expireDate (UTC) or in expireHours; 0 when neither is sent. Raises ApiError."""
+    text = parameters.text("expireDate")
+    if text:
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            raise ApiError(f"expireDate is '{text}': expected YYYY-MM-DD or YYYY-MM-DD HH:MM:SS.") from None
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+        if at <= now:
+            raise ApiError(f"expireDate is '{text}': expected a moment that is still to come.")
+        return int(at.timestamp())
+    hours = parameters.integer("expireHours", 0) or 0
+    if hours < 0 or hours > _MOST_HOURS:
+        raise ApiError(f"expireHours is {hours}: expected 0 (never) to {_MOST_HOURS}.")
+    return int(now.timestamp()) + 3600 * hours if hours else 0
+
+
 async def _create_token(request: ApiRequest) -> Result:
     """A new random token for a user; shown once, stored as a hash."""
     parameters = request.parameters
     login = parameters.required("userLogin")
     if not parameters.text("description").strip():
         raise ApiError("Please specify a value for 'description'.")
-    if parameters.text("expireDate") or parameters.integer("expireHours"):
-        raise ApiError("Tokens that expire are not offered: revoke the token when it is no longer needed.")
+    expires_at = _expiry(parameters, request.now)
     if request.grant.superuser and login == request.grant.login:
         grant = Grant(login=login, superuser=True)
     else:
@@ -202,7 +223,7 @@ async def _create_token(request: ApiRequest) -> Result:
                 raise ApiError("The current password you entered is not correct.", 401)
         grant = user.grant()
     token = secrets.token_hex(16)
-    created = msgspec.structs.replace(grant, created_at=int(request.now.timestamp()))
+    created = msgspec.structs.replace(grant, created_at=int(request.now.timestamp()), expires_at=expires_at)
     await _run(_tokens(request).add, token, created)
     return token
 
@@ -272,6 +293,95 @@ def _sites_of_user(request: ApiRequest) -> Result:
     return [{"site": site_id, "access": role} for site_id, role in sorted(user.roles.items())]
 
 
+def _part(rows: Sequence[Value], parameters: Parameters) -> list[Value]:
+    """`limit` rows from `offset` on."""
+    start = max(0, parameters.integer("offset", 0) or 0)
+    limit = parameters.integer("limit", 0) or 0
+    return list(rows[start : start + limit] if limit > 0 else rows[start:])
+
+
+def _users_plus_role(request: ApiRequest) -> Result:
+    """Users with their role on a site, `noaccess` without one; those that an admin may see."""
+    parameters = request.parameters
+    pattern, wanted = parameters.text("filter_search").lower(), parameters.text("filter_access")
+    rows: list[Value] = []
+    for user in _all_users(request):
+        role = "superuser" if user.superuser else user.roles.get(request.site_id, "noaccess")
+        if role == "noaccess" and not request.grant.superuser:
+            continue
+        if pattern not in user.login.lower() and pattern not in user.email.lower():
+            continue
+        if wanted and role != wanted and not (wanted == "some" and role != "noaccess"):
+            continue
+        rows.append({**_user_columns(user, whole=True), "role": role, "capabilities": []})
+    return _part(rows, parameters)
+
+
+def _access_for_user(request: ApiRequest) -> Result:
+    """The sites that the caller manages, with the user's role on each."""
+    parameters = request.parameters
+    user = _existing(request, parameters.required("userLogin"))
+    pattern, wanted = parameters.text("filter_search").lower(), parameters.text("filter_access")
+    rows: list[Value] = []
+    for site in known_sites(request.config):
+        role = user.roles.get(site.site_id, "noaccess")
+        if not request.grant.allows("admin", site.site_id) or pattern not in site.name.lower():
+            continue
+        if wanted and role != wanted and not (wanted == "some" and role != "noaccess"):
+            continue
+        rows.append({"idsite": site.site_id, "site_name": site.name, "role": role, "capabilities": []})
+    return _part(rows, parameters)
+
+
+def _user_by_email(request: ApiRequest) -> User:
+    email = request.parameters.required("userEmail").lower()
+    found = next((user for user in _all_users(request) if user.email.lower() == email), None)
+    if found is None:
+        raise ApiError(f"User '{request.parameters.text('userEmail')}' doesn't exist.")
+    return found
+
+
+def _capabilities(request: ApiRequest) -> Result:
+    """There are none: roles say all."""
+    names = request.parameters.comma_list("capabilities")
+    raise ApiError(f"The capability '{names[0] if names else ''}' doesn't exist: there are only roles here.")
+
+
+def _no_mail(_: ApiRequest) -> Result:
+    raise ApiError("Invitations need mail, which is not sent here: use UsersManager.addUser with a password.")
+
+
+def _own_or_any(request: ApiRequest) -> User:
+    """The user of userLogin for that user or a super user. Raises ApiError."""
+    login = request.parameters.required("userLogin")
+    if login != request.grant.login and not request.grant.superuser:
+        raise ApiError(f"The user has to be either a Super User or the user '{login}' itself.", 401)
+    return _existing(request, login)
+
+
+def _preference_name(request: ApiRequest) -> str:
+    name = request.parameters.required("preferenceName")
+    if name not in _PREFERENCES:
+        raise ApiError(f"The preference '{name}' is unknown: expected one of {', '.join(_PREFERENCES)}.")
+    return name
+
+
+async def _set_preference(request: ApiRequest) -> Result:
+    name = _preference_name(request)
+    user = _own_or_any(request)
+    preferences = {**user.preferences, name: request.parameters.text("preferenceValue")[:255]}
+    await _run(_store(request).put, msgspec.structs.replace(user, preferences=preferences))
+    return None
+
+
+def _preference(request: ApiRequest) -> Result:
+    login = request.parameters.text("userLogin") or request.grant.login
+    if login != request.grant.login and not request.grant.superuser:
+        raise ApiError(f"The user has to be either a Super User or the user '{login}' itself.", 401)
+    user = _store(request).find(login)
+    return user.preferences.get(_preference_name(request), False) if user is not None else False
+
+
 def _superusers(request: ApiRequest) -> Result:
     return [_user_columns(user, whole=True) for user in _all_users(request) if user.superuser]
 
@@ -305,6 +415,31 @@ METHODS: dict[str, Method] = {
     "UsersManager.setUserAccess": _by_login(_set_access, Access.SOME_ADMIN, "access", "idSites"),
     "UsersManager.setSuperUserAccess": _by_login(_set_superuser, Access.SUPERUSER, "hasSuperUserAccess"),
     "UsersManager.createAppSpecificTokenAuth": _by_login(_create_token, Access.SOME_VIEW, "description"),
+    "UsersManager.inviteUser": _by_login(_no_mail, Access.SOME_ADMIN, "email"),
+    "UsersManager.resendInvite": _by_login(_no_mail, Access.SOME_ADMIN),
+    "UsersManager.addCapabilities": _by_login(_capabilities, Access.SOME_ADMIN, "capabilities", "idSites"),
+    "UsersManager.removeCapabilities": _by_login(
+        _capabilities, Access.SOME_ADMIN, "capabilities", "idSites"
+    ),
+    "UsersManager.getAvailableCapabilities": Method(answer=lambda _: [], access=Access.SOME_ADMIN),
+    "UsersManager.setUserPreference": _by_login(
+        _set_preference, Access.SOME_VIEW, "preferenceName", "preferenceValue"
+    ),
+    "UsersManager.getUserPreference": Method(
+        answer=_preference, access=Access.SOME_VIEW, required=("preferenceName",)
+    ),
+    "UsersManager.getUsersPlusRole": Method(
+        answer=_users_plus_role, access=Access.ADMIN, takes_sites=True, several_sites=False
+    ),
+    "UsersManager.getSitesAccessForUser": _by_login(_access_for_user, Access.SOME_ADMIN),
+    "UsersManager.getUserByEmail": Method(
+        answer=lambda request: _user_columns(_user_by_email(request), whole=True),
+        access=Access.SUPERUSER, required=("userEmail",),
+    ),
+    "UsersManager.getUserLoginFromUserEmail": Method(
+        answer=lambda request: _user_by_email(request).login, access=Access.SOME_ADMIN,
+        required=("userEmail",),
+    ),
     "UsersManager.getUsers": Method(answer=_users, access=Access.SOME_ADMIN),
     "UsersManager.getUser": _by_login(_user, Access.SOME_VIEW),
     "UsersManager.getUsersLogin": Method(answer=_logins, access=Access.SOME_ADMIN),

@@ -145,6 +145,19 @@ def test_a_site_is_added_changed_and_deleted(two_sites: Api) -> None:
         ("SitesManager.addSite", {"siteName": "x", "urls": "ht tp"}, "The url 'ht tp' is not a valid URL."),
         ("SitesManager.addSite", {"siteName": "x", "timezone": "Mars/X"}, "timezone 'Mars/X' is not valid"),
         ("SitesManager.addSite", {"siteName": "x", "excludedIps": "999"}, "does not have a valid IP format"),
+        ("SitesManager.addSite", {"siteName": "x", "excludedIps": "1.*.3.4"}, "does not have a valid IP"),
+        ("SitesManager.addSite", {"siteName": "x", "type": "fridge"}, "expected one of website, mobileapp"),
+        ("SitesManager.setGlobalQueryParamExclusion", {"exclusionType": "all"}, "expected common_session"),
+        ("SitesManager.setGlobalQueryParamExclusion", {"exclusionType": "custom"}, "is empty"),
+        ("UsersManager.createAppSpecificTokenAuth", {"userLogin": "admin", "description": "d",
+                                                     "expireDate": "2001-01-01"}, "still to come"),
+        ("UsersManager.createAppSpecificTokenAuth", {"userLogin": "admin", "description": "d",
+                                                     "expireHours": "-1"}, "expected 0 (never)"),
+        ("UsersManager.addCapabilities", {"userLogin": "x", "capabilities": "fly", "idSites": "1"},
+         "The capability 'fly' doesn't exist"),
+        ("UsersManager.inviteUser", {"userLogin": "x", "email": "a@b.example"}, "use UsersManager.addUser"),
+        ("UsersManager.setUserPreference", {"userLogin": "admin", "preferenceName": "mood",
+                                            "preferenceValue": "1"}, "'mood' is unknown"),
         ("Goals.addGoal", {"idSite": "1", "name": "g", "matchAttribute": "colour"}, "expected one of url,"),
         ("Goals.addGoal", {"idSite": "1", "name": "g", "matchAttribute": "url", "pattern": "("
                            , "patternType": "regex"}, "is not valid"),
@@ -195,6 +208,79 @@ def test_goals_dimensions_and_segments_are_configured(two_sites: Api) -> None:
     assert api.value("SegmentEditor.get", idSegment="1")["definition"] == "countryCode==fr"
     api.value("SegmentEditor.delete", idSegment="1")
     assert api.value("SegmentEditor.getAll") == []
+
+
+def test_site_settings_are_shown_as_they_are_set(two_sites: Api) -> None:
+    api = two_sites
+    settings = {"settingValues[WebsiteMeasurable][0][name]": "excluded_parameters",
+                "settingValues[WebsiteMeasurable][0][value]": "a,b",
+                "settingValues[WebsiteMeasurable][1][name]": "exclude_unknown_urls",
+                "settingValues[WebsiteMeasurable][1][value]": "1"}  # fmt: skip
+    api.value("SitesManager.updateSite", idSite="1", **settings)
+    (plugin,) = api.value("SitesManager.getSiteSettings", idSite="1")
+    shown = {setting["name"]: setting["value"] for setting in plugin["settings"]}
+    assert (shown["excluded_parameters"], shown["exclude_unknown_urls"]) == (["a", "b"], True)
+    assert shown["urls"] == ["http://site.example"]
+    assert api.value("SitesManager.getMessagesToWarnOnSiteRemoval", idSite="1") == []
+
+
+def test_parameters_are_excluded_everywhere_or_only_the_common_ones(api: Api) -> None:
+    assert api.value("SitesManager.getExclusionTypeForQueryParams") == "common_session_parameters"
+    custom = {"exclusionType": "custom", "queryParamsToExclude": "email,phone"}
+    api.value("SitesManager.setGlobalQueryParamExclusion", **custom)
+    assert api.config.tracking.excluded_parameters == ("email", "phone")
+    assert api.value("SitesManager.getExclusionTypeForQueryParams") == "custom"
+    api.value("SitesManager.setGlobalQueryParamExclusion", exclusionType="common_session_parameters")
+    assert api.config.tracking.excluded_parameters == ()
+
+
+def test_users_are_found_with_their_roles(two_sites: Api) -> None:
+    api = two_sites
+    for login in ("anna", "ben"):
+        user = {"userLogin": login, "password": "secret1", "email": f"{login}@example.org"}
+        api.value("UsersManager.addUser", **user)
+    api.value("UsersManager.setUserAccess", userLogin="anna", access="write", idSites="2")
+    found = api.value("UsersManager.getUsersPlusRole", idSite="2", filter_search="example")
+    roles = {user["login"]: user["role"] for user in found}
+    assert (roles["anna"], roles["ben"]) == ("write", "noaccess")
+    some = api.value("UsersManager.getUsersPlusRole", idSite="2", filter_access="write")
+    assert [user["login"] for user in some] == ["anna"]
+    assert len(api.value("UsersManager.getUsersPlusRole", idSite="2", limit="1", offset="1")) == 1
+    assert api.value("UsersManager.getSitesAccessForUser", userLogin="anna", filter_access="some") == [
+        {"idsite": 2, "site_name": "Two", "role": "write", "capabilities": []}
+    ]
+    assert api.value("UsersManager.getUserByEmail", userEmail="BEN@example.org")["login"] == "ben"
+    assert api.value("UsersManager.getUserLoginFromUserEmail", userEmail="anna@example.org") == "anna"
+    assert (
+        api.value("UsersManager.getUserPreference", userLogin="ben", preferenceName="defaultReport") is False
+    )
+    preference = {"userLogin": "ben", "preferenceName": "defaultReport", "preferenceValue": "2"}
+    api.value("UsersManager.setUserPreference", **preference)
+    assert api.value("UsersManager.getUserPreference", userLogin="ben", preferenceName="defaultReport") == "2"
+
+
+def test_a_token_expires(tmp_path: Path) -> None:
+    log = EmbeddedLog(tmp_path / "log", 1)
+    now = [1000.0]
+    tokens = TokenStore(log, lambda: now[0])
+    tokens.add("t" * 32, Grant(login="a", superuser=True, expires_at=2000))
+    tokens.add("u" * 32, Grant(login="b", superuser=True))
+    now[0] = 1999.9
+    assert tokens.find("t" * 32) is not None
+    now[0] = 2000.0
+    assert tokens.find("t" * 32) is None
+    assert tokens.find("u" * 32) is not None
+    tokens.close()
+    log.close()
+
+
+def test_a_token_is_made_that_expires(two_sites: Api) -> None:
+    wish = {"userLogin": "admin", "description": "for a day", "expireHours": "24"}
+    token = two_sites.value("UsersManager.createAppSpecificTokenAuth", **wish)
+    assert two_sites.value("SitesManager.getAllSitesId", token=token) == [1, 2]
+    grant = two_sites.resources.tokens.find(token)
+    assert grant is not None
+    assert grant.expires_at - grant.created_at == 24 * 3600
 
 
 def test_instance_settings_reach_the_configuration(api: Api) -> None:
