@@ -178,8 +178,10 @@ class EmbeddedLog(Log):
         self.check_open()
         return EmbeddedReader(self)
 
-    def worker(self, group: str, inputs: Sequence[str], partitions: Sequence[int]) -> GroupWorker:
+    def worker(self, group: str, inputs: Sequence[str], partitions: Sequence[int] | None) -> GroupWorker:
         self.check_open()
+        if partitions is None:
+            partitions = range(self._partitions)
         for topic in inputs:
             if topic in SINGLE_TOPICS:
                 raise ValueError(f"topic {topic} has one partition; follow it with a reader")

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 
 class LogError(Exception):
-    """The log cannot do what was asked now (disk full, broker away). Nothing was appended."""
+    """The log cannot do what was asked now (disk full, broker away)."""
 
 
 class LogMismatchError(LogError):
@@ -66,7 +66,11 @@ class Appender(Protocol):
     def append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> Sequence[int]:
         """Append (partition, key, value) triples; returns their offsets once all are durable.
 
-        All or nothing. Raises LogError. Blocking: called from a thread that is not the event loop's."""
+        Raises LogError; then, or when the process dies, some of the messages may have been appended: of each
+        partition the first ones, in their order. (The embedded log appends all or nothing. On a broker that
+        would need a transaction per append, whose markers would make gaps in the offsets of `hits`, and the
+        sum of the tallies is the offsets consumed. Hits carry a `hit_id`, so appending the same ones again
+        counts none twice.) Blocking: called from a thread that is not the event loop's."""
         ...
 
     def close(self) -> None: ...
@@ -122,7 +126,11 @@ class Worker(Protocol):
     To be used by one thread at a time."""
 
     @property
-    def partitions(self) -> Sequence[int]: ...
+    def partitions(self) -> Sequence[int]:
+        """Those whose inputs `poll` gives now. They change only in `poll`, and only for a worker that shares
+        the partitions with others. When one leaves, what is not committed of it is dropped, batches that were
+        polled included; when it comes (back), its `state` is another object."""
+        ...
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Batch]:
         """Next messages of the inputs after the committed and already polled ones; empty after `timeout`
@@ -144,7 +152,8 @@ class Worker(Protocol):
 
     def commit(self, batches: Sequence[Batch]) -> None:
         """Make outputs, state and the input offsets past `batches` durable together: everything of one `home`
-        partition is atomic; a failure may leave some partitions of the batch committed and others not.
+        partition is atomic; a failure may leave some partitions of the batch committed and others not. What
+        belongs to partitions that left since they were polled is passed over.
         Raises LogError, after which `rollback` is called and the inputs of those not committed come again.
         Outputs, state and `batches` must be of the same partitions; `batches` may be empty."""
         ...
@@ -181,14 +190,20 @@ class Log(Protocol):
         old epoch raises LogResetError; nothing that was acknowledged after this call is lost."""
         ...
 
+    def remove_old_epochs(self) -> None:
+        """Deletes what is left of epochs before the current one; may take long."""
+        ...
+
     def appender(self, topic: str) -> Appender:
-        """Raises LogInUseError when another process appends to the topic."""
+        """Raises LogInUseError when another process of this machine appends to the topic."""
         ...
 
     def reader(self) -> Reader: ...
 
-    def worker(self, group: str, inputs: Sequence[str], partitions: Sequence[int]) -> Worker:
-        """Raises LogInUseError when another process owns one of the partitions in this group."""
+    def worker(self, group: str, inputs: Sequence[str], partitions: Sequence[int] | None) -> Worker:
+        """A worker of these partitions. None: of those that the log assigns, shared out among the group's
+        workers where the log can do that, else all. Raises LogInUseError when another process owns one of the
+        partitions in this group."""
         ...
 
     def committed(self, group: str) -> Mapping[TopicPartition, int]:

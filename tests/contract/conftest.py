@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from tests.contract.backends import Backend
@@ -7,9 +5,10 @@ from tests.contract.backends import Backend
 
 @pytest.fixture(params=["embedded", "kafka"])
 def log_backend(request, tmp_path):
-    if request.param == "kafka" and "HITSTREAM_TEST_KAFKA" not in os.environ:
-        pytest.skip("no broker: HITSTREAM_TEST_KAFKA=host:port names one")
-    return Backend(f"{request.param}:{tmp_path / 'log'}")
+    place = str(tmp_path / "log")
+    if request.param == "kafka":
+        place = f"{request.getfixturevalue('kafka')}|{place}"
+    return Backend(f"{request.param}:{place}")
 
 
 @pytest.fixture
