@@ -41,16 +41,20 @@ class Ingest:
         config.close()
         self.process: subprocess.Popen[bytes] | None = None
 
+    def environment(self, port: int, number: int = 0) -> dict[str, str]:
+        return {
+            **os.environ,
+            "HITSTREAM_DATA_DIR": str(self.data_dir),
+            "HITSTREAM_PORT": str(port),
+            "HITSTREAM_PARTITIONS": "2",
+            "HITSTREAM_INGEST_NUMBER": str(number),
+        }
+
     def start(self) -> int:
         """Returns the process number once it answers."""
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            env={
-                **os.environ,
-                "HITSTREAM_DATA_DIR": str(self.data_dir),
-                "HITSTREAM_PORT": str(self.port),
-                "HITSTREAM_PARTITIONS": "2",
-            },
+            env=self.environment(self.port),
             cwd=Path(__file__).parents[2],
         )
         deadline = time.monotonic() + 30
@@ -191,6 +195,27 @@ def test_a_kill_between_two_ids_of_one_fingerprint_keeps_the_owner(tmp_path: Pat
         first, second = ingest.hits()
         assert first.owner == second.owner == 0xAAAAAAAAAAAAAAA1
         assert second.visitor_id == 0xBBBBBBBBBBBBBBB2
+
+
+def test_a_second_ingest_on_an_embedded_log_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    """One writer per file: exactness of identity does not depend on which process a client reaches."""
+    with an_ingest(tmp_path) as ingest:
+        ingest.start()
+        second = subprocess.run(
+            [sys.executable, "-m", "hitstream", "ingest"],
+            env=ingest.environment(free_port(), number=1),
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode != 0
+        assert ingest.process is not None
+        assert f"in use by process {ingest.process.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert asyncio.run(status_of(ingest.port, pixel("after"))) == 200
+        assert ingest.names() == ["after"]
 
 
 def test_sigterm_answers_what_is_in_flight_and_ends_with_0(tmp_path: Path) -> None:

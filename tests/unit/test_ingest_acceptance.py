@@ -26,13 +26,13 @@ class SaltsOfTheTest:
         return f"{site_id}/{day}".encode()
 
 
-def an_acceptance(locate: Location | None = None) -> Acceptance:
+def an_acceptance(locate: Location | None = None, number: int = 0) -> Acceptance:
     numbers = iter(range(1, 1_000_000))
     return Acceptance(
         identity=Identity(
             window=1800, visit_length=1800, max_entries=1000, random_id=lambda: next(numbers) + (1 << 60)
         ),
-        hit_ids=HitIds(0, 0),
+        hit_ids=HitIds(number, 0),
         authority=lambda token, site_id: token == TOKEN and site_id == 1,
         salts=SaltsOfTheTest(),
         locate=(lambda address: Location(country=address)) if locate is None else lambda _address: locate,
@@ -348,3 +348,18 @@ def test_every_request_is_a_hit_that_can_be_decoded_or_a_refusal(
     if isinstance(decision, Hit):
         assert decode_hit(encode_hit(decision)) == decision
         assert TOKEN not in decision.query
+
+
+def test_two_ingest_processes_decide_as_one_for_clients_that_keep_to_theirs() -> None:
+    sent = [
+        (client, f"idsite=1&rec=1&_id={name:016x}")
+        for client, name in ((0, 0xA1), (1, 0xB1), (0, 0xA2), (1, 0xB1), (1, 0xB2), (0, 0xA2))
+    ]
+    one = an_acceptance()
+    alone = [accepted(query, None, one, user_agent=f"browser {client}") for client, query in sent]
+    two = (an_acceptance(number=0), an_acceptance(number=1))
+    shared = [accepted(query, None, two[client], user_agent=f"browser {client}") for client, query in sent]
+    assert [(hit.owner, hit.visitor_id) for hit in shared] == [(hit.owner, hit.visitor_id) for hit in alone]
+    assert [hit.owner for hit in alone] == [0xA1, 0xB1, 0xA1, 0xB1, 0xB1, 0xA1]
+    assert len({hit.hit_id for hit in shared}) == len(sent)
+    assert {hit.hit_id % 16 for hit in shared} == {0, 1}
