@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; break; }; done)
 CHECKED := ingest processors sink schemas rules stream reporting hitstream bench tests
 
-.PHONY: run demo test lint format conformance bench faults pressure clients hostile lock clean
+.PHONY: run demo test lint format conformance bench faults pressure clients hostile fuzz lock clean
 
 run: $(VENV)/run.stamp
 	@HITSTREAM_SHOW_TOKEN=1 exec $(BIN)/hitstream up
@@ -45,6 +45,11 @@ clients: $(VENV)/dev.stamp
 
 hostile: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow tests/hostile $(PYTEST_ARGS)
+
+# atheris is no locked dependency: it has no wheels for some systems, and then nothing is fuzzed.
+fuzz: $(VENV)/dev.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=2.3" || echo "atheris can't be installed here"
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 # The stamps make a second run start at once: packages are installed again only when the lock changed.
 $(VENV)/venv.stamp:
