@@ -3,12 +3,16 @@
 import functools
 import re
 import threading
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
+from schemas.settings import SettingsError
+from sink import cluster as clusters
 from sink.migrations import Migration, catalog_of, catalog_statements, definition_of, migrate, view_statements
 
 VIEWS = "hitstream"
@@ -18,9 +22,44 @@ _PROBES = 5
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def database_name(epoch: int) -> str:
+def database_name(epoch: int, views: str = VIEWS) -> str:
     """The database of one epoch of the log: a reset begins a new one and drops the old."""
-    return f"hitstream_{epoch}"
+    return f"{views}_{epoch}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a database is and how it is reached; `repr` shows no password."""
+
+    dsn: str = field(repr=False)
+    """Without the name of a database."""
+    views: str = VIEWS
+    """The database of the public views; those of tables have its name and the epoch."""
+    cluster: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of every connection."""
+
+    @property
+    def is_embedded(self) -> bool:
+        return self.dsn.startswith("chdb:")
+
+
+def server_place(dsn: str, cluster: str = "", *, variable: str = "HITSTREAM_CLICKHOUSE") -> Place:
+    """The server of a DSN http(s)://user:password@host:port/database. Raises SettingsError, whose text holds
+    nothing of the DSN."""
+    try:
+        parts = urllib.parse.urlsplit(dsn)
+        reachable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        reachable = False
+    if not reachable:
+        raise SettingsError(f"{variable} is not valid: expected http(s)://user:password@host:port/database")
+    views = urllib.parse.unquote(parts.path.strip("/")) or VIEWS
+    for name, meaning in ((views, f"the database in {variable}"), (cluster, "HITSTREAM_CLICKHOUSE_CLUSTER")):
+        if name and not _NAME.fullmatch(name):
+            raise SettingsError(f"{meaning} is {name!r}: expected letters, digits and _")
+    bare = urllib.parse.urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
+    return Place(bare, views, cluster, clusters.SETTINGS if cluster else {})
 
 
 class LeftoverError(Exception):
@@ -64,21 +103,36 @@ class Database:
     May be used from any thread: every thread gets a client of its own, since a client serves one call at a
     time. chDB holds its directory alone: a second process that opens it fails."""
 
-    def __init__(self, dsn: str, name: str, *, views: str = VIEWS) -> None:
-        for value in (name, views):
+    def __init__(self, place: Place | str, name: str, *, views: str = "") -> None:
+        """`place` may be a DSN; `views` is that of the place unless given."""
+        self.place = Place(place) if isinstance(place, str) else place
+        self.name, self.views = name, views or self.place.views
+        for value in (self.name, self.views):
             if not _NAME.fullmatch(value):
                 raise ValueError(f"{value!r} is not a database name: expected letters, digits and _")
-        self.dsn, self.name, self.views = dsn, name, views
         self._local = threading.local()
         self._clients: list[Client] = []
         self._lock = threading.Lock()
 
     def connect(self, database: str | None = None, settings: Mapping[str, Any] | None = None) -> Client:
         """A client that the caller closes, for the database of tables unless another is named."""
-        client = clickhouse_connect.get_client(
-            dsn=self.dsn, database=database or self.name, settings=dict(settings or {}), query_limit=0
+        return self._connect(database or self.name, settings)
+
+    def _connect(self, database: str | None, settings: Mapping[str, Any] | None = None) -> Client:
+        wanted = {**self.place.settings, **(settings or {})}
+        if self.place.is_embedded:
+            client = clickhouse_connect.get_client(
+                dsn=self.place.dsn, database=database, settings=wanted, query_limit=0
+            )
+            return _forgets_failed_output(client)
+        # A session would be locked by a query that timed out here and still runs there.
+        return clickhouse_connect.get_client(
+            dsn=self.place.dsn,
+            database=database,
+            settings=wanted,
+            query_limit=0,
+            autogenerate_session_id=False,
         )
-        return _forgets_failed_output(client) if self.dsn.startswith("chdb:") else client
 
     @property
     def client(self) -> Client:
@@ -94,10 +148,11 @@ class Database:
         """Create and migrate the database and make its views; returns the migrations applied.
 
         Raises sink.migrations.NewerDatabaseError."""
-        first = clickhouse_connect.get_client(dsn=self.dsn, query_limit=0)
+        first = self._connect(None if self.place.is_embedded else "default")
         try:
             for name in (self.name, self.views, catalog_of(self.views)):
-                first.command(f"CREATE DATABASE IF NOT EXISTS `{name}`")
+                for statement in self._spoken(f"CREATE DATABASE IF NOT EXISTS `{name}`"):
+                    first.command(statement)
         finally:
             first.close()
         applied = migrate(self.command)
@@ -118,19 +173,27 @@ class Database:
             self.command(statement)
         self.command(f"CREATE OR REPLACE VIEW `{catalog}`.`definition` AS SELECT '{wanted}' AS hash")
 
+    def _spoken(self, sql: str) -> list[str]:
+        """The statements that stand for one where it runs."""
+        return clusters.clustered(sql, self.place.cluster) if self.place.cluster else [sql]
+
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> object:
         """Run a statement without a result set, or one whose first value is wanted."""
-        return self.client.command(sql, parameters=dict(parameters) if parameters else None)
+        answer: object = None
+        for statement in self._spoken(sql):
+            answer = self.client.command(statement, parameters=dict(parameters) if parameters else None)
+        return answer
 
     def execute(
         self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
     ) -> None:
         """Run a statement for its effect, with {name:Type} bound from `parameters`."""
-        self.client.command(
-            sql,
-            parameters=dict(parameters) if parameters else None,
-            settings=dict(settings) if settings else None,
-        )
+        for statement in self._spoken(sql):
+            self.client.command(
+                statement,
+                parameters=dict(parameters) if parameters else None,
+                settings=dict(settings) if settings else None,
+            )
 
     def rows(
         self,
@@ -153,16 +216,22 @@ class Database:
     def keep_hits(self, days: int) -> None:
         """Set the lifetime of raw hits, in days since their receipt (an import brings old ones); 0 keeps them
         for ever."""
-        if days:
+        table = clusters.local("hits") if self.place.cluster else "hits"
+        defined = str(self.command(f"SHOW CREATE TABLE {table}"))
+        # Every process that opens the database says so; a change goes over all parts.
+        if days and f"+ toIntervalDay({int(days)})" not in defined:
             self.command(f"ALTER TABLE hits MODIFY TTL toDateTime(received_at) + toIntervalDay({int(days)})")
-        elif "TTL" in str(self.command("SHOW CREATE TABLE hits")):
+        elif not days and "TTL" in defined:
             self.command("ALTER TABLE hits REMOVE TTL")
 
     def drop_earlier(self) -> list[str]:
         """Drop the databases of earlier epochs that a reset left behind; returns their names.
 
         Not those of later ones: another reset may have begun one meanwhile."""
-        found = self.rows("SELECT name FROM system.databases WHERE match(name, '^hitstream_[0-9]+$')")
+        found = self.rows(
+            "SELECT name FROM system.databases WHERE match(name, {pattern:String})",
+            {"pattern": f"^{self.views}_[0-9]+$"},
+        )
         names = [str(row[0]) for row in found if epoch_of(str(row[0])) < epoch_of(self.name)]
         for name in names:
             self.command(f"DROP DATABASE IF EXISTS `{name}` SYNC")

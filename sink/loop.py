@@ -15,6 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from schemas.rows import DeadLetter, encode_row
 from sink.database import Database
 from sink.encoding import DEAD, HITS, TABLES, Block, Entry, SiteDay, Table, halves, split
+from sink.ledger import read_ledger
 from sink.metrics import SinkMetrics
 from sink.settings import SinkSettings
 from stream.faults import crash_point
@@ -73,9 +74,10 @@ class StoppedError(Exception):
 
 
 class Sink:
-    """Reads from the positions of the ledger and writes until stopped. One per instance.
+    """Reads from the positions of the ledger and writes until stopped. Several may share the partitions.
 
-    `on_site_days` is told which sites and days got new rows: a hint for the rollups."""
+    `on_site_days` is told which sites and days got new rows: a hint for the rollups. `partitions` are all
+    unless given. Two that store the same partition cost work, nothing else."""
 
     def __init__(
         self,
@@ -84,11 +86,13 @@ class Sink:
         settings: SinkSettings | None = None,
         *,
         on_site_days: Callable[[set[SiteDay]], None] = lambda _days: None,
+        partitions: Sequence[int] | None = None,
     ) -> None:
         self.metrics = SinkMetrics()
         self.error: str = ""
         """What the database said last, while it refuses to work; empty when all is well."""
         self._log, self._database = log, database
+        self._partitions = tuple(range(log.partitions) if partitions is None else partitions)
         self._settings = settings or SinkSettings()
         self._on_site_days = on_site_days
         self._stop = threading.Event()
@@ -156,14 +160,13 @@ class Sink:
             reader.close()
 
     def _resume(self) -> None:
-        rows = self._database.rows(
-            "SELECT topic, partition, argMax(next_offset, version) FROM sink_offsets GROUP BY ALL"
-        )
         ledger = {
-            TopicPartition(str(topic), int(partition)): int(offset) for topic, partition, offset in rows
+            place: offset
+            for place, offset in read_ledger(self._database).items()
+            if place.partition in self._partitions
         }
         for table in TABLES:
-            for partition in range(self._log.partitions):
+            for partition in self._partitions:
                 ledger.setdefault(TopicPartition(table.name, partition), 0)
         with self._visible_lock:
             self._visible = dict(ledger)
@@ -174,7 +177,7 @@ class Sink:
         """Read once what each partition has and flush what is due; returns how many messages were read."""
         read = 0
         for table in TABLES:
-            for partition in range(self._log.partitions):
+            for partition in self._partitions:
                 read += self._read(reader, table, partition)
         crash_point("sink.read")
         if self._flush_wanted.is_set() and not read:
@@ -348,8 +351,18 @@ class Sink:
             except (ClickHouseError, OSError) as error:
                 self._wait_to_retry(error, attempt)
                 attempt += 1
+                # What timed out here may have been carried out there; or another sink has gone on meanwhile.
+                if self._is_recorded(positions):
+                    return
                 continue
             return
+
+    def _is_recorded(self, positions: Mapping[TopicPartition, int]) -> bool:
+        try:
+            ledger = read_ledger(self._database)
+        except (ClickHouseError, OSError):
+            return False
+        return all(ledger.get(place, 0) >= offset for place, offset in positions.items())
 
     def _measure_lag(self, reader: Reader) -> None:
         now = time.monotonic()
@@ -361,6 +374,7 @@ class Sink:
                 table.name: sum(
                     max(0, end - self._visible.get(TopicPartition(table.name, partition), 0))
                     for partition, end in reader.end_offsets(table.name).items()
+                    if partition in self._partitions
                 )
                 for table in TABLES
             }
