@@ -11,6 +11,7 @@ from aiohttp import web
 
 from hitstream.admin import admin_routes
 from hitstream.archives import EngineArchives
+from hitstream.data_subjects import EnginePast
 from hitstream.engine import Engine
 from hitstream.import_journal import forget_old_epochs
 from hitstream.operations import Operations
@@ -67,6 +68,7 @@ class DatabaseProcess:
             tokens=engine.tokens,
             users=engine.users,
             archives=EngineArchives(engine.database),
+            past=EnginePast(engine),
         )
 
     @property

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hitstream.erasure import ErasedHits, Eraser
 from hitstream.freshness import Freshness
 from hitstream.replay import Replayer
 from hitstream.settings import DatabaseSettings
@@ -65,18 +66,23 @@ class Engine:
         self._following = threading.Lock()
         self.users = UserStore(self.log)
         self.rollups = Rollups(self.database)
-        self.sink = Sink(self.log, self.database, sink_settings, on_site_days=self.rollups.changed)
+        erased = ErasedHits(self.log)
+        self.sink = Sink(
+            self.log, self.database, sink_settings, on_site_days=self.rollups.changed, is_erased=erased
+        )
         self.facts = self.log.appender(HISTORY.name)
         """Decisions about the past: topic `history`."""
         self.replayer = Replayer(
             self.log, self.database, self.sink, self.facts, self.current_config, self._write_alone
         )
+        self.eraser = Eraser(self.log, self.database, self.sink, self.rollups, self.facts, erased)
         self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._guard, args=("sink", self.sink.run), name="sink"),
             threading.Thread(target=self._guard, args=("rollups", self.rollups.run), name="rollups"),
             threading.Thread(target=self._guard, args=("replays", self.replayer.run), name="replays"),
+            threading.Thread(target=self._guard, args=("erasures", self.eraser.run), name="erasures"),
             threading.Thread(
                 target=self._guard,
                 args=("freshness", lambda: self.freshness.run(self._stop)),
@@ -116,6 +122,7 @@ class Engine:
         self.sink.stop()
         self.rollups.stop()
         self.replayer.stop()
+        self.eraser.stop()
         for thread in self._threads:
             thread.join()
         self._follower.close()

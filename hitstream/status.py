@@ -9,6 +9,7 @@ from hitstream.engine import Engine
 from hitstream.tallies import balance
 from processors.service import GROUP
 from schemas.topics import HITS, TALLIES
+from sink.database import Database
 from sink.encoding import TABLES
 from sink.rollups import RollupStatus
 from stream.protocol import Reader
@@ -61,8 +62,20 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         "balance": {"consumed": found.consumed, "counted": found.counted, "adds_up": found.adds_up},
         "rollups": rollup_summary(engine.rollups.status()),
         "bytes": dict(engine.log.sizes()),
+        "parts_to_remove": parts_to_remove(engine.database),
         "problems": [text for text in (engine.failed, engine.sink.error) if text],
     }
+
+
+def parts_to_remove(database: Database) -> int:
+    """Parts with erased rows that were replaced and are still on disk, for about a minute."""
+    return int(
+        database.rows(
+            "SELECT count() FROM system.parts WHERE database = currentDatabase() AND NOT active AND table IN"
+            " (SELECT name FROM system.tables WHERE database = currentDatabase()"
+            " AND create_table_query LIKE '%old_parts_lifetime = 1%')"
+        )[0][0]
+    )
 
 
 def rollup_summary(status: RollupStatus) -> dict[str, Any]:

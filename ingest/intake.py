@@ -1,5 +1,6 @@
 """What ingest holds while a log is open: configuration, secrets, the maps of identity, the committer."""
 
+import asyncio
 import heapq
 import hmac
 import logging
@@ -10,6 +11,7 @@ import msgspec
 
 from ingest.acceptance import Acceptance, HitIds, random_visitor_ids
 from ingest.committer import Committer, Entry
+from ingest.erasures import LogErasures
 from ingest.identity import Identity
 from ingest.metrics import Metrics
 from ingest.orders import RecentOrders
@@ -121,6 +123,7 @@ class Intake:
         self._rotate_at = time.monotonic() + window + _ROTATION_SLACK_S
         self._erase_salts_at = 0.0
         self._partitions = log.partitions
+        self._erasures = LogErasures(log, self._appender)
         self.committer: Committer
 
     def start(self) -> None:
@@ -157,6 +160,7 @@ class Intake:
     async def close(self) -> None:
         """Appends what is queued and releases the log."""
         await self.committer.close()
+        await asyncio.to_thread(self._erasures.close)
         self._appender.close()
         self._follower.close()
         self._token_store.close()

@@ -3,7 +3,7 @@
 A new agent costs about a millisecond, a known one a look-up."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -90,6 +90,25 @@ class AgentCache:
         except sqlite3.Error:
             return
 
+    def forget(self, agents: Iterable[Key]) -> None:
+        """Take agents out of memory and file: a user agent may name a device. Whoever has the same one costs
+        a detection again."""
+        keys = set(agents)
+        for key in keys:
+            for known in (self._recent, self._older, self._unwritten):
+                known.pop(key, None)
+        if self._file is None or not keys:
+            return
+        try:
+            with self._file:
+                self._file.executemany(
+                    "DELETE FROM agents WHERE user_agent = ? AND client_hints = ?",
+                    [key for key in keys if _is_storable(key)],
+                )
+            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error:
+            return
+
     def close(self) -> None:
         self.flush()
         if self._file is not None:
@@ -116,6 +135,8 @@ def _open(path: Path, version: str) -> sqlite3.Connection | None:
                 file.execute("PRAGMA journal_mode = WAL")
                 # A lost answer is detected again.
                 file.execute("PRAGMA synchronous = OFF")
+                # What is forgotten is overwritten.
+                file.execute("PRAGMA secure_delete = ON")
                 with file:
                     file.execute("CREATE TABLE IF NOT EXISTS detector (version TEXT NOT NULL)")
                     file.execute(

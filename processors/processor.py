@@ -244,6 +244,9 @@ class Processor:
 
     def _accept(self, unit: Unit, message: Message) -> tuple[ReadyHit, Hit] | None:
         """Decode and prepare one hit; None when it is excluded or dead, which is then counted."""
+        if not message.value:
+            unit.count(None, Outcome.EXCLUDED, Exclusion.ERASED)
+            return None
         try:
             hit = decode_hit(message.value)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:

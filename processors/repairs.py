@@ -51,6 +51,7 @@ ERASED_TABLE = "erased"
 """Owner's key and hit_id of every erased hit; the values are empty."""
 LEVEL_TABLE = "replays"
 _LEVEL_KEY = b"level"
+_SCRUB_KEY = b"scrub"
 _decode_visit = msgspec.msgpack.Decoder(Visit).decode
 
 
@@ -61,6 +62,15 @@ def load_level(state: State) -> int:
 
 def save_level(state: State, level: int) -> None:
     state.put_many(LEVEL_TABLE, [(_LEVEL_KEY, level.to_bytes(8, "big"))])
+
+
+def is_scrub_due(state: State) -> bool:
+    """Whether hits were erased and their traces may still be on disk."""
+    return bool(state.get_many(ERASED_TABLE, [_SCRUB_KEY]))
+
+
+def forget_scrub(state: State) -> None:
+    state.delete_many(ERASED_TABLE, [_SCRUB_KEY])
 
 
 @dataclass
@@ -131,6 +141,7 @@ class Repairs:
         """All erased hits of the owner, those of this request included, which leave the journal here."""
         if wanted.erased:
             state.put_many(ERASED_TABLE, [(key + hit_id.to_bytes(8, "big"), b"") for hit_id in wanted.erased])
+            state.put_many(ERASED_TABLE, [(_SCRUB_KEY, b"")])
             delete_journal(state, wanted.erased.values())
         known = state.scan(ERASED_TABLE, key, key + b"\xff" * 9)
         return frozenset(int.from_bytes(name[12:], "big") for name, _ in known)

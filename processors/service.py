@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -15,16 +15,18 @@ from processors.history import (
     History,
     HistoryUnavailableError,
     HttpHistory,
+    OwnerHistory,
     RepairRequest,
     decode_request,
 )
 from processors.journal import JournalTrimmer
 from processors.processor import INPUTS, Counts, Processor
-from processors.repairs import Wanted
+from processors.repairs import Wanted, forget_scrub, is_scrub_due
 from processors.settings import ProcessorSettings
 from rules.locations import guess_country, language_code
 from rules.prepare import Lookups
-from schemas.history import Erasure, OwnerRefold, ReplayAsked, ReplayLevel, decode_fact
+from schemas.history import Erasure, ErasureDone, OwnerRefold, ReplayAsked, ReplayLevel, decode_fact
+from schemas.hit import decode_hit
 from schemas.topics import HISTORY, REPAIRS
 from stream.config import ConfigFollower
 from stream.faults import crash_point
@@ -34,6 +36,7 @@ GROUP = "processors"
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 FLUSH_AGENTS_SECONDS = 30.0
+SCRUB_SECONDS = 2.0
 OWNERS_AT_ONCE = 200
 """Whose past is in memory together; hits have their turn between two such units."""
 
@@ -69,6 +72,9 @@ class ProcessorService:
         self._history: History = HttpHistory(settings.reporting_url, settings.admin_token)
         self._repairs: list[Batch] = []
         self._repair_at = 0.0
+        self._unscrubbed = set(partitions)
+        """Partitions in whose files erased hits may have left something."""
+        self._scrub_at = 0.0
         self.counts = Counts()
 
     def run(self, stop: threading.Event) -> None:
@@ -90,6 +96,7 @@ class ProcessorService:
                 except LogError as error:
                     logger.error("the unit of work failed and will be repeated: %s", error)
                     opened.worker.rollback()
+                    self._unscrubbed = set(self._partitions)
                     self._repairs.clear()
                     stop.wait(RETRY_SECONDS)
                 if time.monotonic() - flushed_at > FLUSH_AGENTS_SECONDS:
@@ -126,6 +133,20 @@ class ProcessorService:
             batch, rest = first_step(self._repairs[0])
             if self._repair(opened, batch):
                 self._repairs[0:1] = [] if rest is None else [rest]
+        elif not self._repairs and self._unscrubbed and time.monotonic() >= self._scrub_at:
+            self._scrub_at = time.monotonic() + SCRUB_SECONDS
+            self._scrub(opened.worker)
+
+    def _scrub(self, worker: Worker) -> None:
+        """What was erased goes from the disk too, once nobody needs what was emitted of it."""
+        for partition in sorted(self._unscrubbed):
+            if is_scrub_due(worker.state(partition)):
+                if not worker.scrub(partition):
+                    continue
+                forget_scrub(worker.state(partition))
+                worker.commit([])
+                logger.info("partition %d: what was erased is gone from its files", partition)
+            self._unscrubbed.discard(partition)
 
     def _repair(self, opened: _Opened, batch: Batch) -> bool:
         """One step of `repairs` or `history`, after everything emitted before is committed. Hits go on when
@@ -147,6 +168,9 @@ class ProcessorService:
                 self._repair_at = time.monotonic() + RETRY_SECONDS
                 return False
             processor.repair(batch, histories, wanted)
+            if any(asked.erased for asked in wanted.values()):
+                self._unscrubbed.add(batch.home)
+                self._agents.forget(erased_agents(histories, wanted))
             crash_point("processor.repaired")
         opened.worker.commit([batch])
         return True
@@ -166,6 +190,20 @@ def first_step(batch: Batch) -> tuple[Batch, Batch | None]:
         Batch(batch.topic, batch.partition, batch.messages[:count], batch.messages[count].offset, batch.home),
         Batch(batch.topic, batch.partition, batch.messages[count:], batch.next_offset, batch.home),
     )
+
+
+def erased_agents(
+    histories: Iterable[OwnerHistory], wanted: Mapping[tuple[int, int], Wanted]
+) -> set[tuple[str, str]]:
+    """User agents and client hints of the hits that are erased."""
+    found = set()
+    for history in histories:
+        erased = wanted[(history.site_id, history.owner)].erased
+        for _, value in history.hits if erased else ():
+            hit = decode_hit(value)
+            if hit.hit_id in erased:
+                found.add((hit.user_agent, hit.client_hints))
+    return found
 
 
 def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
@@ -189,6 +227,6 @@ def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
                 asked = wanted[(fact.site_id, fact.owner)]
                 asked.level = max(asked.level, fact.level)
                 asked.always |= fact.level == 0
-            case ReplayAsked():
+            case ReplayAsked() | ErasureDone():
                 pass
     return level, wanted

@@ -22,6 +22,7 @@ from reporting.login import AttemptLimit, GivenToken, authenticate, token_of
 from reporting.method import ConfigChange, Database, Method
 from reporting.methods import METHODS
 from reporting.parameters import Parameters, parse_query
+from reporting.past import Past
 from reporting.render import Response, Scene, parse_format, render, render_error
 from schemas.config import Config, ConfigEvent
 from stream.protocol import LogError
@@ -55,6 +56,7 @@ class Resources:
     users: UserStore
     attempts: AttemptLimit = field(default_factory=AttemptLimit)
     archives: Archives | None = None
+    past: Past | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +224,7 @@ async def answer_parameters(
                 "users": resources.users,
                 "compatibility": setup.compatibility,
                 "archives": resources.archives,
+                "past": resources.past,
                 "base_url": base_url,
                 "methods": setup.methods,
             },

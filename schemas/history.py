@@ -36,11 +36,17 @@ class Erasure(msgspec.Struct, tag="erase", array_like=True, frozen=True):
     hit_ids: list[int]
     offsets: list[int]
     """Where they are on `hits`, in the owner's partition."""
-    at: int = 0
-    """Unix seconds."""
+    number: int
+    """Of the request that it belongs to: unix nanoseconds."""
 
 
-HistoryFact = ReplayLevel | ReplayAsked | OwnerRefold | Erasure
+class ErasureDone(msgspec.Struct, tag="erased", array_like=True, frozen=True):
+    """The rows of the partition's owners in request `number` are gone from the database."""
+
+    number: int
+
+
+HistoryFact = ReplayLevel | ReplayAsked | OwnerRefold | Erasure | ErasureDone
 
 encode_fact = msgspec.msgpack.Encoder().encode
 decode_fact = msgspec.msgpack.Decoder(HistoryFact).decode

@@ -27,3 +27,5 @@ class Exclusion(StrEnum):
     PING_WITHOUT_VISIT = "ping_without_visit"
     REPEATED_ORDER = "repeated_order"
     OPT_OUT = "opt_out"
+    ERASED = "erased"
+    """A data subject's hit, removed from the log before it was processed."""

@@ -255,6 +255,19 @@ def superseded(database: Database) -> list[tuple[int, date, int]]:
     return [(int(site), day, int(generation)) for site, day, generation in found]
 
 
+def forget_days(database: Database, site_id: int, days: Sequence[date]) -> None:
+    """Remove the archives of whole days, of every segment: rows answer until they are computed anew."""
+    if not days:
+        return
+    for table in ("archive_days", "archives", "uniques"):
+        database.execute(f"ALTER TABLE {table} MODIFY SETTING old_parts_lifetime = 1")
+        database.execute(
+            f"ALTER TABLE {table} DELETE WHERE site_id = {{site:UInt32}} AND date IN {{days:Array(Date)}}"
+            " SETTINGS mutations_sync = 2",
+            {"site": site_id, "days": list(days)},
+        )
+
+
 def forget(database: Database, computations: Sequence[tuple[int, date, int]]) -> None:
     """Remove the rows of computations; a generation belongs to one computation only."""
     for start in range(0, len(computations), 1000):

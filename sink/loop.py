@@ -77,7 +77,8 @@ class Sink:
     """Reads from the positions of the ledger and writes until stopped. Several may share the partitions.
 
     `on_site_days` is told which sites and days got new rows: a hint for the rollups. `partitions` are all
-    unless given. Two that store the same partition cost work, nothing else."""
+    unless given. Two that store the same partition cost work, nothing else. `is_erased` says whether the hit
+    at a partition and offset of `hits` must not come back."""
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class Sink:
         *,
         on_site_days: Callable[[set[SiteDay]], None] = lambda _days: None,
         partitions: Sequence[int] | None = None,
+        is_erased: Callable[[int, int], bool] = lambda _partition, _offset: False,
     ) -> None:
         self.metrics = SinkMetrics()
         self.error: str = ""
@@ -95,6 +97,7 @@ class Sink:
         self._partitions = tuple(range(log.partitions) if partitions is None else partitions)
         self._settings = settings or SinkSettings()
         self._on_site_days = on_site_days
+        self._is_erased = is_erased
         self._stop = threading.Event()
         self._flush_wanted = threading.Event()
         self._wake = threading.Event()
@@ -195,7 +198,11 @@ class Sink:
         pending = self._pending[table.name]
         if not pending.positions:
             pending.since = time.monotonic()
-        pending.entries.extend(Entry(partition, message.offset, message.value) for message in batch.messages)
+        pending.entries.extend(
+            Entry(partition, message.offset, message.value)
+            for message in batch.messages
+            if message.value and not (table is HITS and self._is_erased(partition, message.offset))
+        )
         pending.size += sum(len(message.value) for message in batch.messages)
         pending.positions[place] = self._next[place] = batch.next_offset
         if self._is_full(pending):

@@ -6,7 +6,7 @@ lists: keys, values.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -62,6 +62,19 @@ def read_frames(
     finally:
         rows.close()  # an unfinished statement would keep its snapshot, and so the WAL
     return messages
+
+
+def emptied(identifier: int, payload: bytes, places: Mapping[int, Collection[int]]) -> bytes:
+    """The payload of a row without keys and values of the messages at these places (partition -> offsets)."""
+    base = offset_of(identifier)
+    offsets = places.get(identifier >> OFFSET_BITS, ())
+    keys, values = _decode(payload)
+    inside = [offset - base for offset in offsets if base <= offset < base + len(keys)]
+    if not inside:
+        return payload
+    for place in inside:
+        keys[place] = values[place] = b""
+    return encode_frame(keys, values)
 
 
 def end_of(connection: sqlite3.Connection, table: str, partition: int) -> int | None:

@@ -112,20 +112,21 @@ class PartitionFile:
         )
         self.inputs.update(offsets)
 
-    def delete_released(self, topic: str, target: int, needed_from: int) -> None:
-        """Deletes whole rows of outputs below an offset; some of them, the oldest first."""
+    def delete_released(self, topic: str, target: int, needed_from: int) -> int:
+        """Deletes whole rows of outputs below an offset; some of them, the oldest first. Returns how many."""
         table = f"output_{topic}"
-        if table in self._tables:
-            self.connection.execute(
-                f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id >= ? AND id < ?"  # noqa: S608
-                " AND id + count <= ? ORDER BY id LIMIT ?)",
-                (
-                    frames.row_id(target, 0),
-                    frames.row_id(target, needed_from),
-                    frames.row_id(target, needed_from),
-                    RELEASED_ROWS_PER_COMMIT,
-                ),
-            )
+        if table not in self._tables:
+            return 0
+        return self.connection.execute(
+            f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id >= ? AND id < ?"  # noqa: S608
+            " AND id + count <= ? ORDER BY id LIMIT ?)",
+            (
+                frames.row_id(target, 0),
+                frames.row_id(target, needed_from),
+                frames.row_id(target, needed_from),
+                RELEASED_ROWS_PER_COMMIT,
+            ),
+        ).rowcount
 
     def close(self) -> None:
         if self.connection.in_transaction:
@@ -238,6 +239,8 @@ class GroupWorker:
         self._outputs: dict[int, dict[tuple[str, int], tuple[list[bytes], list[bytes]]]] = defaultdict(dict)
         self._claimed: set[str] = set()
         self._released_at = time.monotonic()
+        self._scrubbing: dict[int, dict[tuple[str, int], int]] = {}
+        """Partition -> ends of its outputs when its scrub began."""
         self._turn = 0
         self._pause_s = SHORTEST_PAUSE_S
         self._exhausted_bell, self._exhausted_until = b"", 0.0
@@ -394,6 +397,32 @@ class GroupWorker:
                 split = self._wiring.is_split(topic)
                 physical = target * self._wiring.partitions + partition if split else target
                 file.delete_released(topic, target, needed[topic].get(physical, 0))
+
+    def scrub(self, partition: int) -> bool:
+        self._wiring.check_open()
+        file = self._files[partition]
+        ends = self._scrubbing.setdefault(partition, dict(file.ends))
+        is_needed = False
+        with translate_errors(file.path, "Scrubbing"):
+            with file.state.writing():
+                for (topic, target), end in ends.items():
+                    needed = self._wiring.needed_from(topic)
+                    split = self._wiring.is_split(topic)
+                    physical = target * self._wiring.partitions + partition if split else target
+                    released = 0 if needed is None else needed.get(physical, 0)
+                    is_needed |= released < end
+                    while file.delete_released(topic, target, released):
+                        pass
+                file.state.stage(merge=True)
+                file.connection.execute("COMMIT")
+            file.state.settle()
+            if is_needed:
+                return False
+            file.connection.execute("VACUUM")
+            while wal_bytes(file.path):
+                file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        del self._scrubbing[partition]
+        return True
 
     def rollback(self) -> None:
         self._outputs.clear()

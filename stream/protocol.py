@@ -5,7 +5,7 @@ Offsets increase by one on the embedded log and may have gaps on Kafka (control 
 `next_offset` and never count. The number of partitions is fixed when a log is created.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -72,6 +72,12 @@ class Appender(Protocol):
         sum of the tallies is the offsets consumed. Hits carry a `hit_id`, so appending the same ones again
         counts none twice.) Blocking: called from a thread that is not the event loop's."""
         ...
+
+    def erase(self, places: Mapping[int, Collection[int]]) -> bool:
+        """Remove key and value of messages (partition -> offsets) from the storage; their offsets stay and
+        read as empty. What is gone already, by retention or an earlier call, is no error. False when the log
+        can't: then its retention removes them. Blocking; beside `append` from another thread."""
+        return not places
 
     def close(self) -> None: ...
 
@@ -156,6 +162,12 @@ class Worker(Protocol):
         belongs to partitions that left since they were polled is passed over.
         Raises LogError, after which `rollback` is called and the inputs of those not committed come again.
         Outputs, state and `batches` must be of the same partitions; `batches` may be empty."""
+        ...
+
+    def scrub(self, partition: int) -> bool:
+        """Remove from the storage what was deleted from the partition's state and what consumers of its
+        outputs have released. Between units of work. False when something emitted before the first call is
+        still needed by a consumer: call again later. May take as long as copying the partition's files."""
         ...
 
     def rollback(self) -> None:

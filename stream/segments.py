@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +35,7 @@ PAGE_SIZE = 4096
 # Time stamps of directories come from a clock that ticks every few milliseconds: a listing made this soon
 # after the last change may lack a later change of the same tick.
 UNSETTLED_NS = 100_000_000
+SEAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -256,11 +257,90 @@ class SegmentAppender:
                 return
             unlink_database(path)
 
+    def erase(self, places: Mapping[int, Collection[int]]) -> bool:
+        """Rewrites the segments that hold the messages, without their keys and values (stream.protocol)."""
+        with translate_errors(self._directory, "Erasing messages in"):
+            paths = list_paths(self._directory)
+            for path, following in pairwise((*paths, None)):
+                assert path is not None
+                is_last = following is None
+                wanted = self._held(path, places, is_last=is_last)
+                if not any(wanted.values()):
+                    continue
+                if is_last:
+                    self._end_segment()
+                elif wal_bytes(path):
+                    checkpoint_passive(path)
+                if wal_bytes(path):
+                    raise OSError(f"{path} is being read and can't be rewritten now")
+                rewrite_without(path, wanted)
+        return True
+
+    def _held(
+        self, path: Path, places: Mapping[int, Collection[int]], *, is_last: bool
+    ) -> dict[int, set[int]]:
+        """Of the messages, those that are in the segment with a content."""
+        connection = open_reader(path) if is_last or wal_bytes(path) else open_finished(path)
+        try:
+            starts = describe(path, connection).starts
+            found: dict[int, set[int]] = {}
+            for partition, offsets in places.items():
+                for offset in offsets:
+                    if offset >= starts[partition]:
+                        held = frames.read_frames(connection, "batch", partition, offset, 1)
+                        if held and held[0].offset == offset and held[0].value:
+                            found.setdefault(partition, set()).add(offset)
+            return found
+        finally:
+            connection.close()
+
+    def _end_segment(self) -> None:
+        """Appends go to a new segment; the one before is complete in its file on return."""
+        with self._mutex:
+            full, path = self._connection, self._segment.path
+            self._open(create_segment(self._directory, self._ends).path)
+        deadline = time.monotonic() + SEAL_SECONDS
+        try:
+            while wal_bytes(path):
+                # A reader in its middle keeps the WAL; readers are short.
+                full.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                if time.monotonic() > deadline:
+                    raise OSError(f"the WAL of {path} is being read for {SEAL_SECONDS:.0f} s")
+        finally:
+            full.close()
+
     def close(self) -> None:
         with self._mutex:
             self._background.close()
             self._connection.close()
             self._lock.close()
+
+
+def rewrite_without(path: Path, places: Mapping[int, Collection[int]]) -> None:
+    """Replaces a finished segment by one in which messages are empty. Who has it open reads on in the old
+    file until it looks at the directory again."""
+    source = open_finished(path)
+
+    def copied(connection: sqlite3.Connection) -> None:
+        for (statement,) in source.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'").fetchall():
+            connection.execute(statement)
+        for table, columns in (("start", 2), ("about", 1)):
+            rows = source.execute(f"SELECT * FROM {table}")  # noqa: S608 - our own names
+            connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})", rows)  # noqa: S608
+        batches = source.execute("SELECT id, count, payload FROM batch ORDER BY id")
+        connection.executemany(
+            "INSERT INTO batch VALUES (?, ?, ?)",
+            ((row[0], row[1], frames.emptied(row[0], row[2], places)) for row in batches),
+        )
+
+    try:
+        crash_point("log.erasing")
+        create_file(path, PAGE_SIZE, copied)
+    finally:
+        source.close()
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    crash_point("log.erased")
 
 
 def _seal(connection: sqlite3.Connection) -> None:
@@ -279,6 +359,7 @@ class SegmentReader:
         self._segments: list[Segment] = []
         self._connections: dict[Path, sqlite3.Connection] = {}
         self._listed: tuple[int, int] = (0, 0)
+        self._inodes: dict[Path, int] = {}
         self._seen: tuple[sqlite3.Connection, int] | None = None
         self._ends: dict[int, int] = dict.fromkeys(range(partitions), 0)
 
@@ -302,10 +383,14 @@ class SegmentReader:
         self._listed = (changed, time.time_ns())
         paths = list_paths(self._directory)
         known = {segment.path: segment for segment in self._segments}
-        for path in known.keys() - set(paths):
+        inodes = {path: os.stat(path).st_ino for path in paths}
+        # A segment that was rewritten (messages erased) is another file under the same name.
+        for path in {path for path in known if self._inodes.get(path) != inodes.get(path)}:
+            known.pop(path)
             gone = self._connections.pop(path, None)
             if gone is not None:
                 gone.close()
+        self._inodes = inodes
         self._segments = [
             known.get(path) or describe(path, self._connection(path, is_last=path == paths[-1]))
             for path in paths

@@ -32,6 +32,7 @@ _REASONS: Mapping[str, str] = {
     Exclusion.PREFETCH: "Prefetched by the browser",
     Exclusion.PING_WITHOUT_VISIT: "Ping without a visit",
     Exclusion.REPEATED_ORDER: "Order sent before",
+    Exclusion.ERASED: "Erased for a data subject",
 }
 _PER_DAY = """
 SELECT received_on, {column} AS name, sum(hits) AS hits FROM counted_hits

@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -427,3 +428,80 @@ def test_a_full_disk_that_stops_a_segment_from_rolling_loses_nothing(small_disk,
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     assert appender.append([(0, b"%d" % accepted, os.urandom(10_000))]) == [accepted]
     assert [int(m.key) for m in read_all(log, HITS, 0)] == list(range(accepted + 1))
+
+
+def test_erased_messages_leave_the_files_and_the_rest_is_as_before(open_log, closing):
+    log = open_log(hits_retention=timedelta(days=1))
+    appender = closing(log.appender(HITS))
+    reader = closing(log.reader())
+    for number in range(60):
+        appender.append([(p, b"key%d" % number, b"secret%03d" % number + b"x" * 2048) for p in ALL])
+    assert len(segments(log)) > 3
+    before = {p: read_all(log, HITS, p) for p in ALL}
+    assert reader.read(HITS, 1, 59, 1).messages[0].value.startswith(b"secret059")
+    # In the first segment, in one in the middle and in the one that is being written to.
+    assert appender.erase({0: [0, 31], 1: [59], 3: [5000]})
+    for partition in ALL:
+        gone = {0: {0, 31}, 1: {59}}.get(partition, set())
+        expected = [m._replace(key=b"", value=b"") if m.offset in gone else m for m in before[partition]]
+        assert read_all(log, HITS, partition) == expected
+    assert reader.read(HITS, 1, 59, 1).messages[0].value == b""
+    assert reader.end_offsets(HITS) == dict.fromkeys(ALL, 60)
+    assert appender.append([(1, b"k", b"after")]) == [60]
+    for place, text in (((0, 0), b"secret000"), ((0, 31), b"secret031"), ((1, 59), b"secret059")):
+        kept = sum(
+            path.read_bytes().count(text) for path in (log.root / "topics" / HITS).iterdir() if path.is_file()
+        )
+        assert kept == 3, place  # of the other partitions
+    assert appender.erase({0: [0, 31]})
+
+
+def test_a_kill_while_a_segment_is_rewritten_leaves_the_old_or_the_new_one(directory, open_log):
+    log = open_log(hits_retention=timedelta(days=1))
+    appender = log.appender(HITS)
+    for number in range(40):
+        appender.append([(0, b"", b"secret%03d" % number + b"x" * 4096)])
+    appender.close()
+    log.close()
+    for point in ("log.erasing", "log.erased"):
+        done = subprocess.run(
+            [sys.executable, "-c", (
+                "import sys; from pathlib import Path; from stream.embedded import EmbeddedLog;"
+                f"EmbeddedLog(Path({str(directory)!r})).appender('hits').erase({{0: [3]}})"
+            )],
+            cwd=Path(__file__).parents[2], env={**os.environ, "HITSTREAM_CRASH_AT": point},
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0, point
+        reopened = open_log(hits_retention=timedelta(days=1))
+        values = [message.value for message in read_all(reopened, HITS, 0)]
+        assert [value[:9] for value in values[:3]] == [b"secret000", b"secret001", b"secret002"]
+        assert values[3] == b"" if point == "log.erased" else values[3][:9] == b"secret003"
+        assert len(values) == 40
+        reopened.close()
+
+
+def test_a_scrubbed_partition_holds_nothing_of_what_was_deleted_and_released(open_log, closing):
+    log = open_log()
+    worker = closing(log.worker("g", [HITS], [0]))
+    closing(log.appender(HITS)).append([(0, b"", b"hit")])
+    batches = worker.poll(10, 1.0)
+    state = worker.state(0)
+    state.put_many("heads", [(b"a", b"canary-state"), (b"b", b"kept-state")])
+    worker.emit(0, "visits", [(b"", b"canary-output" * 100)])
+    worker.commit(batches)
+    state.delete_many("heads", [b"a"])
+    worker.commit([])
+
+    def found(text: bytes) -> bool:
+        return any(text in path.read_bytes() for path in log.root.rglob("p0.sqlite*"))
+
+    assert found(b"canary-state")
+    assert not worker.scrub(0)  # nobody has read the output
+    log.release("sink", {TopicPartition("visits", 0): 1})
+    assert worker.scrub(0)
+    assert not found(b"canary")
+    assert found(b"kept-state")
+    assert state.get_many("heads", [b"a", b"b"]) == {b"b": b"kept-state"}
+    assert read_all(log, "visits", 0) == []
+    assert closing(log.reader()).end_offsets("visits")[0] == 1

@@ -1,0 +1,76 @@
+"""What the Reporting API may ask about single visits: reporting.past.Past over one engine."""
+
+# ruff: noqa: S608 - texts of queries are constants, values are bound parameters
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from hitstream.engine import Engine
+from hitstream.erasure import Subject
+from hitstream.explain import explain_visit
+from reporting.past import VisitName
+from schemas.hit import format_visitor_id
+
+_KINDS = {
+    "visits": "visits", "actions": "actions", "conversions": "conversions",
+    "conversion_items": "conversion_items",
+}  # fmt: skip
+
+
+class EnginePast:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def delete(self, visits: Collection[VisitName]) -> Mapping[str, int]:
+        done = self._engine.eraser.delete([Subject(one.site_id, one.visit_id) for one in visits])
+        return {
+            "visits": done.visits,
+            "hits": done.hits,
+            **{name: count for name, count in done.rows.items() if name not in ("visits", "hits")},
+        }
+
+    def export(self, visits: Collection[VisitName]) -> Mapping[str, list[dict[str, Any]]]:
+        by_site: dict[int, list[int]] = defaultdict(list)
+        for one in visits:
+            by_site[one.site_id].append(one.visit_id)
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*_KINDS, "hits")}
+        for site_id, visit_ids in by_site.items():
+            for name, table in _KINDS.items():
+                query = (
+                    f"SELECT * EXCEPT (version, is_deleted, inserted_at) FROM {table} FINAL"
+                    " WHERE site_id = {site:UInt32} AND visit_id IN {ids:Array(UInt64)} ORDER BY ALL"
+                )
+                result = self._engine.database.client.query(
+                    query, parameters={"site": site_id, "ids": visit_ids}
+                )
+                found[name] += [
+                    _readable(dict(zip(result.column_names, row, strict=True))) for row in result.result_rows
+                ]
+            for stored in self._engine.eraser.hits_of(site_id, visit_ids):
+                found["hits"].append(_readable(msgspec.structs.asdict(stored.hit)))
+        return found
+
+    def explain(self, site_id: int, visit_id: int) -> Mapping[str, Any] | None:
+        found = explain_visit(self._engine.database.rows, visit_id)
+        return found if found is not None and found["visit"]["site_id"] == site_id else None
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON has them; ids that JSON readers would round become texts."""
+    shown: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in ("visitor_id", "owner", "config_id"):
+            value = format_visitor_id(value)
+        elif name in ("hit_id", "visit_id"):
+            value = str(value)
+        elif name in ("dimensions", "custom_variables"):
+            value = {str(key): list(each) if isinstance(each, tuple) else each for key, each in value.items()}
+        elif name == "location":
+            value = msgspec.structs.asdict(value)
+        elif hasattr(value, "isoformat"):
+            value = value.isoformat()
+        shown[name] = value
+    return shown

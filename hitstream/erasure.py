@@ -1,0 +1,320 @@
+"""Data subjects are forgotten: their visits, the hits these were made of, and every copy of both.
+
+A deletion is first a fact on `history` with the numbers of the hits. Processors fold the owners without them
+and clean their files, ingest takes the hits out of the log, and this module takes rows, raw hits and archives
+out of the database. A start carries out what an earlier process did not finish.
+"""
+
+import logging
+import threading
+import time
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from hitstream.history import StoredHit, read_hits, wait_for_sink
+from hitstream.replay import wait_until_committed
+from schemas.history import Erasure, ErasureDone, HistoryFact, decode_fact, encode_fact
+from schemas.topics import HISTORY, HITS, partition_of
+from sink.archives import forget_days
+from sink.database import Database
+from sink.encoding import SiteDay
+from sink.loop import Sink
+from sink.rollups import Rollups
+from stream.protocol import Appender, Log, LogError, LogResetError, TopicPartition
+
+logger = logging.getLogger("hitstream.erasure")
+
+HITS_PER_FACT = 5_000
+GAP_SECONDS = 1800
+"""An excluded hit this near to a deleted visit goes with it."""
+PROCESS_SECONDS = 300.0
+RETRY_SECONDS = 5.0
+_TABLES = {
+    "visits": "visit_id", "actions": "hit_id", "conversions": "hit_id", "conversion_items": "hit_id",
+    "hits": "hit_id",
+}  # fmt: skip
+"""Table -> the column that names a hit; a visit has the id of its first one."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One visit of a data subject."""
+
+    site_id: int
+    visit_id: int
+
+
+@dataclass
+class Forgotten:
+    """What a deletion took out, by table."""
+
+    visits: int = 0
+    hits: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Visit:
+    site_id: int
+    visit_id: int
+    owner: int
+    visitor_id: int
+    first_time: int
+    last_time: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.first_time, self.visit_id)
+
+
+class Eraser:
+    """Carries out deletions, one at a time. `run` in a thread finishes what was begun; `delete` from any."""
+
+    def __init__(
+        self,
+        log: Log,
+        database: Database,
+        sink: Sink,
+        rollups: Rollups,
+        facts: Appender,
+        erased: "ErasedHits",
+    ) -> None:
+        self._log, self._database, self._sink, self._rollups = log, database, sink, rollups
+        self._facts, self._erased = facts, erased
+        self._working = threading.Lock()
+        self._stop = threading.Event()
+
+    def delete(self, subjects: Collection[Subject]) -> Forgotten:
+        """Returns when neither reports nor tables have the visits any more; the disk follows within minutes.
+
+        Blocking. Raises LogError: what is not finished then is finished by `run`."""
+        with self._working:
+            by_site: dict[int, list[int]] = defaultdict(list)
+            for subject in subjects:
+                by_site[subject.site_id].append(subject.visit_id)
+            found = Forgotten()
+            for site_id, visit_ids in by_site.items():
+                self._delete_of_site(site_id, sorted(set(visit_ids)), found)
+            return found
+
+    def hits_of(self, site_id: int, visit_ids: Sequence[int]) -> list[StoredHit]:
+        """The raw hits that a deletion of the visits would take, in the order of their ids."""
+        visits = self._visits(site_id, "visit_id IN {ids:Array(UInt64)}", visit_ids)
+        found = [one for of_owner in self._hits_of(site_id, visits).values() for one in of_owner]
+        return sorted(found, key=lambda one: one.hit.hit_id)
+
+    def _delete_of_site(self, site_id: int, visit_ids: Sequence[int], found: Forgotten) -> None:
+        visits = self._visits(site_id, "visit_id IN {ids:Array(UInt64)}", visit_ids)
+        if not visits:
+            return
+        # What was accepted before the request belongs to it, wherever it is now.
+        self._catch_up({partition_of(one.owner, self._log.partitions) for one in visits})
+        visits = self._visits(site_id, "visit_id IN {ids:Array(UInt64)}", visit_ids)
+        hits = self._hits_of(site_id, visits)
+        number = time.time_ns()
+        facts = [
+            (partition_of(owner, self._log.partitions), fact)
+            for owner, of_owner in hits.items()
+            for fact in erasures_of(site_id, owner, of_owner, number)
+        ]
+        found.visits += len(visits)
+        found.hits += sum(map(len, hits.values()))
+        self._erased.add(facts)
+        entries = [(partition, b"", encode_fact(fact)) for partition, fact in facts]
+        offsets = self._facts.append(entries)
+        committed: dict[TopicPartition, int] = {}
+        for (partition, _), offset in zip(facts, offsets, strict=True):
+            committed[TopicPartition(HISTORY.name, partition)] = offset + 1
+        wait_until_committed(self._log, committed, PROCESS_SECONDS)
+        for place in committed:
+            wait_for_sink(self._log, self._sink, place.partition)
+        for table, count in self._take_out([fact for _, fact in facts]).items():
+            found.rows[table] = found.rows.get(table, 0) + count
+        self._done(facts)
+
+    def _catch_up(self, partitions: Collection[int]) -> None:
+        reader = self._log.reader()
+        try:
+            ends = reader.end_offsets(HITS.name)
+        finally:
+            reader.close()
+        wanted = {TopicPartition(HITS.name, partition): ends[partition] for partition in partitions}
+        wait_until_committed(self._log, wanted, PROCESS_SECONDS)
+        for partition in partitions:
+            wait_for_sink(self._log, self._sink, partition)
+
+    def _visits(self, site_id: int, where: str, ids: Sequence[int]) -> list[_Visit]:
+        rows = self._database.rows(
+            "SELECT site_id, visit_id, owner, visitor_id, toUnixTimestamp(first_time),"  # noqa: S608 - constants
+            f" toUnixTimestamp(last_time) FROM visits FINAL WHERE site_id = {{site:UInt32}} AND {where}",
+            {"site": site_id, "ids": list(ids)},
+        )
+        return sorted((_Visit(*row) for row in rows), key=lambda one: one.key)
+
+    def _hits_of(self, site_id: int, visits: Sequence[_Visit]) -> dict[int, list[StoredHit]]:
+        """The hits of the visits, by owner, with what was left out around them."""
+        owners = {one.owner for one in visits}
+        visitors = {one.visitor_id for one in visits}
+        doomed = {one.visit_id for one in visits}
+        everyone = sorted(owners | visitors)
+        theirs = "(owner IN {ids:Array(UInt64)} OR visitor_id IN {ids:Array(UInt64)})"
+        known: dict[int, list[_Visit]] = defaultdict(list)
+        for one in self._visits(site_id, theirs, everyone):
+            known[one.owner].append(one)
+        remaining = {one.visitor_id for of in known.values() for one in of if one.visit_id not in doomed}
+        bound = {"site": site_id, "ids": everyone}
+        found: dict[int, list[StoredHit]] = defaultdict(list)
+        for stored in read_hits(self._database, f"site_id = {{site:UInt32}} AND {theirs}", bound):
+            hit = stored.hit
+            goes = visit_of(hit.time, hit.hit_id, known[hit.owner]) in doomed
+            if not goes and hit.exclusion and hit.visitor_id in visitors:
+                goes = hit.visitor_id not in remaining or any(
+                    one.first_time - GAP_SECONDS <= hit.time <= one.last_time + GAP_SECONDS for one in visits
+                )
+            if goes:
+                found[hit.owner].append(stored)
+        return found
+
+    def _take_out(self, facts: Sequence[Erasure]) -> dict[str, int]:
+        """Rows, raw hits, dead letters and the archives of their days leave the database. May be repeated."""
+        by_site: dict[int, list[int]] = defaultdict(list)
+        for fact in facts:
+            by_site[fact.site_id].extend(fact.hit_ids)
+        counts: dict[str, int] = {}
+        for site_id, hit_ids in by_site.items():
+            bound = {"site": site_id, "ids": hit_ids}
+            days: set[date] = set()
+            for table, column in _TABLES.items():
+                where = f"site_id = {{site:UInt32}} AND {column} IN {{ids:Array(UInt64)}}"
+                if table != "hits":
+                    query = f"SELECT DISTINCT date FROM {table} WHERE {where}"  # noqa: S608 - constants
+                    days |= {row[0] for row in self._database.rows(query, bound)}
+                query = f"SELECT uniqExact({column}) FROM {table} WHERE {where}"  # noqa: S608 - constants
+                count = self._database.rows(query, bound)[0][0]
+                counts[table] = counts.get(table, 0) + int(count)
+                self._remove(table, where, bound)
+            forget_days(self._database, site_id, sorted(days))
+            self._rollups.changed({SiteDay(site_id, (day - date(1970, 1, 1)).days) for day in days})
+        for fact in facts:
+            partition = partition_of(fact.owner, self._log.partitions)
+            where = "topic = 'hits' AND partition = {partition:UInt32} AND offset IN {offsets:Array(UInt64)}"
+            self._remove("dead", where, {"partition": partition, "offsets": fact.offsets})
+        return counts
+
+    def _remove(self, table: str, where: str, bound: Mapping[str, object]) -> None:
+        """Every version of the rows, from the files: parts with such rows are written anew."""
+        if not self._database.rows(f"SELECT count() FROM {table} WHERE {where}", bound)[0][0]:  # noqa: S608
+            return
+        self._database.execute(f"ALTER TABLE {table} MODIFY SETTING old_parts_lifetime = 1")
+        self._database.execute(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", bound)
+
+    def _done(self, facts: Sequence[tuple[int, Erasure]]) -> None:
+        done = {(partition, fact.number) for partition, fact in facts}
+        self._facts.append([(partition, b"", encode_fact(ErasureDone(number))) for partition, number in done])
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Finish the deletions that an earlier process began. Raises LogResetError."""
+        while not self._stop.is_set():
+            try:
+                with self._working:
+                    self._finish(self._erased.unfinished())
+                return
+            except LogResetError:
+                raise
+            except (LogError, ClickHouseError) as error:
+                logger.warning("a deletion waits: %s", error)
+                self._stop.wait(RETRY_SECONDS)
+
+    def _finish(self, facts: Sequence[tuple[int, Erasure]]) -> None:
+        if not facts:
+            return
+        self._catch_up_with_facts({partition for partition, _ in facts})
+        self._take_out([fact for _, fact in facts])
+        self._done(facts)
+        logger.info("finished %d deletions that were begun before", len(facts))
+
+    def _catch_up_with_facts(self, partitions: Collection[int]) -> None:
+        reader = self._log.reader()
+        try:
+            ends = reader.end_offsets(HISTORY.name)
+        finally:
+            reader.close()
+        wanted = {TopicPartition(HISTORY.name, partition): ends[partition] for partition in partitions}
+        wait_until_committed(self._log, wanted, PROCESS_SECONDS)
+        for partition in partitions:
+            wait_for_sink(self._log, self._sink, partition)
+
+
+def visit_of(time: int, hit_id: int, visits: Sequence[_Visit]) -> int:
+    """The visit that a hit of the owner was folded into, or near to: the last one that had begun. `visits`
+    are the owner's, by their beginning; 0 when it has none."""
+    if not visits:
+        return 0
+    place = bisect_right([one.key for one in visits], (time, hit_id)) - 1
+    return visits[max(0, place)].visit_id
+
+
+def erasures_of(site_id: int, owner: int, hits: Sequence[StoredHit], number: int) -> list[Erasure]:
+    """The facts about one owner's hits, none of them too long for a message."""
+    return [
+        Erasure(
+            site_id,
+            owner,
+            [one.hit.hit_id for one in part],
+            [one.offset for one in part],
+            number,
+        )
+        for start in range(0, len(hits), HITS_PER_FACT)
+        if (part := hits[start : start + HITS_PER_FACT])
+    ]
+
+
+class ErasedHits:
+    """Which hits of the log were erased: the sink must not store them when it reads them again."""
+
+    def __init__(self, log: Log) -> None:
+        self._offsets: dict[int, set[int]] = defaultdict(set)
+        self._facts: dict[int, list[tuple[int, Erasure]]] = defaultdict(list)
+        reader = log.reader()
+        try:
+            for partition, end in reader.end_offsets(HISTORY.name).items():
+                first = reader.read(HITS.name, partition, 0, 1)
+                oldest = first.messages[0].offset if first is not None else 0
+                at = 0
+                while at < end and (batch := reader.read(HISTORY.name, partition, at, 10_000)) is not None:
+                    for message in batch.messages:
+                        self._take(partition, decode_fact(message.value), oldest)
+                    at = batch.next_offset
+        finally:
+            reader.close()
+
+    def _take(self, partition: int, fact: HistoryFact, oldest: int) -> None:
+        if isinstance(fact, Erasure):
+            self._offsets[partition].update(offset for offset in fact.offsets if offset >= oldest)
+            self._facts[fact.number].append((partition, fact))
+        elif isinstance(fact, ErasureDone):
+            kept = [one for one in self._facts.get(fact.number, ()) if one[0] != partition]
+            if kept:
+                self._facts[fact.number] = kept
+            else:
+                self._facts.pop(fact.number, None)
+
+    def add(self, facts: Sequence[tuple[int, Erasure]]) -> None:
+        for partition, fact in facts:
+            self._offsets[partition].update(fact.offsets)
+
+    def __call__(self, partition: int, offset: int) -> bool:
+        offsets = self._offsets.get(partition)
+        return offsets is not None and offset in offsets
+
+    def unfinished(self) -> list[tuple[int, Erasure]]:
+        """Deletions recorded before this process, whose rows may still be in the database."""
+        return [one for facts in self._facts.values() for one in facts]
