@@ -210,7 +210,6 @@ class Eraser:
         """Every version of the rows, from the files: parts with such rows are written anew."""
         if not self._database.rows(f"SELECT count() FROM {table} WHERE {where}", bound)[0][0]:  # noqa: S608
             return
-        self._database.execute(f"ALTER TABLE {table} MODIFY SETTING old_parts_lifetime = 1")
         self._database.execute(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", bound)
 
     def _done(self, facts: Sequence[tuple[int, Erasure]]) -> None:

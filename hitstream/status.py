@@ -68,12 +68,12 @@ def gather_status(engine: Engine) -> dict[str, Any]:
 
 
 def parts_to_remove(database: Database) -> int:
-    """Parts with erased rows that were replaced and are still on disk, for about a minute."""
+    """Parts that merges and deletions replaced and that are still on disk, for less than a minute."""
     return int(
         database.rows(
             "SELECT count() FROM system.parts WHERE database = currentDatabase() AND NOT active AND table IN"
             " (SELECT name FROM system.tables WHERE database = currentDatabase()"
-            " AND create_table_query LIKE '%old_parts_lifetime = 1%')"
+            " AND create_table_query LIKE '%old_parts_lifetime%')"
         )[0][0]
     )
 

@@ -15,18 +15,20 @@ from ingest.event_time import event_time
 from ingest.exclusions import header_exclusion, request_exclusion
 from ingest.fingerprint import fingerprint, plugin_flags
 from ingest.identity import Claim, Identity, visitor_id_from_hex, visitor_id_of_user
-from ingest.privacy import changes_query, pseudonym, shortened_referrers
+from ingest.privacy import changes_query, only_counted, pseudonym, shortened_referrers, spelled_as_lists
 from ingest.query import Params, cached_decode, decode, integer, with_value, with_values
 from ingest.site_rules import Rules, SiteRules, local_day
 from ingest.validation import fault
 from rules.spam import is_referrer_spam
 from schemas.config import Config, Site
 from schemas.hit import HIT_ID_EPOCH_US, Hit, Location
-from schemas.outcomes import Exclusion
+from schemas.outcomes import COUNTED_ONLY, Exclusion
 
 _GEO = ("country", "region", "city", "lat", "long")
 _GEO_NAMES = frozenset(_GEO)
 _GUARDED = frozenset(("cip", "cdt", "cdo", *_GEO))
+_GUARDED_TEXTS = frozenset(("token_auth", "cip", "uid", "_id", "ec_id", "urlref", "_ref"))
+"""What privacy settings may change; in any other spelling it goes."""
 _NOWHERE = Location()
 _CRAWLERS = AddressRanges(CRAWLER_RANGES)
 
@@ -177,7 +179,13 @@ class Acceptance:
             ),
             crawlers=_CRAWLERS,
             excluded=site.excluded,
+            require_consent=rules.privacy.require_consent,
         )
+        if exclusion in COUNTED_ONLY:
+            return only_counted(
+                self._hit_ids.next(self._clock_us()), site_id, sender.received_at, exclusion,
+                rules.offset, sender.origin,
+            )  # fmt: skip
         if rules.privacy.anonymise_referrer and exclusion in ("", Exclusion.PREFETCH):
             # The processors tell spam by the whole referrer, which they will not see.
             spam = rules.tracking.exclude_referrer_spam and is_referrer_spam(decode(params.get("urlref", "")))
@@ -286,6 +294,10 @@ class Acceptance:
     ) -> str:
         """The query without token, with the masked address for `cip`, ids and referrer as privacy says."""
         privacy = rules.privacy
+        if "[" in query or "%5B" in query or "%5b" in query:
+            stray = spelled_as_lists(params, _GUARDED_TEXTS)
+            if stray:
+                query = with_values(query, dict.fromkeys(stray))
         if not changes_query(privacy):
             if "cip" in params:
                 query = with_value(query, params, "cip", masked)

@@ -12,6 +12,7 @@ from ingest.addresses import AddressRanges
 from ingest.endpoint import TrackerEndpoint, response
 from ingest.intake import Intake
 from ingest.metrics import Metrics
+from ingest.opt_out import answer_opt_out, is_opt_out
 from ingest.proxy import ReportingProxy
 from ingest.settings import IngestSettings
 from schemas.hit import Location
@@ -180,6 +181,13 @@ def create_app(
             text=process.metrics_text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
 
+    async def index(request: web.Request) -> web.StreamResponse:
+        if not is_opt_out(request.query):
+            return await proxy.handle(request)
+        intake = process.intake()
+        honours = intake is not None and intake.rules.privacy.honour_do_not_track
+        return await answer_opt_out(request, honours_signals=honours)
+
     async def robots(_request: web.Request) -> web.Response:
         return response(answers.ROBOTS)
 
@@ -189,6 +197,7 @@ def create_app(
     for path in dict.fromkeys((*TRACKER_PATHS, *settings.tracker_paths)):
         app.router.add_route("*", path if path.startswith("/") else f"/{path}", endpoint.handle)
     app.router.add_get("/robots.txt", robots)
+    app.router.add_route("*", "/index.php", index)
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/metrics", metrics)

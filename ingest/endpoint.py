@@ -45,6 +45,7 @@ _X_PURPOSE = istr("X-Purpose")
 _X_MOZ = istr("X-Moz")
 _DNT = istr("DNT")
 _X_DO_NOT_TRACK = istr("X-Do-Not-Track")
+_GLOBAL_PRIVACY_CONTROL = istr("Sec-GPC")
 _X_FORWARDED_FOR = istr("X-Forwarded-For")
 
 _THIRD_PARTY_COOKIE = "_pk_uid"
@@ -153,7 +154,7 @@ class TrackerEndpoint:
         if "ec_id" in params and not hit.exclusion and intake.orders.add(hit.site_id, params):
             return answers.REFUSED if with_image else answers.REFUSED_WITHOUT_IMAGE
         answer = answers.TRACKED if with_image else answers.TRACKED_WITHOUT_IMAGE
-        if intake.rules.tracking.use_third_party_id_cookie:
+        if intake.rules.tracking.use_third_party_id_cookie and hit.visitor_id:
             answer = answer._replace(headers=(*answer.headers, _third_party_cookie(hit.visitor_id)))
         return answer
 
@@ -237,7 +238,11 @@ class TrackerEndpoint:
             purpose=headers.get(_X_PURPOSE, ""),
             moz=headers.get(_X_MOZ, ""),
             cookies=cookies,
-            do_not_track=headers.get(_DNT, "")[:1] == "1" or headers.get(_X_DO_NOT_TRACK, "")[:1] == "1",
+            do_not_track=(
+                headers.get(_DNT, "")[:1] == "1"
+                or headers.get(_X_DO_NOT_TRACK, "")[:1] == "1"
+                or headers.get(_GLOBAL_PRIVACY_CONTROL, "")[:1] == "1"
+            ),
             third_party_id=request.cookies.get(_THIRD_PARTY_COOKIE, "")
             if _THIRD_PARTY_COOKIE in cookies
             else "",

@@ -41,6 +41,7 @@ def request_exclusion(
     header_reason: str,
     crawlers: AddressRanges,
     excluded: AddressRanges,
+    require_consent: bool = False,
 ) -> str:
     """Reason why the hit does not count, empty when ingest knows none; the order is that of the semantics."""
     recorded = params.get("rec")
@@ -50,6 +51,8 @@ def request_exclusion(
         return Exclusion.BOT_IP
     if header_reason and header_reason != Exclusion.PREFETCH:
         return header_reason
+    if require_consent and integer(params.get("consent"), 0) != 1:
+        return Exclusion.NO_CONSENT
     if excluded and address in excluded:
         return Exclusion.EXCLUDED_IP
     return header_reason

@@ -1,11 +1,13 @@
 """What a site's privacy settings take out of a hit before it is written."""
 
 import hashlib
+from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
 from ingest.query import Params, decode
 from rules.referrers import ORIGIN_PARAMETERS, origin_text
 from schemas.config import Privacy, Site, Tracking
+from schemas.hit import Hit
 
 
 def pseudonym(text: str, secret: bytes) -> str:
@@ -24,7 +26,32 @@ def shortened_referrer(url: str, how: str) -> str:
     except ValueError:
         return ""
     path = "/" if how == "exclude_path" else parts.path
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+    # Without the name and password that an address may hold.
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
+
+
+def only_counted(
+    hit_id: int, site_id: int, received_at: int, exclusion: str, config_offset: int, origin: str
+) -> Hit:
+    """The hit of a visitor who does not want to be tracked: that there was one, and why it does not count."""
+    return Hit(
+        hit_id=hit_id,
+        site_id=site_id,
+        time=received_at // 1000,
+        received_at=received_at,
+        owner=hit_id,
+        visitor_id=0,
+        config_id=0,
+        query=f"idsite={site_id}&rec=1",
+        exclusion=exclusion,
+        config_offset=config_offset,
+        origin=origin,
+    )
+
+
+def spelled_as_lists(params: Params, names: Iterable[str]) -> list[str]:
+    """Parameters such as `uid[]` or `cip[a]` that nobody reads and that may hold what a setting forbids."""
+    return [name for name in params if "[" in name and name.partition("[")[0] in names]
 
 
 def shortened_referrers(

@@ -123,7 +123,10 @@ class Repairs:
             new_record(level), lost_orders=record.lost_orders, links=record.links
         )
         if history.before:
-            rebuilt = msgspec.structs.replace(rebuilt, state=FoldState(visit=_decode_visit(history.before)))
+            last = _decode_visit(history.before)
+            rebuilt = msgspec.structs.replace(
+                rebuilt, state=FoldState(visit=last), horizon=(last.last_time, 1 << 63)
+            )
             rebuilt.tail.before = msgspec.msgpack.encode(rebuilt.state)
         rows = Rows()
         rebuilt, full, excluded = _folded(rebuilt, self._placed(state, key, record, past), rows)

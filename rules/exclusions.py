@@ -31,6 +31,7 @@ ORDER = (
     Exclusion.EXCLUDED_REQUEST,
     Exclusion.IGNORE_COOKIE,
     Exclusion.OPT_OUT,
+    Exclusion.NO_CONSENT,
     Exclusion.EXCLUDED_IP,
     Exclusion.EXCLUDED_USER_AGENT,
     Exclusion.REFERRER_SPAM,

@@ -179,6 +179,9 @@ class Privacy(msgspec.Struct, frozen=True, kw_only=True):
     """0..4 bytes of an IPv4 address; IPv6 loses 0, 64, 80, 104 or all 128 bits."""
     use_masked_ip_for_enrichment: bool = False
     honour_do_not_track: bool = False
+    """DNT and Global Privacy Control."""
+    require_consent: bool = False
+    """Hits without consent=1 are only counted."""
     force_cookieless: bool = False
     anonymise_user_id: bool = False
     anonymise_order_id: bool = False

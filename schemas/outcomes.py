@@ -27,5 +27,13 @@ class Exclusion(StrEnum):
     PING_WITHOUT_VISIT = "ping_without_visit"
     REPEATED_ORDER = "repeated_order"
     OPT_OUT = "opt_out"
+    NO_CONSENT = "no_consent"
+    """The instance asks for consent and the hit doesn't tell of any."""
     ERASED = "erased"
     """A data subject's hit, removed from the log before it was processed."""
+
+
+COUNTED_ONLY = frozenset(
+    (Exclusion.DO_NOT_TRACK, Exclusion.IGNORE_COOKIE, Exclusion.OPT_OUT, Exclusion.NO_CONSENT)
+)
+"""The visitor does not want to be tracked: of such a hit nothing is written but that there was one."""

@@ -260,7 +260,6 @@ def forget_days(database: Database, site_id: int, days: Sequence[date]) -> None:
     if not days:
         return
     for table in ("archive_days", "archives", "uniques"):
-        database.execute(f"ALTER TABLE {table} MODIFY SETTING old_parts_lifetime = 1")
         database.execute(
             f"ALTER TABLE {table} DELETE WHERE site_id = {{site:UInt32}} AND date IN {{days:Array(Date)}}"
             " SETTINGS mutations_sync = 2",

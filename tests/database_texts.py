@@ -1,7 +1,7 @@
 """Which tables of a stopped instance hold a text, in any version of any row: python -m tests.database_texts.
 
 A process of its own, since chDB opens one directory per process. Prints JSON: tables, directories of active
-parts."""
+parts, directories of tables without texts."""
 
 import json
 import sys
@@ -26,7 +26,19 @@ def main(directory: str, text: str) -> None:
         if client.query(query, parameters={"text": text}).result_rows[0][0]:
             found.append(table)
     parts = client.query("SELECT path FROM system.parts WHERE active").result_rows
-    print(json.dumps({"tables": found, "parts": [path.rstrip("/") for (path,) in parts]}))
+    numbers = client.query(
+        "SELECT arrayJoin(data_paths) FROM system.tables"
+        " WHERE name IN ('tallies', 'sink_offsets', 'migrations')"
+    ).result_rows
+    print(
+        json.dumps(
+            {
+                "tables": found,
+                "parts": [path.rstrip("/") for (path,) in parts],
+                "numbers_only": [path.rstrip("/") for (path,) in numbers],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

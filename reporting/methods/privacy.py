@@ -37,6 +37,7 @@ def ip_settings(privacy: Privacy, parameters: Parameters) -> dict[str, Any]:
         ("anonymizeUserId", "anonymise_user_id"),
         ("anonymizeOrderId", "anonymise_order_id"),
         ("forceCookielessTracking", "force_cookieless"),
+        ("requireConsent", "require_consent"),
     ):
         if name in parameters:
             changes[key] = parameters.flag(name)

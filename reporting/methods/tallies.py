@@ -25,6 +25,7 @@ _REASONS: Mapping[str, str] = {
     Exclusion.EXCLUDED_REQUEST: "Rule for requests (exclude_requests)",
     Exclusion.IGNORE_COOKIE: "Ignore cookie",
     Exclusion.OPT_OUT: "Opt-out",
+    Exclusion.NO_CONSENT: "No consent",
     Exclusion.EXCLUDED_IP: "Excluded IP address",
     Exclusion.EXCLUDED_USER_AGENT: "Excluded user agent",
     Exclusion.REFERRER_SPAM: "Referrer spam",

@@ -169,6 +169,7 @@ SIGNS: dict[Exclusion, dict[str, Any]] = {
     Exclusion.DO_NOT_TRACK: {"decided": "do_not_track"},
     Exclusion.EXCLUDED_REQUEST: {"query": "rec=1&x=1"},
     Exclusion.IGNORE_COOKIE: {"decided": "ignore_cookie"},
+    Exclusion.NO_CONSENT: {"decided": "no_consent"},
     Exclusion.OPT_OUT: {"decided": "opt_out"},
     Exclusion.EXCLUDED_IP: {"decided": "excluded_ip"},
     Exclusion.EXCLUDED_USER_AGENT: {"user_agent": "Monitor"},
