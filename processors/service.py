@@ -140,6 +140,8 @@ class ProcessorService:
     def _scrub(self, worker: Worker) -> None:
         """What was erased goes from the disk too, once nobody needs what was emitted of it."""
         for partition in sorted(self._unscrubbed):
+            if partition not in worker.partitions:
+                continue
             if is_scrub_due(worker.state(partition)):
                 if not worker.scrub(partition):
                     continue

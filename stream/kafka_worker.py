@@ -495,6 +495,14 @@ class KafkaWorker(Worker):
         if self._fenced:
             raise LogInUseError(self._fenced)
 
+    def scrub(self, partition: int) -> bool:
+        """The copy of the state is compacted here; the changelog is by the broker, and topics lose what is
+        old by their retention."""
+        self._check_owned(partition)
+        with translate_errors(self._log.connection, f"Compacting the state of partition {partition}"):
+            self._owned[partition].state.compact()
+        return True
+
     def rollback(self) -> None:
         self._check_fenced()
         self._outputs.clear()

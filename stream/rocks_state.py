@@ -137,5 +137,10 @@ class RocksState(State):
         self._database.write(batch)
         self.next_offset = next_offset
 
+    def compact(self) -> None:
+        """Writes the files anew, without what was deleted."""
+        self._database.flush()
+        self._database.compact_range(None, None)
+
     def close(self) -> None:
         self._database.close()
