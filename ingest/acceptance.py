@@ -17,7 +17,7 @@ from ingest.fingerprint import fingerprint, plugin_flags
 from ingest.identity import Claim, Identity, visitor_id_from_hex, visitor_id_of_user
 from ingest.privacy import changes_query, only_counted, pseudonym, shortened_referrers, spelled_as_lists
 from ingest.query import Params, cached_decode, decode, integer, with_value, with_values
-from ingest.site_rules import Rules, SiteRules, local_day
+from ingest.site_rules import Rules, local_day
 from ingest.validation import fault
 from rules.spam import is_referrer_spam
 from schemas.config import Config, Site
@@ -171,6 +171,7 @@ class Acceptance:
                     purpose=sender.purpose,
                     moz=sender.moz,
                     cookies=sender.cookies,
+                    ignore_cookies=rules.tracking.ignore_visits_cookie_names,
                     do_not_track=sender.do_not_track,
                     honour_do_not_track=rules.privacy.honour_do_not_track,
                 )
@@ -208,7 +209,11 @@ class Acceptance:
             else sender.language[:LONGEST_LANGUAGE]
         ).lower()
         config_id = fingerprint(
-            salt=self._salt(site, site_id, time),
+            salt=(
+                self._salt("UTC", 0, time)
+                if rules.tracking.enable_fingerprinting_across_websites
+                else self._salt(site.timezone, site_id, time)
+            ),
             site_id=0 if rules.tracking.enable_fingerprinting_across_websites else site_id,
             address=address,
             user_agent=user_agent,
@@ -259,8 +264,9 @@ class Acceptance:
             origin=sender.origin,
         )
 
-    def _salt(self, site: SiteRules, site_id: int, time: int) -> bytes:
-        key = (site_id, local_day(site.timezone, time))
+    def _salt(self, timezone: str, site_id: int, time: int) -> bytes:
+        """The salt of a site's day; site 0 is all sites."""
+        key = (site_id, local_day(timezone, time))
         salt = self._salt_cache.get(key)
         if salt is None:
             if len(self._salt_cache) > 10_000:

@@ -3,11 +3,12 @@
 Bots by user agent, exclude_requests, excluded user agents, referrer spam and unknown URLs are told later, by
 the processors (rules.exclusions)."""
 
+from collections.abc import Iterable
+
 from ingest.addresses import AddressRanges
 from ingest.query import Params, integer
 from schemas.outcomes import Exclusion
 
-IGNORE_COOKIES = frozenset({"matomo_ignore", "piwik_ignore"})
 OPT_OUT_COOKIES = frozenset({"mtm_consent_removed"})
 
 
@@ -17,7 +18,13 @@ def cookie_names(cookies: str) -> frozenset[str]:
 
 
 def header_exclusion(
-    *, purpose: str, moz: str, cookies: str, do_not_track: bool, honour_do_not_track: bool
+    *,
+    purpose: str,
+    moz: str,
+    cookies: str,
+    ignore_cookies: Iterable[str],
+    do_not_track: bool,
+    honour_do_not_track: bool,
 ) -> str:
     """Reason told by the headers alone, empty when none. Only the two prefetch headers that trackers' servers
     know count, with their exact values."""
@@ -25,7 +32,7 @@ def header_exclusion(
         return Exclusion.DO_NOT_TRACK
     if cookies:
         names = cookie_names(cookies)
-        if names & IGNORE_COOKIES:
+        if not names.isdisjoint(ignore_cookies):
             return Exclusion.IGNORE_COOKIE
         if names & OPT_OUT_COOKIES:
             return Exclusion.OPT_OUT

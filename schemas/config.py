@@ -143,6 +143,8 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     enable_language_to_country_guess: bool = True
     record_statistics: bool = True
     exclude_requests: str = ""
+    ignore_visits_cookie_names: tuple[str, ...] = ("matomo_ignore", "piwik_ignore")
+    """Whoever has one of these cookies is left out."""
     tracking_requests_require_authentication_when_custom_timestamp_newer_than: int = 86400
     campaign_names: tuple[str, ...] = (
         "pk_cpn", "pk_campaign", "piwik_campaign", "mtm_campaign", "matomo_campaign",

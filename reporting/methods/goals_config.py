@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 import re2
@@ -83,7 +84,8 @@ def changed_goal(goal: Goal, parameters: Parameters) -> Goal:
             raise ApiError(f"matchAttribute is '{attribute}': expected one of {', '.join(MATCH_ATTRIBUTES)}.")
         changes["match_attribute"] = attribute
     if "pattern" in parameters:
-        changes["pattern"] = parameters.text("pattern")
+        # Clients encode the pattern once more than HTTP asks for: `+` is a space here, as in Matomo.
+        changes["pattern"] = unquote_plus(parameters.text("pattern"))
     if parameters.text("patternType"):
         changes["pattern_type"] = parameters.text("patternType")
     for name, key in (

@@ -188,6 +188,10 @@ def test_goals_dimensions_and_segments_are_configured(two_sites: Api) -> None:
             "patternType": "contains", "revenue": "2.5", "allowMultipleConversionsPerVisit": "1"}  # fmt: skip
     assert api.value("Goals.addGoal", **goal) == 1
     assert api.value("Goals.addGoal", idSite="2", name="by hand", matchAttribute="manually") == 2
+    digits = {"idSite": "2", "name": "digits", "matchAttribute": "url", "patternType": "regex"}
+    assert api.value("Goals.addGoal", pattern="item/[0-9]%2B", **digits) == 3
+    assert api.config.goals[2][3].pattern == "item/[0-9]+"
+    api.value("Goals.deleteGoal", idSite="2", idGoal="3")
     api.value("Goals.updateGoal", idSite="2", idGoal="1", name="thank you")
     shown = api.value("Goals.getGoals", idSite="2")
     assert shown["1"]["name"] == "thank you"

@@ -32,7 +32,7 @@ from ingest.query import (
     with_values,
 )
 from ingest.validation import fault
-from schemas.config import Config, Goal, Site
+from schemas.config import Config, Goal, Site, Tracking
 from schemas.outcomes import Exclusion
 
 NOW = 1_789_034_400
@@ -339,7 +339,8 @@ def test_excluded_addresses() -> None:
 
 
 def headers_say(**changes: object) -> str:
-    values = {"purpose": "", "moz": "", "cookies": "", "do_not_track": False, "honour_do_not_track": False}
+    values = {"purpose": "", "moz": "", "cookies": "", "do_not_track": False, "honour_do_not_track": False,
+              "ignore_cookies": Tracking().ignore_visits_cookie_names}  # fmt: skip
     return header_exclusion(**(values | changes))  # type: ignore[arg-type]
 
 
@@ -356,6 +357,8 @@ def headers_say(**changes: object) -> str:
         ({"cookies": "piwik_ignore=x"}, "ignore_cookie"),
         ({"cookies": "mtm_consent_removed=1"}, "opt_out"),
         ({"cookies": "a=matomo_ignore"}, ""),
+        ({"cookies": "matomo_ignore=x", "ignore_cookies": ("no_thanks",)}, ""),
+        ({"cookies": "no_thanks=1", "ignore_cookies": ("no_thanks",)}, "ignore_cookie"),
     ],
 )
 def test_headers_exclude(headers: dict[str, object], reason: str) -> None:
