@@ -1,7 +1,7 @@
 """compare=1: every row gets the same row of other dates and segments, with the change."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from urllib.parse import unquote
 
@@ -10,7 +10,7 @@ from reporting.generic_filters import number, php_round
 from reporting.method import ApiRequest, ReportShape
 from reporting.periods import Period, names_several, parse_periods
 from reporting.table import Columns, Row, Table, Value
-from reporting.wording import title_period
+from reporting.wording import grouped, title_period
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,22 @@ class Series:
     kind: str
     date: str
     language: str
+    dates: tuple[Period, ...] = ()
+    """Of a map of dates: all its periods; they are compared by their place."""
+
+    @property
+    def series_name(self) -> str:
+        whole = self.period
+        if self.dates:
+            whole = Period("range", self.dates[0].start, self.dates[-1].end)
+        return f"({title_period(whole, self.language)}) ({self.segment_name})"
+
+    def at(self, place: int) -> "Series | None":
+        """The series at one place of a map; None where its dates have ended."""
+        if place >= len(self.dates):
+            return None
+        period = self.dates[place]
+        return replace(self, period=period, date=period.key)
 
 
 def comparison_series(request: ApiRequest) -> tuple[Series, ...]:
@@ -40,36 +56,44 @@ def comparison_series(request: ApiRequest) -> tuple[Series, ...]:
         return "All visits" if not plain else stored.get(plain, plain)
 
     today = request.now.date()
-    periods = [(request.period, request.period.kind, request.parameters.text("date"))]
+    several = request.several_periods
+    compared = [(request.periods, request.parameters.text("date"))]
     for kind, date in zip(kinds, dates, strict=True):
-        if names_several(kind, date):
-            raise ApiError("Comparing multiple periods at once is not supported.", 400)
-        periods.append((parse_periods(kind, date, today)[0], parse_periods(kind, date, today)[0].kind, date))
+        if names_several(kind, date) != several:
+            own, other = ("multiple", "single") if several else ("single", "multiple")
+            raise ApiError(
+                f"Cannot compare: original request is {own} period and cannot be compared with"
+                f" {other} periods."
+            )
+        compared.append((parse_periods(kind, date, today), date))
     segments = [request.segment, *request.parameters.texts("compareSegments")]
     return tuple(
-        Series(segment, named(segment), period, kind, date, request.language)
-        for period, kind, date in periods
+        Series(
+            segment, named(segment), periods[0], periods[0].kind, date, request.language,
+            periods if several else (),
+        )
+        for periods, date in compared
         for segment in segments
-    )
+    )  # fmt: skip
 
 
-def _percentage(current: Value, past: Value) -> str:
-    """`+400%`, `-85.7%`; from nothing to something is `+100%`."""
+def _percentage(current: Value, past: Value, language: str) -> str:
+    """`+1,400%`, `-85.7%`; from nothing to something is `+100%`."""
     now, before = number(current) or 0, number(past) or 0
     if before == 0:
         change: float | int = 0 if now == 0 else 100
     else:
         change = php_round((now - before) / before * 100, 1)
-    return f"{'+' if change >= 0 else ''}{change}%"
+    return f"{'+' if change >= 0 else ''}{grouped(change, language)}%"
 
 
-def _changes(current: Columns, past: Columns) -> Columns:
+def _changes(current: Columns, past: Columns, language: str) -> Columns:
     changes: Columns = {}
     for name, value in current.items():
         if name == "label" or number(value) is None:
             continue
-        changes[f"{name}_change"] = _percentage(value, past.get(name))
-        changes[f"{name}_change_from"] = _percentage(past.get(name), value)
+        changes[f"{name}_change"] = _percentage(value, past.get(name), language)
+        changes[f"{name}_change_from"] = _percentage(past.get(name), value, language)
     return changes
 
 
@@ -78,9 +102,16 @@ def _zeros(columns: Columns) -> Columns:
 
 
 def with_comparisons(
-    table: Table, others: Sequence[Table], series: Sequence[Series], shape: ReportShape, *, inverted: bool
+    table: Table,
+    others: Sequence[Table],
+    series: Sequence[Series],
+    shape: ReportShape,
+    *,
+    inverted: bool,
+    temporary: Collection[str] = (),
 ) -> Table:
-    """`others` are the tables of series[1:]. Changes are against the first date with the same segment, or the
+    """`others` are the tables of series[1:]; `temporary` columns are those that the report itself does not
+    show. Changes are against the first date with the same segment, or the
     other way round when `inverted`; rows of sub tables are compared without them."""
     width = sum(one.period == series[0].period and one.date == series[0].date for one in series)
 
@@ -88,33 +119,34 @@ def with_comparisons(
     # and one more each for the totals of a report with a dimension.
     numbers = count(1 + len(series) * (1 if table.simple else 2))
 
-    def compare(row: Row, found: Sequence[Row | None], *, top: bool, number_of_table: int) -> Row:
+    def compare(
+        row: Row, found: Sequence[Row | None], *, top: bool, number_of_table: int, tables: Sequence[bool]
+    ) -> Row:
+        """`tables`: which of the others have a table at this place at all."""
         partners: list[Row | None] = [row, *found]
         columns: list[Columns] = []
         for partner in partners:
             held = partner.columns if partner is not None else _zeros(row.columns)
+            hidden = ("label", "goals", *(() if partner is None else temporary))
             columns.append(
-                {
-                    name: value
-                    for name, value in held.items()
-                    if name not in ("label", "goals") and value is not None
-                }
+                {name: value for name, value in held.items() if name not in hidden and value is not None}
             )
         compared: list[Row] = []
         for index, (one, partner) in enumerate(zip(series, partners, strict=True)):
-            if partner is None and not top:
+            if partner is None and not (top or (shape.recursive and index and tables[index - 1])):
                 continue
             changes: Columns = {}
             if not top:
                 pass
             elif not inverted and index >= width:
-                changes = _changes(columns[index], columns[index % width])
+                changes = _changes(columns[index], columns[index % width], one.language)
             elif inverted and index < width and len(series) > width:
-                changes = _changes(columns[index], columns[index + width])
+                changes = _changes(columns[index], columns[index + width], one.language)
             compared.append(
                 Row({**columns[index], **changes}, _metadata(one, partner, row, shape, first=index == 0))
             )
-        late = {} if shape.segment_early else {"segment": row.metadata.get("segment")}
+        early = shape.segment_early or (shape.folder_segment_early and row.subtable is not None)
+        late = {} if early else {"segment": row.metadata.get("segment")}
         metadata: Columns = {name: value for name, value in row.metadata.items() if name not in late}
         metadata["comparisons"] = Table(compared, metadata={"number": number_of_table})
         if "segment" in row.metadata and late:
@@ -126,11 +158,16 @@ def with_comparisons(
 
     def compare_table(part: Table, partners: Sequence[Table | None], *, top: bool) -> Table:
         by_label = [{str(row.label): row for row in other} if other else {} for other in partners]
+        tables = [other is not None for other in partners]
         # all rows of a table are numbered before those below them
         own = iter([next(numbers) for _ in part])
         return part.map_rows(
             lambda row: compare(
-                row, [held.get(str(row.label)) for held in by_label], top=top, number_of_table=next(own)
+                row,
+                [held.get(str(row.label)) for held in by_label],
+                top=top,
+                number_of_table=next(own),
+                tables=tables,
             )
         )
 
@@ -138,18 +175,18 @@ def with_comparisons(
 
 
 def _metadata(one: Series, partner: Row | None, row: Row, shape: ReportShape, *, first: bool) -> Columns:
-    pretty = title_period(one.period, one.language)
     metadata: Columns = {
         "compareSegment": one.segment,
         "compareSegmentPretty": one.segment_name,
         "comparePeriod": one.kind,
         "compareDate": one.date,
-        "comparePeriodPretty": pretty,
-        "compareSeriesPretty": f"({pretty}) ({one.segment_name})",
+        "comparePeriodPretty": title_period(one.period, one.language),
+        "compareSeriesPretty": one.series_name,
         "idsubdatatable": partner.subtable_id if partner is not None and partner.subtable_id else -1,
     }
     segment = row.metadata.get("segment")
     if isinstance(segment, str):
-        joined = shape.segment_early and one.segment and not first
+        early = shape.segment_early or (shape.folder_segment_early and row.subtable is not None)
+        joined = early and one.segment and not first
         metadata["segment"] = f"{one.segment};{segment}" if joined else segment
     return metadata

@@ -171,6 +171,8 @@ class ReportShape:
     """Units of columns that are not processed metrics."""
     segment_early: bool = False
     """The segment precedes what comparisons and flattening add to a row's metadata."""
+    folder_segment_early: bool = False
+    """The same only for rows that have others below them."""
     temporary: tuple[str, ...] = ()
     """Columns that are only there to compute others; shown with showRawMetrics=1 or hideColumns."""
     selects_columns: bool = False

@@ -6,7 +6,7 @@ from typing import Literal
 from urllib.parse import quote_plus
 
 from reporting.queries import Metrics
-from reporting.rows import ColumnOrder, add_metrics, money, number
+from reporting.rows import ColumnOrder, add_metrics, money, number, rounded
 from reporting.table import Columns, Row, Table, Value
 from schemas.metrics import TIMINGS
 
@@ -98,10 +98,10 @@ class Node:
     label: str
     path: tuple[str, ...]
     url: str = ""
-    """Of the page that came last on the first day of the label, as are ..."""
     url_page: Page | None = None
-    """... its hits: `page` is the sum over all pages of the label."""
+    """The first page of the label, whose URL it shows."""
     page: Page | None = None
+    """The sum over all pages of the label."""
     children: dict[str, "Node"] = field(default_factory=dict)
 
 
@@ -137,7 +137,7 @@ def _goal_rows(page: Page, totals: Mapping[int, float], allowed: Callable[[int],
             # amounts stay fractions even when they are whole, as PHP shows them
             one["revenue"] = float(money(before["revenue"]))
             share = count / totals[goal_id] if totals.get(goal_id) else 0
-            rate = round(share, 3) if share <= 1 else 1
+            rate = float(rounded(share, 3)) if share <= 1 else 1
             if goal_id < 0:
                 one["nb_conversions_page_uniq"] = number(count)
                 one["nb_conversions_page_rate"] = rate
@@ -284,9 +284,8 @@ def build_tree(
             if part not in node.children:
                 node.children[part] = Node(part, (*node.path, part))
             node = node.children[part]
-        if node.url_page is None or _names_label(page, node.url_page):
-            node.url, node.url_page = name, page
         if node.page is None:
+            node.url, node.url_page = name, page
             node.page = replace(page)
         else:
             _merge_page(node.page, page)
@@ -331,20 +330,10 @@ def _folder_rates(sums: Columns, columns: PageColumns) -> dict[str, Value]:
             count = float(str(one["nb_conversions_page_uniq"]))
             one = {
                 **one,
-                "nb_conversions_page_rate": number(min(1.0, round(count / total, 3))) if total else 0,
+                "nb_conversions_page_rate": min(1, rounded(count / total, 3)) if total else 0,
             }
         changed[key] = one
     return {"goals": changed}
-
-
-def _names_label(page: Page, held: Page) -> bool:
-    """Whether `page`, which comes later in a report, is the one whose URL its label shows."""
-    if page.hits is None or held.hits is None:
-        return held.hits is None
-    return (page.hits["first_day"], -page.hits["first_seen"]) <= (
-        held.hits["first_day"],
-        -held.hits["first_seen"],
-    )
 
 
 def _merge_page(held: Page, more: Page) -> None:

@@ -38,8 +38,19 @@ class _Prepared:
 
 async def postprocess(result: Result, steps: Postprocessing) -> Result:
     """Raises ApiError for parameters that cannot be applied to the report."""
+    if isinstance(result, TableMap) and result.key_name == "idSite":
+        sites = {
+            key: await postprocess(item, _of_site(steps, int(key))) for key, item in result.items.items()
+        }
+        return TableMap(result.key_name, sites)
     if isinstance(result, TableMap):
-        items = {key: await postprocess(item, steps) for key, item in result.items.items()}
+        comparisons = await _map_comparisons(result, steps)
+        items: dict[str, Value] = {}
+        for at, (key, item) in enumerate(result.items.items()):
+            if isinstance(item, Table):
+                items[key] = await _process(item, steps, comparisons[at] if comparisons else None)
+            else:
+                items[key] = await postprocess(item, steps)
         return TableMap(result.key_name, items)
     if isinstance(result, Table):
         return await _process(result, steps)
@@ -48,13 +59,33 @@ async def postprocess(result: Result, steps: Postprocessing) -> Result:
     return result
 
 
-async def _process(table: Table, steps: Postprocessing) -> Table:
+def _of_site(steps: Postprocessing, site_id: int) -> Postprocessing:
+    """The same for one of several sites: its comparisons and its currency."""
+    return replace(steps, request=replace(steps.request, sites=(site_id,), several_sites=False))
+
+
+_Comparison = tuple[tuple[Series, ...], list[Table]]
+"""The series of a table, its own first, and the tables of the others."""
+
+
+async def _process(table: Table, steps: Postprocessing, comparison: _Comparison | None = None) -> Table:
+    """`comparison`: of one date of a map; a table alone reads its own."""
     parameters, shape = steps.request.parameters, steps.method.shape
     prepared = _prepare(table, parameters, steps.request, shape)
     whole, table = table, prepared.table
     if parameters.flag("compare"):
-        series = comparison_series(steps.request)
-        table = await _compare(table, series, steps)
+        if comparison is None:
+            series = comparison_series(steps.request)
+            comparison = series, [await _other(one, steps) for one in series[1:]]
+        inverted = parameters.flag("invert_compare_change_compute")
+        table = with_comparisons(
+            table,
+            comparison[1],
+            comparison[0],
+            shape,
+            inverted=inverted,
+            temporary=() if parameters.flag("showRawMetrics") else shape.temporary,
+        )
     if parameters.flag("disable_queued_filters"):
         table = filters.number_columns(table)
     table = _select_columns(table, parameters, shape)
@@ -184,28 +215,53 @@ def _select_columns(table: Table, parameters: Parameters, shape: ReportShape) ->
     return filters.drop_columns(table, (*shape.temporary, *shape.hidden))
 
 
-async def _compare(table: Table, series: tuple[Series, ...], steps: Postprocessing) -> Table:
-    """The same report for each other series, prepared alike but whole, joined to the rows by label."""
-    plain = Parameters(
-        {
-            name: value
-            for name, value in steps.request.parameters.values.items()
-            if name not in ("filter_limit", "filter_offset", "filter_truncate", "label", "compare")
-        }
-    )
-    others: list[Table] = []
-    for one in series[1:]:
-        changes = {
-            "periods": (one.period,),
-            "segment": one.segment,
-            "several_periods": False,
-            "parameters": plain,
-        }
-        result = await steps.rerun(steps.request, changes)
-        other = result if isinstance(result, Table) else Table()
-        others.append(_prepare(other, plain, steps.request, steps.method.shape).table)
-    inverted = steps.request.parameters.flag("invert_compare_change_compute")
-    return with_comparisons(table, others, series, steps.method.shape, inverted=inverted)
+_NOT_COMPARED = frozenset(("filter_limit", "filter_offset", "filter_truncate", "label", "compare"))
+
+
+async def _rerun_for(one: Series, steps: Postprocessing) -> Result:
+    """The report of another series, as the method gives it."""
+    plain = {
+        name: value for name, value in steps.request.parameters.values.items() if name not in _NOT_COMPARED
+    }
+    changes = {
+        "periods": one.dates or (one.period,),
+        "segment": one.segment,
+        "several_periods": bool(one.dates),
+        "parameters": Parameters(plain),
+    }
+    return await steps.rerun(steps.request, changes)
+
+
+def _prepared_for_comparison(result: Result, steps: Postprocessing) -> Table:
+    """Prepared as the report itself, but whole."""
+    plain = {
+        name: value for name, value in steps.request.parameters.values.items() if name not in _NOT_COMPARED
+    }
+    table = result if isinstance(result, Table) else Table()
+    return _prepare(table, Parameters(plain), steps.request, steps.method.shape).table
+
+
+async def _other(one: Series, steps: Postprocessing) -> Table:
+    return _prepared_for_comparison(await _rerun_for(one, steps), steps)
+
+
+async def _map_comparisons(result: TableMap, steps: Postprocessing) -> list[_Comparison] | None:
+    """What each date of a map is compared with: the dates at its place in the other series."""
+    if not steps.request.parameters.flag("compare") or not steps.request.several_periods:
+        return None
+    series = comparison_series(steps.request)
+    maps = [await _rerun_for(one, steps) for one in series[1:]]
+    comparisons: list[_Comparison] = []
+    for place in range(len(result.items)):
+        at_place = [one.at(place) for one in series]
+        kept = tuple(one for one in at_place if one is not None)
+        tables = []
+        for one, other in zip(at_place[1:], maps, strict=True):
+            if one is not None:
+                items = list(other.items.values()) if isinstance(other, TableMap) else []
+                tables.append(_prepared_for_comparison(items[place] if place < len(items) else None, steps))
+        comparisons.append((kept, tables))
+    return comparisons
 
 
 def _formats(parameters: Parameters) -> frozenset[Unit]:
@@ -252,10 +308,11 @@ def _format(table: Table, steps: Postprocessing, metrics: tuple[ProcessedMetric,
 def _hide_trees(table: Table, parameters: Parameters, shape: ReportShape) -> Table:
     """Sub tables are shown for expanded=1 only; rows below the first level of a report whose sub tables are
     another report show no metadata there."""
-    expanded = parameters.flag("expanded") and not parameters.flag("flat")
+    labels = any(label.strip() for label in parameters.texts("label"))
+    # rows that were asked for by label come alone
+    expanded = parameters.flag("expanded") and not parameters.flag("flat") and not labels
     depth = parameters.integer("depth")
     hide_ids = parameters.flag("hideIdSubDatable") or parameters.flag("hideIdSubDatatable")
-    labels = any(label.strip() for label in parameters.texts("label"))
 
     def change(row: Row, level: int) -> Row:
         below = None

@@ -40,11 +40,12 @@ def compiled_segment(request: ApiRequest, site_id: int) -> Compiled:
         site_id=site_id,
         config=request.config,
         resolve=resolve_names(request.config, site_id),
+        numbered=request.state.get("compatibility") == "strict",
     )
 
 
 def _first_seen(item: tuple[Labels, Metrics]) -> tuple[float, Labels]:
-    return item[1].get("first_seen", 0.0), item[0]
+    return item[1].get("first_seen", 0.0), tuple(label.lower() for label in item[0])
 
 
 async def read_aggregates(

@@ -10,7 +10,7 @@ schemas.segments.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 from urllib.parse import unquote_plus
@@ -197,6 +197,8 @@ def _positive_condition(
         if value == "" and operator == "==":
             return "0"
         stored = one.values.get(value.lower())
+        if stored is None and operator == "==" and not one.column:
+            return "0"
         if stored is None and operator == "==":
             raise ApiError(f"Invalid '{one.column}' segment value {value}")
         if stored is None:
@@ -266,8 +268,18 @@ class _Term:
     sql: str
 
 
-def compile_segment(segment: Segment, *, site_id: int, config: Config, resolve: NameResolver) -> Compiled:
-    """Raises ApiError for unknown names and refused values."""
+_NUMBERED_VISITS = (
+    "visit_id IN (SELECT visit_id FROM (SELECT visit_id, row_number() OVER (ORDER BY visit_id) AS number"
+    " FROM visits FINAL) WHERE {})"
+)
+"""Visits by the number that reporting.numbering shows."""
+
+
+def compile_segment(
+    segment: Segment, *, site_id: int, config: Config, resolve: NameResolver, numbered: bool = False
+) -> Compiled:
+    """`numbered`: visitId is the number that a strict instance shows. Raises ApiError for unknown names and
+    refused values."""
     binder = Binder()
 
     def term(operand: Operand) -> _Term:
@@ -277,7 +289,11 @@ def compile_segment(segment: Segment, *, site_id: int, config: Config, resolve: 
         if one is None:
             raise ApiError(f"Segment '{operand.name}' is not a supported segment.")
         negated = operand.operator in _POSITIVE
-        sql = _positive_condition(one, operand, binder, resolve)
+        if numbered and one.name == "visitId":
+            by_number = _positive_condition(replace(one, sql="number"), operand, binder, resolve)
+            sql = _NUMBERED_VISITS.format(by_number)
+        else:
+            sql = _positive_condition(one, operand, binder, resolve)
         if one.scope == "visit":
             return _Term("visit", f"NOT ({sql})" if negated else f"({sql})")
         rows = f"({one.where}) AND ({sql})" if one.where and one.where != "1" else f"({sql})"

@@ -21,8 +21,8 @@ def metric(name: str, sql: str, merge: Merge = "sum") -> Metric:
 
 
 FIRST = "first_seen"
-"""Grows with the label's first appearance: unix seconds, or the id of the first hit where hits are counted.
-Reports keep that order."""
+"""Grows with the label's first appearance: reports keep that order. Unix seconds; where hits are counted, see
+most_hits_first."""
 
 VISIT_METRICS: tuple[Metric, ...] = (
     metric("nb_uniq_visitors", "uniqExact(v.visitor_id)"),
@@ -68,11 +68,17 @@ def timings() -> tuple[Metric, ...]:
     return tuple(metrics)
 
 
+def most_hits_first() -> Metric:
+    """The order of a day is by hits; what a later day brings follows the days before it. Ties are ordered by
+    label."""
+    return metric(FIRST, "toRelativeDayNum(min(a.date)) * 1e9 + 1e9 - count()", "min")
+
+
 HIT_METRICS: tuple[Metric, ...] = (
     metric("nb_visits", "uniqExact(a.visit_id)"),
     metric("nb_uniq_visitors", "uniqExact(a.visitor_id)"),
     metric("nb_hits", "count()"),
-    metric(FIRST, "min(a.hit_id)", "min"),
+    most_hits_first(),
 )
 ENTRY_METRICS: tuple[Metric, ...] = (
     metric("entry_nb_uniq_visitors", "uniqExact(v.visitor_id)"),

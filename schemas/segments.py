@@ -31,7 +31,8 @@ class SegmentField:
     values: Mapping[str, str | int] = field(default_factory=dict)
     """Closed list: accepted value (lower case) -> stored value. Empty: any value."""
     column: str = ""
-    """How messages name the column of a closed list (clients know Matomo's names)."""
+    """How messages name the column of a closed list (clients know Matomo's names). Empty: another value is no
+    mistake, no row has it."""
     suggestions: bool = True
     """Its values may be offered by API.getSuggestedValuesForSegment."""
 
@@ -171,9 +172,7 @@ _VISIT_FIELDS = (
     _visit("visitConvertedGoalId", "goals", "Visit converted a specific Goal Id", "numbers"),
     _visit("visitConvertedGoalName", "goals", "Visit converted a specific Goal Name", "goal_name"),
     _visit("visitConverted", "toUInt8(converted)", "Visit converted at least one Goal", "number"),
-    _visit(
-        "visitorType", "returning", "Visit type", values=VISITOR_TYPES, column="log_visit.visitor_returning"
-    ),
+    _visit("visitorType", "returning", "Visit type", values=VISITOR_TYPES),
     _visit("visitorId", "visitor_id", "Visitor ID", "visitor_id"),
     _visit("city", "city", "City", category="Visitor location"),
     _visit("continentCode", "country", "Continent", "continent", category="Visitor location"),

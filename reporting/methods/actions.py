@@ -243,6 +243,7 @@ def _pages(
             flat_separator="/" if prefix == "pages" else " - ",
             sort_column=sort,
             processed=PAGE_METRICS,
+            folder_segment_early=True,
             temporary=_SUMS,
         ),
     )

@@ -405,7 +405,9 @@ METHODS: dict[str, Method] = {
         ),
     ),
     "Referrers.getAll": Method(
-        cells=_all, several_sites=False, shape=_shape("All Channels", "Referrers_Referrer")
+        cells=_all,
+        several_sites=False,
+        shape=replace(_shape("All Channels", "Referrers_Referrer"), segment_early=True),
     ),
     "Referrers.getKeywords": _report(
         KEYWORDS,

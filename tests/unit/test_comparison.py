@@ -48,3 +48,35 @@ def test_sub_rows_have_no_changes_and_no_zeros() -> None:
 def test_rows_of_a_table_are_numbered_before_those_below_them() -> None:
     table = with_comparisons(NOW, [BEFORE], SERIES, ReportShape(), inverted=False)
     assert [compared(held).metadata["number"] for held in table.rows] == [5, 6]
+
+
+def test_sub_rows_of_one_dimension_count_as_zero_where_the_other_date_has_their_folder() -> None:
+    shape = ReportShape(recursive=True)
+    table = with_comparisons(NOW, [BEFORE], SERIES, shape, inverted=False)
+    below = table.rows[0].subtable
+    assert below is not None
+    assert [one.columns for one in compared(below.rows[1]).rows] == [{"nb_visits": 1}, {"nb_visits": 0}]
+
+
+def test_large_changes_are_grouped_by_thousands() -> None:
+    now, before = Table([row("Movie", 34)]), Table([row("Movie", 3)])
+    table = with_comparisons(now, [before], SERIES, ReportShape(), inverted=True)
+    assert compared(table.rows[0]).rows[0].columns["nb_visits_change"] == "+1,033.3%"
+
+
+def test_columns_that_the_report_hides_are_hidden_unless_they_are_zeros_of_a_missing_row() -> None:
+    now = Table([Row({"label": "a", "nb_visits": 1, "sum_time": 4})])
+    table = with_comparisons(now, [Table()], SERIES, ReportShape(), inverted=False, temporary=("sum_time",))
+    own, other = compared(table.rows[0]).rows
+    assert "sum_time" not in own.columns
+    assert other.columns["sum_time"] == 0
+
+
+def test_the_dates_of_a_map_are_compared_by_their_place() -> None:
+    days = tuple(parse_periods("day", "2010-01-03,2010-01-04", date(2010, 2, 1)))
+    series = Series("", "All visits", days[0], "day", "2010-01-03,2010-01-04", "en", days)
+    second = series.at(1)
+    assert second is not None
+    assert (second.date, second.period) == ("2010-01-04", days[1])
+    assert second.series_name.replace("\u2009", " ") == "(January 3 – 4, 2010) (All visits)"
+    assert series.at(2) is None

@@ -116,12 +116,12 @@ def test_pages_of_several_hosts_share_a_row_and_count_their_goals_once() -> None
     assert goals["idgoal=1"]["nb_conversions_entry"] == 2
 
 
-def test_a_shared_row_shows_the_url_that_came_last_on_its_first_day() -> None:
-    early, late, next_day = hits(1, 1, 7), hits(1, 1, 9), hits(1, 1, 20)
-    assert next_day.hits is not None
-    next_day.hits["first_day"] = 2.0
-    (row,) = tree({"a.org/x": early, "b.org/x": late, "c.org/x": next_day}).rows
-    assert row.metadata["url"] == "http://b.org/x"
+def test_a_shared_row_shows_the_url_of_its_first_page() -> None:
+    first, second = hits(1, 1), hits(3, 3)
+    assert second.hits is not None
+    second.hits["url_prefix"] = 2.0
+    (row,) = tree({"a.org/x": first, "b.org/x": second}).rows
+    assert row.metadata["url"] == "http://a.org/x"
 
 
 def test_pages_with_and_without_index_add_up_their_goals() -> None:

@@ -131,3 +131,16 @@ def test_scheme_and_www_are_no_part_of_a_page() -> None:
 
 def test_wildcards_of_like_are_taken_literally() -> None:
     assert list(compiled("city=@100%_").parameters.values()) == [r"%100\%\_%"]
+
+
+def test_a_visit_type_that_is_none_fits_no_visit() -> None:
+    assert compiled("visitorType==other").visit == "((0))"
+
+
+def test_a_strict_instance_finds_visits_by_the_numbers_it_shows() -> None:
+    numbered = compile_segment(
+        parse_segment("visitId>5"), site_id=1, config=Config(), resolve=no_names, numbered=True
+    )
+    assert "row_number() OVER (ORDER BY visit_id)" in numbered.visit
+    assert list(numbered.parameters.values()) == [5.0]
+    assert "row_number" not in compiled("visitId>5").visit
