@@ -17,12 +17,13 @@ from hitstream.import_journal import forget_old_epochs
 from hitstream.operations import Operations
 from hitstream.settings import DatabaseSettings
 from processors.service import GROUP
-from reporting.app import ReportingSetup, Resources, reporting_routes
+from reporting.app import ReportingSetup, Resources, parse_origins, reporting_routes
 from reporting.database import ThreadedDatabase
 from reporting.errors import ApiError
 from reporting.login import GivenToken, authenticate
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
+from schemas.settings import SettingsError
 from sink.settings import SinkSettings
 from stream.protocol import LogError
 
@@ -30,6 +31,14 @@ logger = logging.getLogger("hitstream.database")
 
 RESET_SECONDS = 30.0
 POLL_SECONDS = 0.005
+
+
+def _origins(given: tuple[str, ...]) -> frozenset[str]:
+    """Raises SettingsError."""
+    try:
+        return parse_origins(given)
+    except ValueError as error:
+        raise SettingsError(f"HITSTREAM_CORS_ORIGINS: {error}") from None
 
 
 class ResetTimeoutError(LogError):
@@ -56,6 +65,7 @@ class DatabaseProcess:
             resources=lambda: self._resources,
             executor=self._executor,
             compatibility=settings.compatibility,
+            cors_origins=_origins(settings.cors_origins),
         )
 
     def _lend(self, engine: Engine) -> Resources:

@@ -25,6 +25,9 @@ class UpSettings:
     compatibility: Literal["full", "strict"] = setting(
         "full", "strict reproduces Matomo's omissions in answers (for comparing), full answers everything"
     )
+    cors_origins: tuple[str, ...] = setting(
+        ("*",), "origins of the web pages that may read the Reporting API; * is any, empty is none"
+    )
     first_site: bool = setting(True, "make a first site when there is none")
     stop_seconds: float = setting(
         30.0, "how long a process may take to stop gracefully before it is killed", minimum=0.1
@@ -50,6 +53,9 @@ class DatabaseSettings:
     )
     compatibility: Literal["full", "strict"] = setting(
         "full", "strict reproduces Matomo's omissions in answers (for comparing), full answers everything"
+    )
+    cors_origins: tuple[str, ...] = setting(
+        ("*",), "origins of the web pages that may read the Reporting API; * is any, empty is none"
     )
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
+import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +33,12 @@ from stream.users import UserStore
 logger = logging.getLogger("hitstream.reporting")
 
 MAX_BODY_BYTES = 8 << 20
+_INERT = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+"""Answers hold what visitors and requests said, some of it as HTML: a browser runs none of it."""
 
 
 class Writer(Protocol):
@@ -66,6 +73,8 @@ class ReportingSetup:
     resources: Callable[[], Resources]
     executor: Executor
     compatibility: str = "full"
+    cors_origins: frozenset[str] = frozenset({"*"})
+    """Of the pages that may read answers; `*` is any."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     methods: Mapping[str, Method] = field(default_factory=lambda: METHODS)
 
@@ -83,10 +92,13 @@ def reporting_routes(setup: ReportingSetup) -> list[web.RouteDef]:
     async def answer(request: web.Request) -> web.Response:
         return await _answer(setup, request)
 
+    async def preflight(request: web.Request) -> web.Response:
+        return web.Response(status=204, headers=cors_headers(setup, request.headers.get(hdrs.ORIGIN, "")))
+
     return [
         web.get("/index.php", answer),
         web.post("/index.php", answer),
-        web.options("/index.php", _preflight),
+        web.options("/index.php", preflight),
     ]
 
 
@@ -169,9 +181,7 @@ async def _answer(setup: ReportingSetup, request: web.Request) -> web.Response:
     response = await answer_parameters(
         setup, parameters, token, client=_client(request), base_url=_base_url(request)
     )
-    headers = {**response.headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    if origin := request.headers.get(hdrs.ORIGIN):
-        headers |= _cors(origin)
+    headers = {**response.headers, **_INERT, **cors_headers(setup, request.headers.get(hdrs.ORIGIN, ""))}
     return web.Response(
         status=response.status,
         body=response.body,
@@ -179,18 +189,27 @@ async def _answer(setup: ReportingSetup, request: web.Request) -> web.Response:
     )
 
 
-async def _preflight(request: web.Request) -> web.Response:
-    origin = request.headers.get(hdrs.ORIGIN, "*")
-    return web.Response(status=204, headers=_cors(origin))
+def parse_origins(given: Iterable[str]) -> frozenset[str]:
+    """`https://a.example` and the like, `*` for any, or none. Raises ValueError."""
+    origins = frozenset(one.rstrip("/") for one in given)
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+            raise ValueError(f"{origin!r} is no origin, as https://stats.example is")
+    return origins
 
 
-def _cors(origin: str) -> dict[str, str]:
-    """Any page may ask; it must know a token, since no cookie ever grants anything."""
+def cors_headers(setup: ReportingSetup, origin: str) -> dict[str, str]:
+    """What lets a page of `origin` read an answer. No cookie ever grants anything: it must know a token."""
+    if not origin or not setup.cors_origins:
+        return {}
+    anyone = "*" in setup.cors_origins
+    if not anyone and origin not in setup.cors_origins:
+        return {"Vary": "Origin"}
     return {
-        "Access-Control-Allow-Origin": "*" if origin in ("", "null") else origin,
+        "Access-Control-Allow-Origin": "*" if anyone else origin,
         "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
         "Access-Control-Allow-Headers": "Authorization, Content-Type",
-        "Vary": "Origin",
+        **({} if anyone else {"Vary": "Origin"}),
     }
 
 
