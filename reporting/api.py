@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from reporting.access import require_on_sites, require_somewhere, require_superuser, sites_with
+from reporting.access import ANONYMOUS, require_on_sites, require_somewhere, require_superuser, sites_with
 from reporting.errors import ApiError, missing_parameter, unknown_site
 from reporting.method import Access, ApiRequest, Cell, ConfigChange, Database, Method
 from reporting.parameters import Parameters
@@ -184,6 +184,9 @@ def build_request(
         if several_periods and not method.several_periods:
             raise ApiError(f"{name} with multiple dates is not supported (yet).")
 
+    async def refuse(_: ConfigChange) -> Config:
+        raise ApiError("You must be logged in to access this functionality.", 401)
+
     async def call(values: Mapping[str, Any]) -> Result:
         inner = Parameters(dict(values))
         return (await ask(instance, grant, inner, depth + 1)).result
@@ -201,7 +204,8 @@ def build_request(
         config=config,
         now=now,
         database=instance.database,
-        change=instance.change,
+        # without a token one may have been allowed to look, never to change anything
+        change=refuse if grant.login == ANONYMOUS.login else instance.change,
         call=call,
         state=instance.state,
     )

@@ -1,11 +1,23 @@
-"""One ClickHouse engine for the test process (chDB allows one directory per process), a database per test."""
+"""One ClickHouse engine for the test process (chDB allows one directory per process), a database per test,
+the Reporting API on an empty one."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import pytest
 
+from reporting.app import Resources
+from reporting.database import ThreadedDatabase
+from schemas.access import Grant
 from sink.database import Database
+from stream.config import ConfigFollower, ConfigWriter
+from stream.embedded import EmbeddedLog
+from stream.secrets import TokenStore
+from stream.users import UserStore
+from tests.integration.api import ADMIN, Api
 
 _numbers = count(1)
 
@@ -26,3 +38,40 @@ def database(clickhouse_dsn: str) -> Iterator[Database]:
     opened.command(f"DROP DATABASE {opened.views}")
     opened.command(f"DROP DATABASE {opened.name}")
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def empty_database(clickhouse_dsn: str) -> Iterator[Database]:
+    """Tables without rows, which no test here fills."""
+    opened = Database(clickhouse_dsn, "api_tables", views="api_views")
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def api(tmp_path: Path, empty_database: Database) -> Iterator[Api]:
+    log = EmbeddedLog(tmp_path / "log", 1)
+    writer, follower = ConfigWriter(log), ConfigFollower(log)
+    tokens, users = TokenStore(log), UserStore(log)
+    tokens.add(ADMIN, Grant(login="admin", superuser=True))
+    executor = ThreadPoolExecutor(2)
+    resources = Resources(
+        config=follower.refresh,
+        database=ThreadedDatabase(lambda: empty_database.client, executor),
+        writer=writer,
+        writing=threading.Lock(),
+        tokens=tokens,
+        users=users,
+    )
+    yield Api(resources, executor)
+    executor.shutdown()
+    for part in (users, tokens, follower, writer, log):
+        part.close()
+
+
+@pytest.fixture
+def two_sites(api: Api) -> Api:
+    for name in ("One", "Two"):
+        api.value("SitesManager.addSite", siteName=name, urls="http://site.example/")
+    return api

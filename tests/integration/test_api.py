@@ -2,114 +2,17 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
-from reporting.app import ReportingSetup, Resources, create_app
-from reporting.database import ThreadedDatabase
 from reporting.method import Access, ApiRequest, Method
-from reporting.methods import METHODS
 from reporting.table import Result
 from schemas.access import Grant
-from schemas.config import Config
-from sink.database import Database
-from stream.config import ConfigFollower, ConfigWriter
 from stream.embedded import EmbeddedLog
 from stream.secrets import TokenStore
-from stream.users import UserStore
-
-ADMIN = "a" * 32
-
-
-class Api:
-    """An application on a log of its own, asked as a client does."""
-
-    def __init__(self, resources: Resources, executor: ThreadPoolExecutor) -> None:
-        self.resources = resources
-        self._executor = executor
-        self.methods = METHODS
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[TestClient[Any, Any]]:
-        setup = ReportingSetup(
-            resources=lambda: self.resources, executor=self._executor, methods=self.methods
-        )
-        async with TestClient(TestServer(create_app(setup))) as client:
-            yield client
-
-    def ask(self, method: str, token: str = ADMIN, **parameters: Any) -> tuple[int, Any]:
-        """Status and decoded JSON of one call, parameters and token in the body."""
-
-        async def run() -> tuple[int, Any]:
-            async with self.client() as client:
-                form = {"module": "API", "method": method, "format": "json", **parameters}
-                if token:
-                    form["token_auth"] = token
-                response = await client.post("/index.php", data=form)
-                return response.status, json.loads(await response.text())
-
-        return asyncio.run(run())
-
-    def value(self, method: str, token: str = ADMIN, **parameters: Any) -> Any:
-        status, answer = self.ask(method, token, **parameters)
-        assert status == 200, answer
-        assert not (isinstance(answer, dict) and answer.get("result") == "error"), answer
-        return answer["value"] if isinstance(answer, dict) and set(answer) == {"value"} else answer
-
-    def refusal(self, method: str, token: str = ADMIN, **parameters: Any) -> tuple[int, str]:
-        status, answer = self.ask(method, token, **parameters)
-        assert isinstance(answer, dict), answer
-        assert answer.get("result") == "error", answer
-        return status, answer["message"]
-
-    @property
-    def config(self) -> Config:
-        return self.resources.config()
-
-
-@pytest.fixture(scope="module")
-def empty_database(clickhouse_dsn: str) -> Iterator[Database]:
-    """Tables without rows, which no test here fills."""
-    opened = Database(clickhouse_dsn, "api_tables", views="api_views")
-    opened.open()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def api(tmp_path: Path, empty_database: Database) -> Iterator[Api]:
-    log = EmbeddedLog(tmp_path / "log", 1)
-    writer, follower = ConfigWriter(log), ConfigFollower(log)
-    tokens, users = TokenStore(log), UserStore(log)
-    tokens.add(ADMIN, Grant(login="admin", superuser=True))
-    executor = ThreadPoolExecutor(2)
-    resources = Resources(
-        config=follower.refresh,
-        database=ThreadedDatabase(lambda: empty_database.client, executor),
-        writer=writer,
-        writing=threading.Lock(),
-        tokens=tokens,
-        users=users,
-    )
-    yield Api(resources, executor)
-    executor.shutdown()
-    for part in (users, tokens, follower, writer, log):
-        part.close()
-
-
-@pytest.fixture
-def two_sites(api: Api) -> Api:
-    for name in ("One", "Two"):
-        api.value("SitesManager.addSite", siteName=name, urls="http://site.example/")
-    return api
-
+from tests.integration.api import ADMIN, Api
 
 DAY = {"period": "day", "date": "2010-01-05"}
 
