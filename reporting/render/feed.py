@@ -21,7 +21,7 @@ def render_feed(
     value: Value, *, site_id: int, site_name: str, periods: Mapping[str, Period], base_url: str, now: datetime
 ) -> str:
     """Raises ApiError for anything but a date map. `periods` are keyed as the map is."""
-    if not isinstance(value, TableMap) or value.key_name == "idSite":
+    if not isinstance(value, TableMap) or value.key_name not in ("date", "period"):
         raise ApiError(_REFUSED)
     moment = format_datetime(now)
     lines = [
