@@ -27,9 +27,9 @@ from urllib.parse import quote
 from bench.stages import TOKEN, Result, bulk_requests, cpu_seconds, send, single_requests, start_sending
 from bench.traffic import TrafficHit, traffic
 from bench.whole import FreshnessProbe, percentile
-from hitstream.engine import log_directory
 from processors.service import GROUP
 from stream.embedded import EmbeddedLog
+from stream.opening import log_directory
 from tests.instance import RunningInstance
 
 WAL_LIMIT_MIB, P99_LIMIT_MS, LOSS_LIMIT = 256.0, 50.0, 0.1

@@ -16,7 +16,7 @@ from bench.lifelike_rows import lifelike_rows
 from bench.sender import pack
 from bench.traffic import TrafficHit, traffic
 from hitstream.client import InstanceClient, InstanceError
-from hitstream.engine import clickhouse_dsn, log_directory
+from hitstream.engine import clickhouse_dsn
 from hitstream.up import free_port
 from processors.owners import OWNERS_TABLE, owner_key
 from processors.processor import INPUTS
@@ -28,6 +28,7 @@ from sink.archives import archive_day
 from sink.database import Database, database_name
 from sink.loop import Sink
 from stream.embedded import EmbeddedLog
+from stream.opening import log_directory
 
 TOKEN = "bench-bench-bench-bench-bench-00"
 ROOT = Path(__file__).parent.parent

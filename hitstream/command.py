@@ -28,6 +28,15 @@ def _parser() -> argparse.ArgumentParser:
     processor = command("processor", "run one processor alone")
     processor.add_argument("--partitions", default="", help="numbers and ranges such as 0-3,7 (default: all)")
     command("database", "run the database process alone: sink, rollups, Reporting API, SQL endpoint")
+    topics = command("topics", "make the topics of the log on a broker; again changes nothing")
+    topics.add_argument(
+        "--replication", type=int, default=0, help="copies of each topic (default: 3, or as many as brokers)"
+    )
+    topics.add_argument(
+        "--min-insync", type=int, default=0, help="copies that must have a message (default: all but one)"
+    )
+    topics.add_argument("--hits-days", type=int, default=7, help="how long hits are kept on the log")
+    topics.add_argument("--outputs-days", type=int, default=7, help="how long rows are kept for the sink")
     settings = command("settings", "print every setting with its value, default and meaning")
     settings.add_argument("--markdown", action="store_true", help="as the table of docs/settings.md")
 
@@ -114,6 +123,10 @@ def _run(options: argparse.Namespace) -> int:
             from hitstream.stages import run_stage
 
             return run_stage(options.command, getattr(options, "partitions", ""))
+        case "topics":
+            from hitstream.topics_command import run_topics
+
+            return run_topics(options)
         case "settings":
             from hitstream.settings_table import print_settings
 

@@ -179,7 +179,7 @@ async def serve(settings: DatabaseSettings, sink_settings: SinkSettings, sql_set
     # Ingest, which forwards to here, is the one that limits request lines.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, max_line_size=1 << 20)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", settings.reporting_port, backlog=512).start()
+    await web.TCPSite(runner, settings.reporting_host, settings.reporting_port, backlog=512).start()
     sql_runner: web.AppRunner | None = None
     if settings.sql_port:
         sql_runner = web.AppRunner(process.sql_endpoint(sql_settings).app(), access_log=None)

@@ -21,17 +21,12 @@ from sink.loop import Sink
 from sink.rollups import Rollups
 from sink.settings import SinkSettings
 from stream.config import ConfigFollower, ConfigWriter
-from stream.embedded import EmbeddedLog
+from stream.opening import open_log
 from stream.protocol import LogResetError
 from stream.secrets import TokenStore
 from stream.users import UserStore
 
 logger = logging.getLogger("hitstream.database")
-
-
-def log_directory(data_dir: Path) -> Path:
-    """Where the embedded log lies."""
-    return data_dir / "log"
 
 
 def clickhouse_dsn(data_dir: Path) -> str:
@@ -47,7 +42,7 @@ class Engine:
         settings: DatabaseSettings,
         sink_settings: SinkSettings,
     ) -> None:
-        self.log = EmbeddedLog(log_directory(settings.data_dir), settings.partitions)
+        self.log = open_log(settings)
         self.database = Database(clickhouse_dsn(settings.data_dir), database_name(self.log.epoch))
         self.database.open()
         self.database.keep_hits(sink_settings.keep_hits_days)

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from schemas.settings import setting
+from stream.opening import LogSettings
 
 
 @dataclass(frozen=True)
-class UpSettings:
+class UpSettings(LogSettings):
     """`hitstream up`: the supervisor."""
 
-    data_dir: Path = setting(Path("data"), "directory that holds the log, the state and the database")
     host: str = setting("127.0.0.1", "address that the tracker and the API listen on")
     port: int = setting(8080, "port of the tracker, the Reporting API and the page", minimum=1)
     sql_port: int = setting(8123, "port of the SQL endpoint, on 127.0.0.1; 0 switches it off", minimum=0)
@@ -21,7 +21,6 @@ class UpSettings:
     processors: int = setting(
         1, "number of processor processes; the partitions are divided among them", minimum=1
     )
-    partitions: int = setting(8, "partitions of the log, fixed when the data directory is created", minimum=1)
     compatibility: Literal["full", "strict"] = setting(
         "full", "strict reproduces Matomo's omissions in answers (for comparing), full answers everything"
     )
@@ -35,19 +34,16 @@ class UpSettings:
 
 
 @dataclass(frozen=True)
-class DatabaseSettings:
+class DatabaseSettings(LogSettings):
     """`hitstream database`: sink, rollups, Reporting API, SQL endpoint. The sink has settings of its own."""
 
-    data_dir: Path = setting(Path("data"), "directory that holds the log, the state and the database")
     host: str = setting("127.0.0.1", "address that the tracker and the API listen on")
     port: int = setting(8080, "port of the tracker, the Reporting API and the page", minimum=1)
+    reporting_host: str = setting("127.0.0.1", "address of the API inside; ingest forwards to it")
     reporting_port: int = setting(
-        8081,
-        "port of the API inside, on 127.0.0.1, to which ingest forwards; `up` chooses a free one",
-        minimum=1,
+        8081, "port of the API inside, to which ingest forwards; `up` chooses a free one", minimum=1
     )
     sql_port: int = setting(8123, "port of the SQL endpoint, on 127.0.0.1; 0 switches it off", minimum=0)
-    partitions: int = setting(8, "partitions of the log, fixed when the data directory is created", minimum=1)
     admin_token: str = setting(
         "", "token of the super user; when empty one is made and kept in the data directory", secret=True
     )

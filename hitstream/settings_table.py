@@ -16,6 +16,7 @@ COMMANDS: Sequence[tuple[str, str]] = (
     ("database", "hitstream.settings:DatabaseSettings"),
     ("database", "sink.settings:SinkSettings"),
     ("database", "reporting.sql_endpoint:SqlSettings"),
+    ("topics", "stream.opening:LogSettings"),
     ("other commands", "hitstream.settings:ClientSettings"),
 )
 """Command and its settings class, in the order in which they are listed."""

@@ -9,7 +9,7 @@ import threading
 from hitstream.child import end_with_supervisor
 from hitstream.data_directory import stored_token
 from schemas.settings import SettingsError, load_settings
-from stream.protocol import LogInUseError, LogMismatchError, LogResetError
+from stream.protocol import LogError, LogMismatchError, LogResetError
 
 EXIT_SETTINGS = 78
 
@@ -29,7 +29,7 @@ def run_stage(command: str, partitions: str) -> int:
     except LogMismatchError as error:
         print(f"hitstream: {error}", file=sys.stderr)
         return EXIT_SETTINGS
-    except LogInUseError as error:
+    except LogError as error:
         print(f"hitstream: {error}", file=sys.stderr)
         return 1
 
@@ -60,19 +60,25 @@ def _run_ingest() -> int:
 
 
 def _run_processor(partitions: str) -> int:
-    from hitstream.engine import log_directory
     from processors.service import ProcessorService
     from processors.settings import ProcessorSettings
-    from stream.embedded import EmbeddedLog
+    from stream.opening import open_log
 
     settings = load_settings(ProcessorSettings)
-    numbers = parse_partitions(partitions, settings.partitions)
+    numbers: list[int] | None = None
+    if not settings.kafka:
+        numbers = parse_partitions(partitions, settings.partitions)
+    elif partitions.strip():
+        raise SettingsError(
+            f"--partitions {partitions}: on a broker the processors share the partitions out among"
+            " themselves; leave it out"
+        )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     while not stop.is_set():
         # The service returns when the instance was emptied: then the log is opened anew.
-        log = EmbeddedLog(log_directory(settings.data_dir), settings.partitions)
+        log = open_log(settings)
         try:
             ProcessorService(settings, numbers, log).run(stop)
         except LogResetError:

@@ -62,20 +62,22 @@ def plan_processes(settings: UpSettings, token: str, database_port: int) -> list
         "HITSTREAM_COMPATIBILITY": settings.compatibility,
         "HITSTREAM_ADMIN_TOKEN": token,
         "HITSTREAM_REPORTING_PORT": str(database_port),
+        "HITSTREAM_REPORTING_HOST": "127.0.0.1",
         "HITSTREAM_REPORTING_URL": f"http://127.0.0.1:{database_port}",
+        "HITSTREAM_KAFKA": settings.kafka,
+        "HITSTREAM_KAFKA_PREFIX": settings.kafka_prefix,
     }
-    shares = partition_shares(settings.partitions, settings.processors)
+    if settings.kafka_options:
+        shared["HITSTREAM_KAFKA_OPTIONS"] = str(settings.kafka_options.resolve())
+    if settings.kafka:
+        # They share the partitions out among themselves.
+        arguments = [["processor"]] * settings.processors
+    else:
+        shares = partition_shares(settings.partitions, settings.processors)
+        arguments = [["processor", "--partitions", ",".join(map(str, share))] for share in shares]
     return [
         ProcessPlan("database", ["database"], 2, shared),
-        *(
-            ProcessPlan(
-                f"processor{number}",
-                ["processor", "--partitions", ",".join(map(str, share))],
-                1,
-                shared,
-            )
-            for number, share in enumerate(shares)
-        ),
+        *(ProcessPlan(f"processor{number}", words, 1, shared) for number, words in enumerate(arguments)),
         ProcessPlan("ingest", ["ingest"], 0, shared),
     ]
 

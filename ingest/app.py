@@ -16,8 +16,8 @@ from ingest.opt_out import answer_opt_out, is_opt_out
 from ingest.proxy import ReportingProxy
 from ingest.settings import IngestSettings
 from schemas.hit import Location
-from stream.embedded import EmbeddedLog
-from stream.protocol import LogError
+from stream.opening import open_log
+from stream.protocol import Log, LogError
 
 logger = logging.getLogger(__name__)
 
@@ -32,18 +32,18 @@ class IngestProcess:
     def __init__(
         self,
         settings: IngestSettings,
-        log: EmbeddedLog,
+        log: Log,
         *,
         locate: Callable[[str], Location] | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
-        reopen: Callable[[], EmbeddedLog] | None = None,
+        reopen: Callable[[], Log] | None = None,
     ) -> None:
         self.metrics = Metrics()
         self._settings = settings
         self._log = log
         self._locate = locate
         self._clock_ns = clock_ns
-        self._reopen = reopen or (lambda: EmbeddedLog(log.directory, log.partitions))
+        self._reopen = reopen or (lambda: open_log(settings))
         self._intake: Intake | None = None
         self._failed_refreshes = 0
         self._switching: asyncio.Task[None] | None = None
@@ -56,7 +56,7 @@ class IngestProcess:
         """Opens the log for appending and reads the last hits; raises LogError."""
         self._intake = await self._open(self._log)
 
-    async def _open(self, log: EmbeddedLog) -> Intake:
+    async def _open(self, log: Log) -> Intake:
         intake = await asyncio.to_thread(
             Intake, self._settings, log, self.metrics, locate=self._locate, clock_ns=self._clock_ns
         )
@@ -146,11 +146,11 @@ PROCESS: web.AppKey[IngestProcess] = web.AppKey("process", IngestProcess)
 
 def create_app(
     settings: IngestSettings,
-    log: EmbeddedLog,
+    log: Log,
     *,
     locate: Callable[[str], Location] | None = None,
     clock_ns: Callable[[], int] = time.time_ns,
-    reopen: Callable[[], EmbeddedLog] | None = None,
+    reopen: Callable[[], Log] | None = None,
 ) -> web.Application:
     """The application: it takes hits into `log` once started, and closes it when cleaned up.
 

@@ -22,8 +22,7 @@ from schemas.access import Grant
 from schemas.hit import Hit, Location, decode_hit
 from schemas.topics import HITS, partition_of
 from stream.config import ConfigFollower
-from stream.embedded import EmbeddedLog
-from stream.protocol import Reader
+from stream.protocol import Log, Reader
 from stream.secrets import SaltStore, TokenStore
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ class Intake:
     def __init__(
         self,
         settings: IngestSettings,
-        log: EmbeddedLog,
+        log: Log,
         metrics: Metrics,
         *,
         locate: Callable[[str], Location] | None = None,

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 from aiohttp import web
@@ -22,7 +21,7 @@ from ingest.metrics import Metrics
 from ingest.settings import IngestSettings
 from schemas.hit import Location
 from schemas.settings import SettingsError
-from stream.embedded import EmbeddedLog
+from stream.opening import open_log
 from stream.protocol import LogError, LogInUseError, LogMismatchError
 
 logger = logging.getLogger(__name__)
@@ -223,9 +222,8 @@ async def _serve(settings: IngestSettings) -> int:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    directory: Path = settings.data_dir / "log"
     try:
-        log = EmbeddedLog(directory, settings.partitions)
+        log = open_log(settings)
         listener = Listener(create_app(settings, log, locate=open_locator(settings)), settings)
         await listener.start()
     except (LogMismatchError, LogInUseError):

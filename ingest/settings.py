@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.settings import setting
+from stream.opening import LogSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestSettings:
+class IngestSettings(LogSettings):
     """Filled by schemas.settings.load_settings; what concerns sites or visitors' privacy is configuration."""
 
-    data_dir: Path = setting(Path("data"), "directory of the log, the state and the database")
-    partitions: int = setting(8, "partitions of the log, fixed when it is created", minimum=1)
     host: str = setting("127.0.0.1", "address to listen on")
     port: int = setting(8080, "port to listen on", minimum=0)
     admin_token: str = setting("", "token with superuser access", secret=True)

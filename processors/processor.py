@@ -176,6 +176,11 @@ class Processor:
         save_level(self._worker.state(batch.home), level)
         self._levels[batch.home] = level
 
+    def forget(self, partitions: Iterable[int]) -> None:
+        """What is remembered of partitions that another worker may have had meanwhile."""
+        for partition in partitions:
+            self._levels.pop(partition, None)
+
     def repair(
         self,
         batch: Batch,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ from schemas.hit import decode_hit
 from schemas.topics import HISTORY, REPAIRS
 from stream.config import ConfigFollower
 from stream.faults import crash_point
-from stream.protocol import Batch, Log, LogError, LogResetError, Worker
+from stream.protocol import Batch, Log, LogError, LogResetError, State, Worker
 
 GROUP = "processors"
 POLL_SECONDS = 0.5
@@ -54,6 +54,8 @@ class _Opened:
     worker: Worker
     processor: Processor
     trimmer: JournalTrimmer
+    states: dict[int, State] = field(default_factory=dict)
+    """Of the partitions as last polled."""
 
 
 class ProcessorService:
@@ -62,7 +64,7 @@ class ProcessorService:
     def __init__(
         self,
         settings: ProcessorSettings,
-        partitions: Sequence[int],
+        partitions: Sequence[int] | None,
         log: Log,
     ) -> None:
         self._settings = settings
@@ -72,7 +74,7 @@ class ProcessorService:
         self._history: History = HttpHistory(settings.reporting_url, settings.admin_token)
         self._repairs: list[Batch] = []
         self._repair_at = 0.0
-        self._unscrubbed = set(partitions)
+        self._unscrubbed: set[int] = set()
         """Partitions in whose files erased hits may have left something."""
         self._scrub_at = 0.0
         self.counts = Counts()
@@ -86,7 +88,6 @@ class ProcessorService:
         gc.freeze()
         gc.set_threshold(200_000, 20, 50)
         flushed_at = time.monotonic()
-        logger.info("processing partitions %s", ",".join(map(str, opened.worker.partitions)))
         try:
             while not stop.is_set():
                 try:
@@ -96,7 +97,7 @@ class ProcessorService:
                 except LogError as error:
                     logger.error("the unit of work failed and will be repeated: %s", error)
                     opened.worker.rollback()
-                    self._unscrubbed = set(self._partitions)
+                    self._unscrubbed = set(opened.states)
                     self._repairs.clear()
                     stop.wait(RETRY_SECONDS)
                 if time.monotonic() - flushed_at > FLUSH_AGENTS_SECONDS:
@@ -118,6 +119,7 @@ class ProcessorService:
     def _one_unit(self, opened: _Opened) -> None:
         worker = opened.worker
         batches = worker.poll(self._settings.process_batch, POLL_SECONDS)
+        self._notice_partitions(opened)
         about_past = [batch for batch in batches if batch.topic in (REPAIRS.name, HISTORY.name)]
         self._repairs.extend(about_past)
         batches = [batch for batch in batches if batch.topic not in (REPAIRS.name, HISTORY.name)]
@@ -149,6 +151,19 @@ class ProcessorService:
                 worker.commit([])
                 logger.info("partition %d: what was erased is gone from its files", partition)
             self._unscrubbed.discard(partition)
+
+    def _notice_partitions(self, opened: _Opened) -> None:
+        """Forgets what is remembered of partitions that left, also of those that have come back since."""
+        worker = opened.worker
+        states = {partition: worker.state(partition) for partition in worker.partitions}
+        gone = [p for p, state in opened.states.items() if states.get(p) is not state]
+        if not gone and len(states) == len(opened.states):
+            return
+        self._unscrubbed |= {p for p, state in states.items() if opened.states.get(p) is not state}
+        opened.states = states
+        opened.processor.forget(gone)
+        self._repairs = [batch for batch in self._repairs if batch.home not in gone]
+        logger.info("processing partitions %s", ",".join(map(str, states)) or "none yet")
 
     def _repair(self, opened: _Opened, batch: Batch) -> bool:
         """One step of `repairs` or `history`, after everything emitted before is committed. Hits go on when

@@ -1,15 +1,13 @@
 """Settings of `hitstream processor`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from schemas.settings import setting
+from stream.opening import LogSettings
 
 
 @dataclass(frozen=True)
-class ProcessorSettings:
-    data_dir: Path = setting(Path("data"), "directory that holds the log, the state and the database")
-    partitions: int = setting(8, "partitions of the log, fixed when the data directory is created", minimum=1)
+class ProcessorSettings(LogSettings):
     allowed_lateness_days: int = setting(
         3, "days for which hits stay in the owner's journal, for late hits and verdicts", minimum=1
     )

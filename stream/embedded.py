@@ -45,6 +45,7 @@ from stream.protocol import (
     Reader,
     TopicPartition,
 )
+from stream.secrets_file import SecretsFile
 from stream.segments import SegmentAppender, SegmentLimits, SegmentReader
 from stream.sqlite_files import Bell, make_directory, sync_directory, translate_errors, write_small_file
 
@@ -177,6 +178,9 @@ class EmbeddedLog(Log):
     def reader(self) -> "EmbeddedReader":
         self.check_open()
         return EmbeddedReader(self)
+
+    def secrets(self) -> SecretsFile:
+        return SecretsFile(self)
 
     def worker(self, group: str, inputs: Sequence[str], partitions: Sequence[int] | None) -> GroupWorker:
         self.check_open()

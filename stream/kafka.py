@@ -21,6 +21,7 @@ from schemas.topics import DEFAULT_PARTITIONS, TOPICS
 from stream.kafka_appender import APPEND_TIMEOUT_S, KafkaAppender
 from stream.kafka_client import TIMEOUT_S, Connection, ends_of, error_code, translate_errors
 from stream.kafka_reader import KafkaReader
+from stream.kafka_secrets import KafkaSecrets
 from stream.kafka_topics import (
     SINGLE_TOPICS,
     Meta,
@@ -161,6 +162,10 @@ class KafkaLog(Log):
         self.check_open()
         return KafkaReader(self)
 
+    def secrets(self) -> KafkaSecrets:
+        self.check_open()
+        return KafkaSecrets(self)
+
     def worker(self, group: str, inputs: Sequence[str], partitions: Sequence[int] | None) -> KafkaWorker:
         self.check_open()
         for topic in inputs:
@@ -229,6 +234,12 @@ def _unless(result: object, *codes: int) -> None:
     except KafkaException as error:
         if error_code(error) not in codes:
             raise
+
+
+def count_brokers(connection: Connection) -> int:
+    """Raises LogError."""
+    with translate_errors(connection, "Asking for brokers"):
+        return brokers(connection.admin())
 
 
 def default_plan(servers: int, partitions: int = DEFAULT_PARTITIONS) -> TopicPlan:

@@ -74,8 +74,8 @@ class Connection:
             # Most retries wait for markers of the transaction before, which take a few milliseconds.
             "retry.backoff.ms": 10,
             "error_cb": self._note,
-            **self.options,
             **given,
+            **self.options,
         }
 
     def _note(self, error: KafkaError) -> None:

@@ -20,7 +20,18 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined,unused-ignore]
 
-from schemas.topics import CONFIG, HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS, SALTS, TOKENS, TOPICS
+from schemas.topics import (
+    CONFIG,
+    HISTORY,
+    HITS,
+    LINKS,
+    ORDER_VERDICTS,
+    ORDERS,
+    REPAIRS,
+    SALTS,
+    TOKENS,
+    TOPICS,
+)
 from stream.kafka_client import (
     LARGEST_MESSAGE,
     SOON_THERE,
@@ -35,7 +46,7 @@ from stream.protocol import LogError, LogMismatchError
 FORMAT = 1
 KEYED_TOPICS = frozenset(topic.name for topic in (LINKS, ORDERS, ORDER_VERDICTS, REPAIRS))
 SINGLE_TOPICS = frozenset(topic.name for topic in TOPICS if topic.single_partition)
-APPENDED_TOPICS = frozenset(topic.name for topic in (HITS, CONFIG, TOKENS, SALTS))
+APPENDED_TOPICS = frozenset(topic.name for topic in (HITS, CONFIG, HISTORY, TOKENS, SALTS))
 """Written outside transactions: their offsets have no gaps."""
 TOMBSTONES_KEPT = timedelta(days=1)
 """How long a changelog shows that a key was deleted; older copies of state can't be brought up to date."""
@@ -86,7 +97,7 @@ def settings_of(topic: str, plan: TopicPlan) -> dict[str, str]:
     hours = timedelta(hours=1)
     if topic == HITS.name:
         return settings | {"retention.ms": _milliseconds(plan.hits_hours * hours)}
-    if topic == CONFIG.name:
+    if topic in (CONFIG.name, HISTORY.name):
         return settings | {"retention.ms": "-1", "retention.bytes": "-1"}
     if topic == SALTS.name:
         # The first record of a day counts, so this one is not compacted; it goes by age.
@@ -105,6 +116,8 @@ def settings_of(topic: str, plan: TopicPlan) -> dict[str, str]:
         return settings | {
             "cleanup.policy": "compact",
             "delete.retention.ms": _milliseconds(TOMBSTONES_KEPT),
+            "max.compaction.lag.ms": _milliseconds(TOMBSTONES_KEPT),
+            "segment.ms": _milliseconds(TOMBSTONES_KEPT),
             "segment.bytes": str(256 << 20),
         }
     return settings | {"retention.ms": _milliseconds(plan.outputs_hours * hours)}

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ COMMIT_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_S = 10.0
 RESTORE_SLICE_S = 0.2
 MOST_MEMBERS = 1000
+STALE_AFTER_S = TOMBSTONES_KEPT.total_seconds() / 2
 
 logger = logging.getLogger("hitstream.kafka")
 
@@ -52,7 +54,7 @@ FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, Kafka
 class _Input:
     """One partition of an input: what is fetched, what of it was polled and not committed."""
 
-    committed: int
+    committed: int = 0
     is_heard: bool = False
     """Whether it has given anything, be it that it is at its end."""
     waiting: deque[Message] = field(default_factory=deque)
@@ -183,7 +185,10 @@ class KafkaWorker(Worker):
 
     def _on_assign(self, consumer: Any, partitions: list[KafkaPartition]) -> None:
         consumer.incremental_assign(partitions)
-        self._arriving.update(at.partition for at in partitions)
+        for at in partitions:
+            self._arriving.add(at.partition)
+            # It is being fetched from what is committed: what comes before its state is at hand waits here.
+            self._places[TopicPartition(self._inputs[0], at.partition)] = _Input()
 
     def _on_revoke(self, consumer: Any, partitions: list[KafkaPartition]) -> None:
         """Also of a member that the group gave up (lost): another may own the partitions already."""
@@ -194,7 +199,7 @@ class KafkaWorker(Worker):
         for partition in leaving:
             self._depart(partition)
         consumer.incremental_unassign(partitions)
-        if others:
+        with suppress(KafkaException):  # those that had not been assigned yet
             consumer.incremental_unassign(others)
 
     def _depart(self, partition: int) -> None:
@@ -220,18 +225,20 @@ class KafkaWorker(Worker):
             self._arriving.clear()
             try:
                 self._open_states(arriving, {})
+                self._consumer.incremental_assign(
+                    [
+                        self._kafka(at, place.committed)
+                        for at, place in self._places.items()
+                        if at.partition in self._restoring and at.topic != self._inputs[0]
+                    ]
+                )
             except BaseException:
-                for partition in arriving:
-                    self._depart(partition)
+                # The next poll tries again; what has come of their hits stays.
+                for owned in self._restoring.values():
+                    owned.state.close()
+                self._restoring.clear()
                 self._arriving.update(arriving)
                 raise
-            others = [
-                self._kafka(at, place.committed)
-                for at, place in self._places.items()
-                if at.partition in self._restoring and at.topic != self._inputs[0]
-            ]
-            if others:
-                self._consumer.incremental_assign(others)
         if self._restoring:
             self._restore_some(RESTORE_SLICE_S)
         if self._unset:
@@ -245,7 +252,7 @@ class KafkaWorker(Worker):
             if at.error is not None:
                 raise KafkaException(at.error)
             place = TopicPartition(self._log.short(at.topic), at.partition)
-            self._places[place] = _Input(max(0, at.offset))
+            self._places.setdefault(place, _Input()).committed = max(0, at.offset)
             if at.offset < 0:
                 self._unset.append(KafkaPartition(at.topic, at.partition, 0))
         ends = ends_of(self._log.admin, [(self._changelog, p) for p in partitions], committed=False)
@@ -253,7 +260,7 @@ class KafkaWorker(Worker):
             state = open_database(
                 self._root / f"p{partition}",
                 ends[self._changelog, partition],
-                TOMBSTONES_KEPT.total_seconds() / 2,
+                STALE_AFTER_S,
             )
             self._restoring[partition] = _Owned(state, locks.get(partition))
         if not self._shares:
@@ -340,9 +347,6 @@ class KafkaWorker(Worker):
             elif place is not None:
                 place.is_heard = True
                 place.waiting.append(Message(message.offset(), message.key() or b"", message.value() or b""))
-            elif at.partition in self._arriving:
-                # Came before its partition was opened: to be fetched again.
-                self._consumer.seek(KafkaPartition(message.topic(), message.partition(), message.offset()))
 
     def _take(self, max_messages: int) -> list[Batch]:
         waiting = {
@@ -560,6 +564,7 @@ class KafkaWorker(Worker):
             self._restore.close()
             self._restore = None
         self._producer = None
+        self._places.clear()
         if self._member_lock is not None:
             self._member_lock.close()
 

@@ -5,8 +5,8 @@ Offsets increase by one on the embedded log and may have gaps on Kafka (control 
 `next_offset` and never count. The number of partitions is fixed when a log is created.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 
@@ -181,6 +181,45 @@ class Worker(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class SecretChanges:
+    """By the hash of a token its encoded grant, by login the encoded user; None erases."""
+
+    tokens: Mapping[bytes, bytes | None] = field(default_factory=dict)
+    users: Mapping[str, bytes | None] = field(default_factory=dict)
+
+
+class Secrets(Protocol):
+    """Tokens, users and salts of an instance, shared by its processes, erasable. May be used by several
+    threads."""
+
+    def instance_salt(self) -> bytes:
+        """Of the hashes of tokens; the same for as long as the epoch."""
+        ...
+
+    def version(self) -> int:
+        """Another number when tokens or users were changed by another process. Microseconds."""
+        ...
+
+    def tokens(self) -> Mapping[bytes, bytes]: ...
+
+    def users(self) -> Mapping[str, bytes]:
+        """In the order of logins."""
+        ...
+
+    def update(self, decide: Callable[[Mapping[bytes, bytes]], SecretChanges]) -> None:
+        """Makes the changes that `decide` finds for the tokens as they are now; durable on return."""
+        ...
+
+    def salt(self, site_id: int, day: int, fresh: bytes) -> bytes:
+        """The salt; `fresh` where there is none yet, which is then the salt for everybody."""
+        ...
+
+    def forget_salts_before(self, day: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Log(Protocol):
     """A log opened by one process."""
 
@@ -211,6 +250,8 @@ class Log(Protocol):
         ...
 
     def reader(self) -> Reader: ...
+
+    def secrets(self) -> Secrets: ...
 
     def worker(self, group: str, inputs: Sequence[str], partitions: Sequence[int] | None) -> Worker:
         """A worker of these partitions. None: of those that the log assigns, shared out among the group's

@@ -11,7 +11,7 @@ from pathlib import Path
 from stream.embedded import EmbeddedLimits, EmbeddedLog
 from stream.protocol import Log
 
-TOPICS = ("hits", "visits", "links", "config")
+TOPICS = ("hits", "visits", "links", "config", "tokens", "salts")
 """Those of the contract tests: a broker needs a while for the others."""
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,8 +26,9 @@ def open_log(address: str, partitions: int | None = None) -> Log:
         from stream.kafka_topics import TopicPlan
 
         servers, _, directory = place.partition("|")
-        prefix = "t" + hashlib.sha256(directory.encode()).hexdigest()[:16]
-        connection = Connection(servers)
+        prefix = prefix_of(directory)
+        # So that a test need not wait ten seconds until the group gives up a member.
+        connection = Connection(servers, {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"})
         if not Path(directory).exists():
             make_log(connection, prefix, TopicPlan(partitions=partitions or 4), TOPICS)
         return KafkaLog(connection, Path(directory), partitions, prefix=prefix, topics=TOPICS)
@@ -35,6 +36,11 @@ def open_log(address: str, partitions: int | None = None) -> Log:
         raise ValueError(address)
     limits = EmbeddedLimits(segment_bytes=256 << 10, hits_retention=timedelta(0))
     return EmbeddedLog(Path(place), partitions, limits)
+
+
+def prefix_of(directory: str) -> str:
+    """Of the topics of the log with this directory."""
+    return "t" + hashlib.sha256(directory.encode()).hexdigest()[:16]
 
 
 @dataclass
