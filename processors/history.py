@@ -25,6 +25,8 @@ class RepairRequest(msgspec.Struct, array_like=True, frozen=True):
     owner: int
     level: int = 0
     """Apply the replays before this config offset, if that was not done before; 0: refold in any case."""
+    late: bool = False
+    """Only fold in the late hits that wait in the owner's record: the journal has all that is needed."""
 
 
 class OwnerHistory(msgspec.Struct, array_like=True, frozen=True):

@@ -82,6 +82,8 @@ class Wanted:
     """hit_id -> offset"""
     always: bool = False
     """Also when the replays up to `level` were applied before."""
+    late: bool = False
+    """Late hits wait to be folded in from the journal."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class Repairs:
         stored = segments_from(state, key, 0, 0)
         delete_segments(state, key, stored)
         save_segments(state, key, full)
+        rebuilt.stored_segments = len(full)
         save_records(state, {key: rebuilt})
         unit.add_changes(history.owner, changes_of(rows))
         self._recount(unit, past, excluded)

@@ -37,6 +37,9 @@ POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 FLUSH_AGENTS_SECONDS = 30.0
 SCRUB_SECONDS = 2.0
+GATHERING = 10
+"""Late hits of busy owners are gathered for this many times as long as the last refold of such took."""
+LONGEST_GATHERING_SECONDS = 30.0
 OWNERS_AT_ONCE = 200
 """Whose past is in memory together; hits have their turn between two such units."""
 
@@ -189,7 +192,13 @@ class ProcessorService:
                 self._unscrubbed.add(batch.home)
                 self._agents.forget(erased_agents(histories, wanted))
             crash_point("processor.repaired")
+        began = time.monotonic()
+        folded = processor.fold_waiting(batch, [owner for owner, asked in wanted.items() if asked.late])
         opened.worker.commit([batch])
+        if folded:
+            # More late hits gather meanwhile: a busy owner takes a tenth of the time, however long its past.
+            now = time.monotonic()
+            self._repair_at = now + min(LONGEST_GATHERING_SECONDS, GATHERING * (now - began))
         return True
 
 
@@ -232,7 +241,8 @@ def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
             request = decode_request(message.value)
             asked = wanted[(request.site_id, request.owner)]
             asked.level = max(asked.level, request.level)
-            asked.always |= request.level == 0
+            asked.always |= request.level == 0 and not request.late
+            asked.late |= request.late
             continue
         match fact := decode_fact(message.value):
             case ReplayLevel():

@@ -54,6 +54,11 @@ class OwnerRecord(msgspec.Struct, array_like=True):
     """Visits of this visitor under other owners, by first_time; the newest MOST_LINKS."""
     level: int = 0
     """The config offset before which replays have been applied to this owner (rules.replays)."""
+    stored_segments: int = 0
+    """How many earlier segments were stored; those dropped since are not taken off."""
+    waiting: list[Entry] = msgspec.field(default_factory=list)
+    """Late hits of a busy owner, in event order, that are not folded yet: they wait for others, so that one
+    refold serves them all."""
 
 
 @dataclass(slots=True)
@@ -195,8 +200,10 @@ def refold(
         pending = pending[len(here) :]
         new_hits = sorted([*old_hits, *here], key=lambda ready: ready.key) if here else old_hits
         _fold_all(old_state, old_hits, old_rows, facts_before)
-        for start in range(0, len(new_hits), SEGMENT_LENGTH):
-            part = new_hits[start : start + SEGMENT_LENGTH]
+        # Parts of equal length: the next late hit finds room in both.
+        length = -(-len(new_hits) // -(-len(new_hits) // SEGMENT_LENGTH)) if new_hits else 1
+        for start in range(0, len(new_hits), length):
+            part = new_hits[start : start + length]
             is_first = index == 0 and start == 0
             before = segments[0].before if is_first else _encode_state(new_state)
             rebuilt.append(Segment(before, [ready.entry for ready in part]))

@@ -118,6 +118,8 @@ class Pipeline:
                         if self.processor.repairs.needs(step.home, *owner, asked)
                     ]
                     self.processor.repair(step, [self.history_of(*owner) for owner in needed], wanted)
+                    late = [owner for owner, asked in wanted.items() if asked.late]
+                    self.processor.fold_waiting(step, late)
                     self.worker.commit([step])
                     refolded += len(needed)
         return refolded

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from processors.journal import JournalTrimmer
 from processors.owners import SEGMENTS_TABLE
+from processors.processor import BUSY_SEGMENTS
 from schemas.config import Goal, Tracking
 from schemas.hit import Hit, first_hit_id_of
 from schemas.outcomes import Outcome
@@ -146,13 +147,47 @@ def test_a_long_owner_is_refolded_in_parts_with_the_same_result(tmp_path: Path) 
         pipeline.process()
     for hit in held_back:
         pipeline.send(hit)
-        pipeline.process()
+        pipeline.process_with_history()
     assert pipeline.tables() == expected
     pipeline.send(*held_back)
-    pipeline.process()
+    pipeline.process_with_history()
     assert pipeline.tables() == expected
     repeated = sum(tally.count for tally in pipeline.tallies() if tally.outcome == Outcome.DUPLICATE)
     assert repeated == len(held_back)
+    pipeline.close()
+
+
+def test_late_hits_of_a_busy_owner_wait_for_each_other_and_give_the_same_tables(tmp_path: Path) -> None:
+    hits = [
+        a_hit(
+            LAST_DAY_OF_SEPTEMBER + 150 * number,
+            hit_id=1000 + number * 16,
+            url=f"http://example.org/{number % 7}",
+        )
+        for number in range(64 * (BUSY_SEGMENTS + 2))
+    ]
+    held_back = [hits[number] for number in (0, 3, 64, 128, 650, 651, 900)]
+    expected, _ = tables_after(hits, 2000, None)
+    pipeline = Pipeline(tmp_path, config_events(goals=GOALS, **SITE))
+    pipeline.send(*(hit for hit in hits if hit not in held_back))
+    pipeline.process()
+    for hit in (*held_back, held_back[0]):
+        pipeline.send(hit)
+        batches = pipeline.worker.poll(100, 0.0)
+        for batch in batches:
+            if batch.topic == "hits":
+                pipeline.processor.process(batch)
+                pipeline.worker.commit([batch])
+    assert pipeline.processor.counts.refolds == 0
+    # What waits is part of the state: another process goes on with it.
+    pipeline.worker.close()
+    pipeline.open_worker()
+    assert pipeline.process_with_history() == 0
+    assert pipeline.processor.counts.refolds == 1
+    assert pipeline.tables() == expected
+    tallies = pipeline.tallies()
+    assert sum(tally.count for tally in tallies if tally.outcome == Outcome.STORED) == len(hits)
+    assert sum(tally.count for tally in tallies if tally.outcome == Outcome.DUPLICATE) == 1
     pipeline.close()
 
 
