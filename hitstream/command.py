@@ -37,6 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     topics.add_argument("--hits-days", type=int, default=7, help="how long hits are kept on the log")
     topics.add_argument("--outputs-days", type=int, default=7, help="how long rows are kept for the sink")
+    sink = command("sink", "run one sink alone, into a ClickHouse server")
+    sink.add_argument("--partitions", default="", help="numbers and ranges such as 0-3,7 (default: all)")
+    command("rollups", "run one rollup worker alone, on a ClickHouse server")
+    command("reporting", "run Reporting API and SQL endpoint alone, on a ClickHouse server")
     settings = command("settings", "print every setting with its value, default and meaning")
     settings.add_argument("--markdown", action="store_true", help="as the table of docs/settings.md")
 
@@ -119,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
 
             installed_plugins()  # a wrong one is told of before anything starts
             return run_up()
-        case "ingest" | "processor" | "database":
+        case "ingest" | "processor" | "database" | "sink" | "rollups" | "reporting":
             from hitstream.stages import run_stage
 
             return run_stage(options.command, getattr(options, "partitions", ""))

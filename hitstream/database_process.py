@@ -13,6 +13,8 @@ from hitstream.admin import admin_routes
 from hitstream.archives import EngineArchives
 from hitstream.data_subjects import EnginePast
 from hitstream.engine import Engine
+from hitstream.engine_metrics import EngineMetrics
+from hitstream.exposition import CONTENT_TYPE
 from hitstream.import_journal import forget_old_epochs
 from hitstream.operations import Operations
 from hitstream.settings import DatabaseSettings
@@ -24,7 +26,7 @@ from reporting.login import GivenToken, authenticate
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
 from schemas.settings import SettingsError
-from sink.settings import SinkSettings
+from sink.settings import ClickHouseSettings, SinkSettings
 from stream.protocol import LogError
 
 logger = logging.getLogger("hitstream.database")
@@ -48,9 +50,22 @@ class ResetTimeoutError(LogError):
 class DatabaseProcess:
     """Holds the engine of the current epoch and replaces it when the instance is emptied."""
 
-    def __init__(self, settings: DatabaseSettings, sink_settings: SinkSettings) -> None:
-        self._settings, self._sink_settings = settings, sink_settings
-        self._engine = Engine(settings, sink_settings)
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        sink_settings: SinkSettings,
+        clickhouse: ClickHouseSettings,
+        *,
+        stores: bool = True,
+    ) -> None:
+        """`stores`: sink and rollups run here too."""
+        self._settings = settings
+
+        def open_engine() -> Engine:
+            return Engine(settings, sink_settings, clickhouse, stores=stores)
+
+        self._open_engine = open_engine
+        self._engine = open_engine()
         self._resetting = asyncio.Lock()
         self._cleaning: set[asyncio.Task[None]] = set()
         self._executor = ThreadPoolExecutor(8, thread_name_prefix="work")
@@ -72,18 +87,41 @@ class DatabaseProcess:
         """What the Reporting API needs of an engine."""
         return Resources(
             config=engine.current_config,
-            database=ThreadedDatabase(lambda: engine.database.client, self._executor),
+            database=ThreadedDatabase(lambda: engine.reader.client, self._executor),
             writer=engine.writer,
             writing=engine.writing,
             tokens=engine.tokens,
             users=engine.users,
-            archives=EngineArchives(engine.database),
+            archives=EngineArchives(engine.reader),
             past=EnginePast(engine),
         )
 
     @property
     def engine(self) -> Engine:
         return self._engine
+
+    def health_routes(self) -> list[web.RouteDef]:
+        """/metrics and /health of this process, for those who reach its inner port."""
+        metrics = EngineMetrics(lambda: self._engine)
+
+        async def show_metrics(_request: web.Request) -> web.Response:
+            text = await asyncio.get_running_loop().run_in_executor(self._executor, metrics.text)
+            return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+        async def live(_request: web.Request) -> web.Response:
+            return web.json_response({"live": True})
+
+        async def ready(_request: web.Request) -> web.Response:
+            problem = self._engine.failed or self._engine.sink.error
+            return web.json_response(
+                {"ready": not problem, "problem": problem}, status=503 if problem else 200
+            )
+
+        return [
+            web.get("/metrics", show_metrics),
+            web.get("/health/live", live),
+            web.get("/health/ready", ready),
+        ]
 
     async def tell_freshness(self, request: web.Request, response: web.StreamResponse) -> None:
         """Every report says up to which moment of receipt it is complete."""
@@ -106,8 +144,9 @@ class DatabaseProcess:
     def sql_endpoint(self, settings: SqlSettings) -> SqlEndpoint:
         """Asks whatever engine is current: its views have the same names after a reset."""
         runner = SqlRunner(
-            lambda: self._engine.database.connect(self._engine.database.views),
-            lambda: self._engine.database.name,
+            lambda: self._engine.reader.connect(self._engine.reader.views),
+            lambda: self._engine.reader.name,
+            views=self._engine.reader.views,
             settings=settings,
         )
         return SqlEndpoint(runner, self.grant_of)
@@ -122,7 +161,7 @@ class DatabaseProcess:
 
             def begin() -> Engine:
                 old.log.reset()
-                return Engine(self._settings, self._sink_settings)
+                return self._open_engine()
 
             self._engine = engine = await loop.run_in_executor(self._executor, begin)
             self._resources = self._lend(engine)
@@ -168,11 +207,19 @@ def followed(engine: Engine) -> bool:
     return len(partitions) == engine.log.partitions
 
 
-async def serve(settings: DatabaseSettings, sink_settings: SinkSettings, sql_settings: SqlSettings) -> None:
-    """Runs until SIGTERM or SIGINT, or until the sink or the rollups fail."""
-    process = DatabaseProcess(settings, sink_settings)
+async def serve(
+    settings: DatabaseSettings,
+    sink_settings: SinkSettings,
+    sql_settings: SqlSettings,
+    clickhouse: ClickHouseSettings,
+    *,
+    stores: bool = True,
+) -> None:
+    """Runs until SIGTERM or SIGINT, or until a thread of the engine fails. Without `stores`: `reporting`."""
+    process = DatabaseProcess(settings, sink_settings, clickhouse, stores=stores)
     process.engine.start()
     app = web.Application(client_max_size=64 << 20)
+    app.add_routes(process.health_routes())
     app.add_routes(admin_routes(process.operations))
     app.add_routes(reporting_routes(process.reporting))
     app.on_response_prepare.append(process.tell_freshness)
@@ -184,7 +231,7 @@ async def serve(settings: DatabaseSettings, sink_settings: SinkSettings, sql_set
     if settings.sql_port:
         sql_runner = web.AppRunner(process.sql_endpoint(sql_settings).app(), access_log=None)
         await sql_runner.setup()
-        await web.TCPSite(sql_runner, "127.0.0.1", settings.sql_port, backlog=128).start()
+        await web.TCPSite(sql_runner, settings.sql_host, settings.sql_port, backlog=128).start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

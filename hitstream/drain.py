@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from processors.service import GROUP
 from schemas.topics import HISTORY, HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS
 from sink.encoding import TABLES
-from sink.loop import Sink
+from sink.ledger import Stored
 from stream.protocol import Log, Reader, TopicPartition
 
 POLL_SECONDS = 0.004
@@ -49,7 +49,7 @@ def wait_until_processed(log: Log, reader: Reader, topics: Sequence[str], deadli
     return waited
 
 
-def drain(log: Log, sink: Sink, timeout: float) -> float:
+def drain(log: Log, sink: Stored, timeout: float) -> float:
     """Returns the seconds it took. Raises DrainTimeoutError, LogError. Blocking."""
     began = time.monotonic()
     deadline = began + timeout

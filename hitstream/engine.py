@@ -15,11 +15,15 @@ from hitstream.replay import Replayer
 from hitstream.settings import DatabaseSettings
 from schemas.access import Grant
 from schemas.config import Config, ConfigEvent, Tracking
+from schemas.settings import SettingsError
 from schemas.topics import HISTORY
-from sink.database import Database, database_name
+from sink.database import Database, Place, database_name, server_place
+from sink.encoding import SiteDay
+from sink.ledger import Ledger, Stored
 from sink.loop import Sink
+from sink.metrics import SinkMetrics
 from sink.rollups import Rollups
-from sink.settings import SinkSettings
+from sink.settings import ClickHouseSettings, SinkSettings
 from stream.config import ConfigFollower, ConfigWriter
 from stream.opening import open_log
 from stream.protocol import LogResetError
@@ -34,17 +38,57 @@ def clickhouse_dsn(data_dir: Path) -> str:
     return f"chdb://{(data_dir / 'clickhouse').resolve()}"
 
 
+def database_place(data_dir: Path, clickhouse: ClickHouseSettings) -> Place:
+    """Where the tables are: the server that is named, else chDB. Raises SettingsError."""
+    if clickhouse.clickhouse:
+        return server_place(clickhouse.clickhouse, clickhouse.clickhouse_cluster)
+    if clickhouse.clickhouse_cluster or clickhouse.clickhouse_reader:
+        raise SettingsError(
+            "HITSTREAM_CLICKHOUSE is empty: HITSTREAM_CLICKHOUSE_CLUSTER and HITSTREAM_CLICKHOUSE_READER"
+            " are for a ClickHouse server"
+        )
+    return Place(clickhouse_dsn(data_dir))
+
+
+def reader_place(writer: Place, clickhouse: ClickHouseSettings) -> Place:
+    """Where queries go: the reader's DSN, else the writer's. Raises SettingsError."""
+    if not clickhouse.clickhouse_reader:
+        return writer
+    variable = "HITSTREAM_CLICKHOUSE_READER"
+    place = server_place(
+        clickhouse.clickhouse_reader, clickhouse.clickhouse_cluster, variable=variable, reads_only=True
+    )
+    if place.views != writer.views:
+        raise SettingsError(
+            f"{variable} names the database {place.views!r}, HITSTREAM_CLICKHOUSE {writer.views!r}:"
+            " expected the same"
+        )
+    return place
+
+
 class Engine:
-    """Opened for the log's current epoch; its threads run from `start` to `close`."""
+    """Opened for the log's current epoch; its threads run from `start` to `close`.
+
+    `stores`: sink and rollups run here; otherwise processes of their own do that work, and `on_site_days` is
+    told which days must be archived anew."""
 
     def __init__(
         self,
         settings: DatabaseSettings,
         sink_settings: SinkSettings,
+        clickhouse: ClickHouseSettings | None = None,
+        *,
+        stores: bool = True,
+        on_site_days: Callable[[set[SiteDay]], None] = lambda _days: None,
     ) -> None:
+        clickhouse = clickhouse or ClickHouseSettings()
+        place = database_place(settings.data_dir, clickhouse)
+        reader = reader_place(place, clickhouse)
         self.log = open_log(settings)
-        self.database = Database(clickhouse_dsn(settings.data_dir), database_name(self.log.epoch))
+        self.database = Database(place, database_name(self.log.epoch, place.views))
         self.database.open()
+        self.reader = self.database if reader is place else Database(reader, self.database.name)
+        """For queries of reports and SQL."""
         self.database.keep_hits(sink_settings.keep_hits_days)
         self.writer = ConfigWriter(self.log)
         if settings.compatibility == "strict" and self.writer.current.offset == 0:
@@ -60,22 +104,24 @@ class Engine:
         self._follower = ConfigFollower(self.log)
         self._following = threading.Lock()
         self.users = UserStore(self.log)
-        self.rollups = Rollups(self.database)
+        self.rollups = Rollups(self.database) if stores else None
+        changed = self.rollups.changed if self.rollups else on_site_days
         erased = ErasedHits(self.log)
-        self.sink = Sink(
-            self.log, self.database, sink_settings, on_site_days=self.rollups.changed, is_erased=erased
+        self._sink = (
+            Sink(self.log, self.database, sink_settings, on_site_days=changed, is_erased=erased)
+            if stores
+            else None
         )
+        self.sink: Stored = self._sink or Ledger(self.database)
         self.facts = self.log.appender(HISTORY.name)
         """Decisions about the past: topic `history`."""
         self.replayer = Replayer(
             self.log, self.database, self.sink, self.facts, self.current_config, self._write_alone
         )
-        self.eraser = Eraser(self.log, self.database, self.sink, self.rollups, self.facts, erased)
+        self.eraser = Eraser(self.log, self.database, self.sink, changed, self.facts, erased)
         self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._guard, args=("sink", self.sink.run), name="sink"),
-            threading.Thread(target=self._guard, args=("rollups", self.rollups.run), name="rollups"),
             threading.Thread(target=self._guard, args=("replays", self.replayer.run), name="replays"),
             threading.Thread(target=self._guard, args=("erasures", self.eraser.run), name="erasures"),
             threading.Thread(
@@ -84,8 +130,18 @@ class Engine:
                 name="freshness",
             ),
         ]
+        if self._sink and self.rollups:
+            self._threads += [
+                threading.Thread(target=self._guard, args=("sink", self._sink.run), name="sink"),
+                threading.Thread(target=self._guard, args=("rollups", self.rollups.run), name="rollups"),
+            ]
         self.failed: str = ""
         """What ended a thread that should run for ever; the process then ends, to be started again."""
+
+    @property
+    def sink_metrics(self) -> SinkMetrics | None:
+        """Of the sink, when it runs here."""
+        return self._sink.metrics if self._sink else None
 
     def start(self) -> None:
         for thread in self._threads:
@@ -114,8 +170,9 @@ class Engine:
         """Let the threads finish what they are at, then release log and database."""
         began = time.monotonic()
         self._stop.set()
-        self.sink.stop()
-        self.rollups.stop()
+        if self._sink and self.rollups:
+            self._sink.stop()
+            self.rollups.stop()
         self.replayer.stop()
         self.eraser.stop()
         for thread in self._threads:
@@ -127,4 +184,6 @@ class Engine:
         self.users.close()
         self.log.close()
         self.database.close()
+        if self.reader is not self.database:
+            self.reader.close()
         logger.info("epoch %d closed in %.1f s", self.log.epoch, time.monotonic() - began)

@@ -10,7 +10,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -23,8 +23,7 @@ from schemas.topics import HISTORY, HITS, partition_of
 from sink.archives import forget_days
 from sink.database import Database
 from sink.encoding import SiteDay
-from sink.loop import Sink
-from sink.rollups import Rollups
+from sink.ledger import Stored
 from stream.protocol import Appender, Log, LogError, LogResetError, TopicPartition
 
 logger = logging.getLogger("hitstream.erasure")
@@ -79,12 +78,12 @@ class Eraser:
         self,
         log: Log,
         database: Database,
-        sink: Sink,
-        rollups: Rollups,
+        sink: Stored,
+        on_site_days: Callable[[set[SiteDay]], None],
         facts: Appender,
         erased: "ErasedHits",
     ) -> None:
-        self._log, self._database, self._sink, self._rollups = log, database, sink, rollups
+        self._log, self._database, self._sink, self._on_site_days = log, database, sink, on_site_days
         self._facts, self._erased = facts, erased
         self._working = threading.Lock()
         self._stop = threading.Event()
@@ -199,7 +198,7 @@ class Eraser:
                 counts[table] = counts.get(table, 0) + int(count)
                 self._remove(table, where, bound)
             forget_days(self._database, site_id, sorted(days))
-            self._rollups.changed({SiteDay(site_id, (day - date(1970, 1, 1)).days) for day in days})
+            self._on_site_days({SiteDay(site_id, (day - date(1970, 1, 1)).days) for day in days})
         for fact in facts:
             partition = partition_of(fact.owner, self._log.partitions)
             where = "topic = 'hits' AND partition = {partition:UInt32} AND offset IN {offsets:Array(UInt64)}"

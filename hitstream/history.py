@@ -14,7 +14,7 @@ from schemas.hit import Hit, Location, encode_hit
 from schemas.rows import Visit, encode_row, offset_of_version
 from schemas.topics import ACTIONS, CONVERSION_ITEMS, CONVERSIONS, HITS, VISITS
 from sink.database import Database
-from sink.loop import Sink
+from sink.ledger import Stored
 from stream.protocol import Log, LogError, TopicPartition
 
 _ROW_TABLES: Mapping[str, tuple[str, str]] = {
@@ -30,7 +30,7 @@ DAYS_AROUND = 2
 
 
 def owner_histories(
-    log: Log, database: Database, sink: Sink, question: HistoryQuestion
+    log: Log, database: Database, sink: Stored, question: HistoryQuestion
 ) -> list[OwnerHistory]:
     """Hits and row keys of the owners, once all that their partition has emitted is stored.
 
@@ -46,7 +46,7 @@ def owner_histories(
     ]
 
 
-def wait_for_sink(log: Log, sink: Sink, partition: int) -> None:
+def wait_for_sink(log: Log, sink: Stored, partition: int) -> None:
     """Until what the partition has on the log now is in the tables. Raises LogError."""
     reader = log.reader()
     try:

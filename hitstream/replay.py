@@ -21,7 +21,7 @@ from schemas.config import Config, ConfigEvent, Replay
 from schemas.history import OwnerRefold, ReplayAsked, ReplayLevel, decode_fact, encode_fact
 from schemas.topics import HISTORY, partition_of
 from sink.database import Database
-from sink.loop import Sink
+from sink.ledger import Stored
 from stream.protocol import Appender, Log, LogError, LogResetError, TopicPartition
 
 logger = logging.getLogger("hitstream.replay")
@@ -101,7 +101,7 @@ class Replayer:
         self,
         log: Log,
         database: Database,
-        sink: Sink,
+        sink: Stored,
         facts: Appender,
         config: Callable[[], Config],
         write: Callable[[ConfigEvent], Config],

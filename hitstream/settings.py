@@ -14,12 +14,17 @@ class UpSettings(LogSettings):
 
     host: str = setting("127.0.0.1", "address that the tracker and the API listen on")
     port: int = setting(8080, "port of the tracker, the Reporting API and the page", minimum=1)
-    sql_port: int = setting(8123, "port of the SQL endpoint, on 127.0.0.1; 0 switches it off", minimum=0)
+    sql_port: int = setting(8123, "port of the SQL endpoint; 0 switches it off", minimum=0)
     admin_token: str = setting(
         "", "token of the super user; when empty one is made and kept in the data directory", secret=True
     )
     processors: int = setting(
         1, "number of processor processes; the partitions are divided among them", minimum=1
+    )
+    processor_metrics_port: int = setting(
+        0,
+        "port for /metrics and /health of a processor (`up`: and the next ones); 0 for none",
+        minimum=0,
     )
     compatibility: Literal["full", "strict"] = setting(
         "full", "strict reproduces Matomo's omissions in answers (for comparing), full answers everything"
@@ -39,11 +44,10 @@ class DatabaseSettings(LogSettings):
 
     host: str = setting("127.0.0.1", "address that the tracker and the API listen on")
     port: int = setting(8080, "port of the tracker, the Reporting API and the page", minimum=1)
-    reporting_host: str = setting("127.0.0.1", "address of the API inside; ingest forwards to it")
-    reporting_port: int = setting(
-        8081, "port of the API inside, to which ingest forwards; `up` chooses a free one", minimum=1
-    )
-    sql_port: int = setting(8123, "port of the SQL endpoint, on 127.0.0.1; 0 switches it off", minimum=0)
+    reporting_host: str = setting("127.0.0.1", "address of the API inside, to which ingest forwards")
+    reporting_port: int = setting(8081, "its port; `up` chooses a free one", minimum=1)
+    sql_host: str = setting("127.0.0.1", "address of the SQL endpoint")
+    sql_port: int = setting(8123, "port of the SQL endpoint; 0 switches it off", minimum=0)
     admin_token: str = setting(
         "", "token of the super user; when empty one is made and kept in the data directory", secret=True
     )
@@ -52,6 +56,19 @@ class DatabaseSettings(LogSettings):
     )
     cors_origins: tuple[str, ...] = setting(
         ("*",), "origins of the web pages that may read the Reporting API; * is any, empty is none"
+    )
+
+
+@dataclass(frozen=True)
+class StageSettings(LogSettings):
+    """`hitstream sink` and `hitstream rollups`: the work of the database process on a ClickHouse server."""
+
+    metrics_host: str = setting(
+        "127.0.0.1", "address on which stages without a port of their own show /metrics and /health"
+    )
+    sink_metrics_port: int = setting(0, "port for /metrics and /health of a sink; 0 for none", minimum=0)
+    rollups_metrics_port: int = setting(
+        0, "port for /metrics and /health of a rollup worker; 0 for none", minimum=0
     )
 
 

@@ -1,15 +1,20 @@
-"""Runs one process: `hitstream ingest`, `processor` or `database`, alone or under the supervisor."""
+"""Runs one stage as a process: `hitstream ingest`, `processor`, `sink` ..., alone or under the supervisor."""
 
 import asyncio
 import logging
 import signal
 import sys
 import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hitstream.child import end_with_supervisor
 from hitstream.data_directory import stored_token
 from schemas.settings import SettingsError, load_settings
 from stream.protocol import LogError, LogMismatchError, LogResetError
+
+if TYPE_CHECKING:
+    from sink.database import Place
 
 EXIT_SETTINGS = 78
 
@@ -24,8 +29,14 @@ def run_stage(command: str, partitions: str) -> int:
                 return _run_ingest()
             case "processor":
                 return _run_processor(partitions)
+            case "sink":
+                return _run_sink(partitions)
+            case "rollups":
+                return _run_rollups()
+            case "reporting":
+                return _run_database(stores=False)
             case _:
-                return _run_database()
+                return _run_database(stores=True)
     except LogMismatchError as error:
         print(f"hitstream: {error}", file=sys.stderr)
         return EXIT_SETTINGS
@@ -60,6 +71,8 @@ def _run_ingest() -> int:
 
 
 def _run_processor(partitions: str) -> int:
+    from hitstream.exposition import StageServer
+    from hitstream.processor_metrics import ProcessorMetrics
     from processors.service import ProcessorService
     from processors.settings import ProcessorSettings
     from stream.opening import open_log
@@ -73,31 +86,91 @@ def _run_processor(partitions: str) -> int:
             f"--partitions {partitions}: on a broker the processors share the partitions out among"
             " themselves; leave it out"
         )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop_on_signals()
+    metrics = ProcessorMetrics()
+    server = StageServer(
+        settings.metrics_host, settings.processor_metrics_port, metrics.text, metrics.problem
+    )
     while not stop.is_set():
         # The service returns when the instance was emptied: then the log is opened anew.
         log = open_log(settings)
         try:
-            ProcessorService(settings, numbers, log).run(stop)
+            service = metrics.service = ProcessorService(settings, numbers, log)
+            service.run(stop)
         except LogResetError:
             continue
         finally:
+            metrics.service = None
             log.close()
+    server.close()
     return 0
 
 
-def _run_database() -> int:
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _server_of(command: str, data_dir: Path) -> "Place":
+    """Raises SettingsError when no server is named."""
+    from hitstream.engine import database_place
+    from sink.settings import ClickHouseSettings
+
+    clickhouse = load_settings(ClickHouseSettings)
+    if not clickhouse.clickhouse:
+        raise SettingsError(
+            f"hitstream {command} needs a ClickHouse server: set HITSTREAM_CLICKHOUSE, or run"
+            " `hitstream database`, which holds chDB and does the work of sink, rollups and reporting"
+        )
+    return database_place(data_dir, clickhouse)
+
+
+def _run_sink(partitions: str) -> int:
+    from hitstream.settings import StageSettings
+    from hitstream.sink_process import SinkProcess
+    from sink.settings import SinkSettings
+    from stream.opening import open_log
+
+    settings = load_settings(StageSettings)
+    place = _server_of("sink", settings.data_dir)
+    SinkProcess(
+        settings,
+        load_settings(SinkSettings),
+        place,
+        lambda: open_log(settings),
+        lambda log: parse_partitions(partitions, log.partitions),
+    ).run(_stop_on_signals())
+    return 0
+
+
+def _run_rollups() -> int:
+    from hitstream.rollup_process import RollupProcess
+    from hitstream.settings import StageSettings
+    from stream.opening import open_log
+
+    settings = load_settings(StageSettings)
+    place = _server_of("rollups", settings.data_dir)
+    RollupProcess(settings, place, lambda: open_log(settings)).run(_stop_on_signals())
+    return 0
+
+
+def _run_database(*, stores: bool) -> int:
     import dataclasses
 
     from hitstream.database_process import serve
     from hitstream.settings import DatabaseSettings
     from reporting.sql_endpoint import SqlSettings
-    from sink.settings import SinkSettings
+    from sink.settings import ClickHouseSettings, SinkSettings
 
     settings = load_settings(DatabaseSettings)
+    if not stores:
+        _server_of("reporting", settings.data_dir)
     token = settings.admin_token or stored_token(settings.data_dir)
     settings = dataclasses.replace(settings, admin_token=token)
-    asyncio.run(serve(settings, load_settings(SinkSettings), load_settings(SqlSettings)))
+    clickhouse = load_settings(ClickHouseSettings)
+    asyncio.run(
+        serve(settings, load_settings(SinkSettings), load_settings(SqlSettings), clickhouse, stores=stores)
+    )
     return 0

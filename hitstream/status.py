@@ -60,7 +60,7 @@ def gather_status(engine: Engine) -> dict[str, Any]:
         "lag": lag,
         "freshness": freshness(engine),
         "balance": {"consumed": found.consumed, "counted": found.counted, "adds_up": found.adds_up},
-        "rollups": rollup_summary(engine.rollups.status()),
+        "rollups": rollup_summary(engine.rollups.status()) if engine.rollups else {},
         "bytes": dict(engine.log.sizes()),
         "parts_to_remove": parts_to_remove(engine.database),
         "problems": [text for text in (engine.failed, engine.sink.error) if text],

@@ -75,9 +75,17 @@ def plan_processes(settings: UpSettings, token: str, database_port: int) -> list
     else:
         shares = partition_shares(settings.partitions, settings.processors)
         arguments = [["processor", "--partitions", ",".join(map(str, share))] for share in shares]
+
+    def metrics_port(number: int) -> dict[str, str]:
+        first = settings.processor_metrics_port
+        return {"HITSTREAM_PROCESSOR_METRICS_PORT": str(first + number)} if first else {}
+
     return [
         ProcessPlan("database", ["database"], 2, shared),
-        *(ProcessPlan(f"processor{number}", words, 1, shared) for number, words in enumerate(arguments)),
+        *(
+            ProcessPlan(f"processor{number}", words, 1, {**shared, **metrics_port(number)})
+            for number, words in enumerate(arguments)
+        ),
         ProcessPlan("ingest", ["ingest"], 0, shared),
     ]
 

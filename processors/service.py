@@ -81,6 +81,8 @@ class ProcessorService:
         """Partitions in whose files erased hits may have left something."""
         self._scrub_at = 0.0
         self.counts = Counts()
+        self.problem = ""
+        """Why the last unit of work failed; empty when all is well."""
 
     def run(self, stop: threading.Event) -> None:
         """Returns when `stop` is set and the current unit of work is committed, or when the log was emptied
@@ -95,10 +97,12 @@ class ProcessorService:
             while not stop.is_set():
                 try:
                     self._one_unit(opened)
+                    self.problem = ""
                 except LogResetError:
                     return
                 except LogError as error:
                     logger.error("the unit of work failed and will be repeated: %s", error)
+                    self.problem = str(error)
                     opened.worker.rollback()
                     self._unscrubbed = set(opened.states)
                     self._repairs.clear()

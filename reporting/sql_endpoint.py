@@ -227,7 +227,9 @@ class SqlRunner:
             raise SqlRefusedError(f"{grant.login} may not view any site", 497, "ACCESS_DENIED")
         condition = quoted(f"site_id IN ({', '.join(map(str, sites))})")
         tables = self._tables()
-        return "{" + ", ".join(f"{quoted(f'{tables}.{view}')}: {condition}" for view in sorted(VIEWS)) + "}"
+        # On a cluster `visits` is spread over tables `visits_local`.
+        names = [name for view in sorted(VIEWS) for name in (view, f"{view}_local")]
+        return "{" + ", ".join(f"{quoted(f'{tables}.{name}')}: {condition}" for name in names) + "}"
 
     def _settings(self, wanted: Mapping[str, str], row_filter: str) -> dict[str, str]:
         limits = self.settings

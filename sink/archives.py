@@ -239,18 +239,21 @@ def _rows_sql(aggregate: Aggregate, segment: ArchivedSegment, parameter: str) ->
     )
 
 
-def superseded(database: Database) -> list[tuple[int, date, int]]:
-    """(site_id, date, generation) of computations that are not current: replaced, or never finished."""
+def superseded(database: Database, *, older_than: timedelta = timedelta(0)) -> list[tuple[int, date, int]]:
+    """(site_id, date, generation) of computations that are not current: replaced, or never finished.
+
+    One that another process is at looks the same: with several, ask for old ones only."""
     found = database.rows(
         """
         SELECT DISTINCT site_id, date, generation FROM uniques
-        WHERE (site_id, segment, date, generation) NOT IN
+        WHERE generation < {before:UInt64} AND (site_id, segment, date, generation) NOT IN
             (SELECT site_id, segment, date, generation FROM archive_days FINAL)
         UNION DISTINCT
         SELECT DISTINCT site_id, date, generation FROM archives
-        WHERE (site_id, segment, date, generation) NOT IN
+        WHERE generation < {before:UInt64} AND (site_id, segment, date, generation) NOT IN
             (SELECT site_id, segment, date, generation FROM archive_days FINAL)
-        """
+        """,
+        {"before": time.time_ns() - int(older_than.total_seconds()) * 1_000_000_000},
     )
     return [(int(site), day, int(generation)) for site, day, generation in found]
 

@@ -31,7 +31,10 @@ SETTINGS = {
     "mutations_sync": 2,
     "distributed_ddl_output_mode": "throw",
 }
-"""Of every connection to a cluster."""
+"""Of every connection that writes to a cluster."""
+
+READ_SETTINGS = {"distributed_product_mode": SETTINGS["distributed_product_mode"]}
+"""Of a connection that only reads."""
 
 
 def local(table: str) -> str:

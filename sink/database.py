@@ -44,7 +44,9 @@ class Place:
         return self.dsn.startswith("chdb:")
 
 
-def server_place(dsn: str, cluster: str = "", *, variable: str = "HITSTREAM_CLICKHOUSE") -> Place:
+def server_place(
+    dsn: str, cluster: str = "", *, variable: str = "HITSTREAM_CLICKHOUSE", reads_only: bool = False
+) -> Place:
     """The server of a DSN http(s)://user:password@host:port/database. Raises SettingsError, whose text holds
     nothing of the DSN."""
     try:
@@ -59,7 +61,8 @@ def server_place(dsn: str, cluster: str = "", *, variable: str = "HITSTREAM_CLIC
         if name and not _NAME.fullmatch(name):
             raise SettingsError(f"{meaning} is {name!r}: expected letters, digits and _")
     bare = urllib.parse.urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
-    return Place(bare, views, cluster, clusters.SETTINGS if cluster else {})
+    settings = clusters.READ_SETTINGS if reads_only else clusters.SETTINGS
+    return Place(bare, views, cluster, settings if cluster else {})
 
 
 class LeftoverError(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sink.encoding import TABLES
-from sink.loop import Sink
+from sink.ledger import Stored
 from stream.protocol import Log, LogError, LogResetError, Reader, TopicPartition
 
 MARK_SECONDS = 0.5
@@ -45,7 +45,7 @@ class Progress:
     def __init__(
         self,
         log: Log,
-        sink: Sink,
+        sink: Stored,
         *,
         stages: Sequence[Stage],
         rounds: int = 1,

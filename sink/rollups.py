@@ -90,7 +90,9 @@ class Rollups:
     `step` from a timer of one's own (a Faust worker).
 
     `segments` gives what is archived of a site besides all visits; `aggregates` gives a site's reports. A day
-    of fewer than `minimum_rows` is left to be answered from rows, so that many tiny sites cost little."""
+    of fewer than `minimum_rows` is left to be answered from rows, so that many tiny sites cost little.
+    `leftovers_after` is the age from which unfinished computations are cleared away; 0: nobody else computes.
+    """
 
     def __init__(
         self,
@@ -100,10 +102,12 @@ class Rollups:
         aggregates: Callable[[int], Sequence[Aggregate]] = lambda _site: tuple(AGGREGATES.values()),
         limits: ArchiveLimits = DEFAULT_LIMITS,
         minimum_rows: int = MINIMUM_ROWS,
+        leftovers_after: timedelta = timedelta(0),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._segments, self._aggregates = database, segments, aggregates
         self._limits, self._clock, self._minimum_rows = limits, clock, minimum_rows
+        self._leftovers_after = leftovers_after
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._changed: dict[SiteDay, float] = {}
@@ -245,7 +249,7 @@ class Rollups:
         try:
             if full:
                 # Left by a process that was killed; nobody reads them.
-                forget(self._database, superseded(self._database))
+                forget(self._database, superseded(self._database, older_than=self._leftovers_after))
             found = stale_days(self._database, since=since)
             self._forget_replaced(now)
         except (ClickHouseError, OSError) as error:

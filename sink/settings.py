@@ -6,6 +6,23 @@ from schemas.settings import setting
 
 
 @dataclass(frozen=True)
+class ClickHouseSettings:
+    """Where the tables are."""
+
+    clickhouse: str = setting(
+        "",
+        "ClickHouse server, http(s)://user:password@host:port/database; empty: chDB in the data directory",
+        secret=True,
+    )
+    clickhouse_reader: str = setting(
+        "", "the same for queries of reports and SQL, with a user who may only read", secret=True
+    )
+    clickhouse_cluster: str = setting(
+        "", "cluster of that server: tables are then replicated and divided by site among its shards"
+    )
+
+
+@dataclass(frozen=True)
 class SinkSettings:
     sink_flush_seconds: float = setting(
         0.5, "seconds after which read rows go into the database, at the latest", minimum=0.01

@@ -1,0 +1,86 @@
+"""`hitstream rollups`: computes archives on a ClickHouse server, beside those that store and report."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from hitstream.engine_metrics import rollup_families
+from hitstream.exposition import StageServer, exposition, one
+from hitstream.settings import StageSettings
+from hitstream.sink_process import open_database
+from sink.database import Place
+from sink.rollups import Rollups
+from stream.protocol import Log, LogError, LogResetError
+
+logger = logging.getLogger("hitstream.rollups")
+
+EPOCH_SECONDS = 5.0
+LEFTOVERS_AFTER = timedelta(days=1)
+"""An unfinished computation this old is nobody's: another worker may be at a younger one."""
+
+
+class RollupProcess:
+    """Runs the timer of the embedded database process. One is enough: several would compute the same."""
+
+    def __init__(self, settings: StageSettings, place: Place, open_log: Callable[[], Log]) -> None:
+        self._settings, self._place, self._open_log = settings, place, open_log
+        self._rollups: Rollups | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`. Raises OSError when the port is taken, sink.migrations.NewerDatabaseError."""
+        server = StageServer(
+            self._settings.metrics_host, self._settings.rollups_metrics_port, self.metrics, self.problem
+        )
+        try:
+            while not stop.is_set():
+                try:
+                    self._run_epoch(stop)
+                except LogResetError:
+                    logger.info("the log was emptied")
+        finally:
+            server.close()
+
+    def _run_epoch(self, stop: threading.Event) -> None:
+        log = self._open_log()
+        try:
+            database = open_database(self._place, log.epoch, stop)
+            if database is None:
+                return
+            rollups = self._rollups = Rollups(database, leftovers_after=LEFTOVERS_AFTER)
+            computing = threading.Thread(target=rollups.run, name="rollups")
+            computing.start()
+            logger.info("computing archives (epoch %d)", log.epoch)
+            try:
+                while not stop.wait(EPOCH_SECONDS) and computing.is_alive():
+                    if has_ended(log):
+                        raise LogResetError(f"epoch {log.epoch} has ended")
+            finally:
+                self._rollups = None
+                rollups.stop()
+                computing.join()
+                database.close()
+        finally:
+            log.close()
+
+    def problem(self) -> str:
+        """Why no archives are computed now."""
+        rollups = self._rollups
+        return rollups.status().last_error if rollups else "log or database do not answer yet"
+
+    def metrics(self) -> str:
+        rollups = self._rollups
+        works = one("hitstream_rollups_work", "gauge", "1 when archives are computed, else 0.", bool(rollups))
+        return exposition([works, *(rollup_families(rollups.status(), time.time()) if rollups else [])])
+
+
+def has_ended(log: Log) -> bool:
+    """Whether the log was emptied since it was opened; False while that can't be asked."""
+    try:
+        return log.current_epoch() != log.epoch
+    except LogResetError:
+        return True
+    except LogError as error:
+        logger.warning("the log can't be asked for its epoch: %s", error)
+        return False

@@ -1,0 +1,114 @@
+"""`hitstream sink`: stores some partitions in a ClickHouse server; several share the partitions."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from hitstream.erasure import ErasedHits
+from hitstream.exposition import StageServer, exposition, one
+from hitstream.settings import StageSettings
+from sink.database import Database, Place, database_name
+from sink.encoding import SiteDay
+from sink.loop import Sink
+from sink.settings import SinkSettings
+from stream.protocol import Log, LogResetError
+
+logger = logging.getLogger("hitstream.sink")
+
+RETRY_SECONDS = 2.0
+
+
+def open_database(place: Place, epoch: int, stop: threading.Event) -> Database | None:
+    """Opened and migrated, however long the server is away; None when stopped meanwhile.
+
+    Raises sink.migrations.NewerDatabaseError."""
+    while not stop.is_set():
+        database = Database(place, database_name(epoch, place.views))
+        try:
+            database.open()
+            return database
+        except (ClickHouseError, OSError) as error:
+            database.close()
+            logger.warning("the database does not answer, next attempt in %.0f s: %s", RETRY_SECONDS, error)
+            stop.wait(RETRY_SECONDS)
+    return None
+
+
+class SinkProcess:
+    """Runs a sink per epoch of the log."""
+
+    def __init__(
+        self,
+        settings: StageSettings,
+        sink_settings: SinkSettings,
+        place: Place,
+        open_log: Callable[[], Log],
+        partitions: Callable[[Log], Sequence[int]],
+        on_site_days: Callable[[int, set[SiteDay]], None] = lambda _epoch, _days: None,
+    ) -> None:
+        """`partitions` are those of a log to store; `on_site_days` is told the epoch too."""
+        self._settings, self._sink_settings, self._place = settings, sink_settings, place
+        self._open_log, self._partitions, self._on_site_days = open_log, partitions, on_site_days
+        self._sink: Sink | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`. Raises OSError when the port is taken, sink.migrations.NewerDatabaseError."""
+        server = StageServer(
+            self._settings.metrics_host, self._settings.sink_metrics_port, self.metrics, self.problem
+        )
+        try:
+            while not stop.is_set():
+                try:
+                    self._run_epoch(stop)
+                except LogResetError:
+                    logger.info("the log was emptied")
+        finally:
+            server.close()
+
+    def _run_epoch(self, stop: threading.Event) -> None:
+        log = self._open_log()
+        database = None
+        ended = threading.Event()
+        try:
+            database = open_database(self._place, log.epoch, stop)
+            if database is None:
+                return
+            database.keep_hits(self._sink_settings.keep_hits_days)
+            partitions = self._partitions(log)
+            sink = Sink(
+                log,
+                database,
+                self._sink_settings,
+                on_site_days=lambda days: self._on_site_days(log.epoch, days),
+                partitions=partitions,
+                is_erased=ErasedHits(log),
+            )
+            self._sink = sink
+            threading.Thread(target=_stop_with, args=(stop, ended, sink), daemon=True).start()
+            logger.info("storing partitions %s (epoch %d)", ",".join(map(str, partitions)), log.epoch)
+            sink.run()
+        finally:
+            ended.set()
+            self._sink = None
+            if database is not None:
+                database.close()
+            log.close()
+
+    def problem(self) -> str:
+        """Why nothing is stored now."""
+        sink = self._sink
+        return sink.error if sink else "it is not storing yet: log or database do not answer"
+
+    def metrics(self) -> str:
+        sink = self._sink
+        works = one("hitstream_sink_works", "gauge", "1 when rows are stored, else 0.", not self.problem())
+        return exposition([works]) + (sink.metrics.prometheus() if sink else "")
+
+
+def _stop_with(stop: threading.Event, ended: threading.Event, sink: Sink) -> None:
+    while not ended.is_set():
+        if stop.wait(0.2):
+            sink.stop()
+            return
