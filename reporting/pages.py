@@ -46,7 +46,9 @@ def path_of_url(url: str, delimiter: str = "/") -> list[str]:
     /index. Pages begin with a slash so that a page and a folder of one name stay apart."""
     if url == "":
         return [URL_UNKNOWN]
-    _, _, path = url.partition("/")
+    host, _, path = url.partition("/")
+    if host.endswith(":"):
+        path = url  # of another scheme than http: the host is part of the path
     path, hash_sign, fragment = path.partition("#")
     path, question, query = path.partition("?")
     if (path == "" or path.endswith("/")) and not query:

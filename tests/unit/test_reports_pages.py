@@ -28,6 +28,7 @@ from reporting.table import Table
         ("example.org/a#part", ["/a#part"]),
         ("example.org/?b=1", ["/?b=1"]),
         ("example.org/a?v=1/b", ["/a?v=1/b"]),
+        ("ftp://example.org/f", ["ftp:", "example.org", "/f"]),
         ("", ["Page URL not defined"]),
     ],
 )
