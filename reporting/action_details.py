@@ -10,7 +10,7 @@ from reporting.rows import money, number
 from reporting.table import Columns, Value
 from reporting.visit_dates import local, pretty_moment, wall_clock
 from reporting.visits import Found, VisitParts
-from reporting.wording import currency_symbol, grouped, pretty_seconds
+from reporting.wording import pretty_money, pretty_seconds
 from schemas.config import Config, Site
 from schemas.rows import ORDER_GOAL, ActionKind
 
@@ -228,11 +228,11 @@ def _conversion_row(
     goal_id = int(conversion["goal_id"])
     when = pretty_moment(local(conversion["ts"], zone))
     revenue = money(float(conversion["revenue"]))
-    symbol = currency_symbol(site.currency)
+    amount = pretty_money(revenue, site.currency, "en")
     if goal_id > 0:
         goal = config.goals.get(site.site_id, {}).get(goal_id)
         name = goal.name if goal else f"Goal {goal_id}"
-        subtitle = name if not revenue else f"{name} ({symbol}{_amount(revenue)} revenue)"
+        subtitle = name if not revenue else f"{name} ({amount} revenue)"
         action_hit = next((one for one in part.actions if one["hit_id"] == conversion["hit_id"]), None)
         return {
             "type": "goal",
@@ -269,14 +269,9 @@ def _conversion_row(
     columns["itemDetails"] = [_item(item) for item in items]
     names = ", ".join(item["name"] for item in items)
     title = f"Ordered ({conversion['order_id']})" if ordered else "Abandoned Cart"
-    subtitle = f"{symbol}{_amount(revenue)} revenue - {int(conversion['items'])} items: {names})"
+    subtitle = f"{amount} revenue - {int(conversion['items'])} items: {names})"
     kind = "ecommerceOrder" if ordered else "ecommerceAbandonedCart"
     return columns | _shown_as(kind, title, subtitle) | {"timestamp": wall_clock(conversion["ts"], zone)}
-
-
-def _amount(revenue: float) -> str:
-    """2, 7.50, 2,510.11"""
-    return grouped(revenue, "en", 0 if revenue == int(revenue) else 2)
 
 
 def _item(item: Found) -> Columns:

@@ -203,6 +203,8 @@ def sort(table: Table, column: str, order: str, shape: ReportShape) -> Table:
 
     def change(part: Table) -> Table:
         wanted = column
+        if shape.subtables_by_label and part is not table and column == shape.sort_column:
+            return part.with_rows(sort_rows(part.rows, "label", False))
         if not any(wanted in row.columns for row in part.rows):
             wanted = shape.sort_column
             if not wanted or (shape.sort_stored and column == shape.sort_column):

@@ -166,6 +166,8 @@ class ReportShape:
     sort_order: str = "desc"
     sort_stored: bool = False
     """The report's order is its own: nothing is sorted unless filter_sort_column asks."""
+    subtables_by_label: bool = False
+    """In the default order rows of sub tables go by their labels."""
     processed: tuple[ProcessedMetric, ...] = ()
     units: Mapping[str, Unit] | None = None
     """Units of columns that are not processed metrics."""

@@ -177,8 +177,8 @@ def _level_table(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], 
     by_label = {level.shown(request, upper).label: upper for upper in uppers}
     for row in top.rows:
         upper = by_label.get(row.label, "")
-        if upper not in by_upper:
-            # only conversions are attributed to it: nothing is known below
+        if upper not in by_upper and level.kind != CAMPAIGN:
+            # only conversions are attributed to it: nothing is known below but a campaign's keyword
             continue
         inner_visits = Groups(by_upper.get(upper, {}))
         inner_goals = Groups(goals_by_upper.get(upper, {}))
@@ -402,6 +402,7 @@ METHODS: dict[str, Method] = {
             nested_metadata=True,
             flattens=False,
             segment_early=True,
+            subtables_by_label=True,
         ),
     ),
     "Referrers.getAll": Method(

@@ -56,6 +56,17 @@ def test_an_unknown_sort_column_gives_the_default_order() -> None:
     assert labels(filters.sort(table(("a", 1), ("b", 2)), "nope", "desc", ReportShape())) == ["b", "a"]
 
 
+def test_sub_tables_may_have_an_order_of_their_own() -> None:
+    value = table(("a", 1), ("b", 2))
+    value.rows[0].subtable = table(("y", 9), ("x", 1))
+    shape = ReportShape(subtables_by_label=True)
+    for column, below in ((shape.sort_column, ["x", "y"]), ("nb_actions", ["y", "x"])):
+        ordered = filters.sort(value, column, "desc", shape)
+        assert labels(ordered) == ["b", "a"]
+        assert ordered.rows[1].subtable is not None
+        assert labels(ordered.rows[1].subtable) == below
+
+
 def test_the_summary_row_stays_last() -> None:
     value = Table(table(("a", 1), ("b", 2)).rows, Row({"label": "Others", "nb_visits": 99}))
     assert labels(filters.sort(value, "nb_visits", "desc", ReportShape())) == ["b", "a", "Others"]
