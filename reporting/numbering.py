@@ -3,8 +3,8 @@
 Here a visit and an action are known by the id of a hit, which is large. With compatibility=strict the visits
 log shows what Matomo's auto-increments would be: visits and actions are counted over the whole instance in
 the order in which their first hits were accepted, and so are the distinct URLs, titles and names that
-actions bring. The numbers are counted when they are asked for, over all rows; a deleted visit moves those
-after it."""
+actions bring (those of one order, whose items have no place of their own, by SKU). The numbers are counted
+when they are asked for, over all rows; a deleted visit moves those after it."""
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
@@ -71,7 +71,7 @@ _ACTIONS = (
 )
 _TEXTS = (
     "SELECT name.1 AS type, name.2 AS text, number FROM"
-    " (SELECT name, row_number() OVER (ORDER BY min((hit_id, place))) AS number FROM"
+    " (SELECT name, row_number() OVER (ORDER BY min((hit_id, place)), name) AS number FROM"
     f" (SELECT hit_id, {_NAMES} AS names FROM actions FINAL"
     f" UNION ALL SELECT hit_id, {_ITEM_NAMES} AS names FROM conversion_items FINAL)"
     " ARRAY JOIN names AS name, arrayEnumerate(names) AS place GROUP BY name)"
