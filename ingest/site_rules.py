@@ -1,22 +1,23 @@
 """The configuration in the form that a hit needs: ranges read, sets built, once per version of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
 from ingest.addresses import AddressRanges
 from ingest.identity import visitor_id_from_hex
+from rules.local_time import timezone_of
 from schemas.config import Config, Site
 
 _QUARTER = 900
 
 
 @lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
     try:
-        return ZoneInfo(name)
+        return timezone_of(name)
     except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")
+        return UTC
 
 
 @lru_cache(maxsize=65536)

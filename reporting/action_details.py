@@ -5,8 +5,7 @@ from zoneinfo import ZoneInfo
 
 from reporting.methods.referrers import TYPE_SEGMENTS
 from reporting.numbering import Numbers
-from reporting.pages import full_url
-from reporting.rows import money, number
+from reporting.rows import money, number, rounded
 from reporting.table import Columns, Value
 from reporting.visit_dates import local, pretty_moment, wall_clock
 from reporting.visits import Found, VisitParts
@@ -34,13 +33,13 @@ def _base(
 
 
 def _page_columns(action: Found, zone: ZoneInfo, numbers: Numbers, spent: int) -> Columns:
-    url = full_url(action["url"], action["url_prefix"])
+    url = numbers.full_url(action)
     columns = _base(action, "action", zone, numbers, url, with_title=True)
     timings = [int(action[name]) for name in _TIMINGS if int(action[name]) >= 0]
     # a page's load time is known when all its parts are
     load = sum(timings) if len(timings) == len(_TIMINGS) else 0
     if load:
-        columns["pageLoadTime"] = f"{number(round(load / 1000, 2))}s"
+        columns["pageLoadTime"] = f"{rounded(load / 1000, 2)}s"
     if action["has_product_price"]:
         columns["productViewPrice"] = number(float(action["product_price"]))
     if action["product_name"]:
@@ -75,7 +74,7 @@ def _shown_as(name: str, title: str, subtitle: str) -> Columns:
 
 
 def _link_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
-    url = full_url(action["url"], action["url_prefix"])
+    url = numbers.full_url(action)
     outlink = int(action["kind"]) == ActionKind.OUTLINK
     columns = _base(action, "outlink" if outlink else "download", zone, numbers, url, with_title=True)
     columns["pageviewPosition"] = int(action["position"]) or None
@@ -107,7 +106,7 @@ def _event_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
         "event",
         zone,
         numbers,
-        full_url(action["url"], action["url_prefix"]) or None,
+        numbers.full_url(action) or None,
         with_title=False,
     )
     category, name = action["event_category"], action["event_action"]
@@ -131,7 +130,7 @@ def _event_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
 
 
 def _content_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
-    url = full_url(action["url"], action["url_prefix"])
+    url = numbers.full_url(action)
     columns = _base(action, str(ActionKind.CONTENT), zone, numbers, url, with_title=True)
     interaction = action["content_interaction"]
     for name, stored in (
@@ -168,20 +167,16 @@ _COUNTED_SECONDS = 10
 
 
 def time_spent(actions: Sequence[Found], at: int, visit: Found) -> int:
-    """Seconds on the page at index `at`: until the next page, without the time before an order or a cart in
-    between; when only others follow it, until the visit's end; 0 for a page that is the last thing that
-    happened."""
-    following = actions[at + 1 :]
+    """Seconds on the page at index `at`: what the actions up to the next page count as spent before them.
+    Without a next page until the visit's end, when that is known: a visit counts a second for its last hit
+    and some for conversions, more than that was told by pings."""
     spent = 0
-    for later in following:
-        spent += max(0, int(later["time_spent_previous"]))
+    for later in actions[at + 1 :]:
+        spent += int(later["time_spent_previous"])
         if int(later["kind"]) == ActionKind.PAGE:
             return spent
-    left = max(0, int(visit["duration"]) - (int(actions[at]["ts"]) - int(visit["first_ts"])))
-    if not following and left <= _COUNTED_SECONDS:
-        # a visit counts a second for its last hit and some for conversions; more than that was told by pings
-        return 0
-    return left
+    left = int(visit["duration"]) - (int(actions[at]["ts"]) - int(visit["first_ts"]))
+    return left if left > _COUNTED_SECONDS else spent
 
 
 def _action_row(

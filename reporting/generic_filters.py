@@ -6,6 +6,7 @@ a filter works on the sub tables that are loaded, too (they are loaded for expan
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from html import unescape
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -499,7 +500,9 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
             joined = joined[1:]
         joined = above + joined
         own = dict(row.metadata)
-        late = own.pop("segment", None) if not (shape.segment_early and top) else None
+        leaf = row.subtable is None or not len(row.subtable)
+        early = (shape.segment_early and top) or (shape.folder_segment_early and not leaf)
+        late = None if early else own.pop("segment", None)
         metadata = {**own, **{name: value for name, value in inherited.items() if name not in own}}
         if dimension:
             before = metadata.get(dimension)
@@ -507,7 +510,6 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
                 metadata[dimension] = joined
             else:
                 metadata[dimension] = f"{before}{separator}{text}" if isinstance(before, str) else text
-        leaf = row.subtable is None or not len(row.subtable)
         passed_on = {name: value for name, value in metadata.items() if name != "segment"}
         if with_parents:
             metadata["is_aggregate"] = 0 if leaf else 1
@@ -555,9 +557,13 @@ def find_label(table: Table, label: str) -> Row | None:
         return row
     for path in (given, unquote_plus(given)):
         parts = [unquote_plus(part).strip() for part in path.split(">")]
-        found = _descend(table, parts) if len(parts) > 1 and all(parts) else None
-        if found is not None:
-            return found
+        if len(parts) < 2 or not all(parts):
+            continue
+        # some clients send labels as they stand in HTML
+        for labels in (parts, [unescape(part) for part in parts]):
+            found = _descend(table, labels)
+            if found is not None:
+                return found
     return None
 
 

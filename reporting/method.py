@@ -152,6 +152,8 @@ class ReportShape:
     """In English, for file names and feeds: `Page URLs`."""
     dimension: str = ""
     """Metadata name of the dimension in flat tables: `Actions_PageUrl`."""
+    dimension_parameter: str = ""
+    """A parameter whose value ends the name of the dimension."""
     subtable_dimension: str = ""
     """Dimension of the rows one level down; empty: the same (page trees) or none."""
     subtable_method: str = ""

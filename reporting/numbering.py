@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reporting.method import ApiRequest
+from reporting.pages import full_url
 from reporting.rows import is_strict
 from reporting.visits import Found, VisitParts
 
@@ -25,6 +26,9 @@ class Numbers:
     names: Mapping[tuple[int, str], int] = field(default_factory=dict)
     """By type and text. A URL has the kind of its action as type: a page and a download are two."""
 
+    prefixes: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    """Of URLs: the scheme and www with which each was first seen, which is how it is shown."""
+
     def visit(self, visit_id: int) -> int:
         return self.visits.get(visit_id, visit_id)
 
@@ -33,6 +37,10 @@ class Numbers:
 
     def url(self, action: Found) -> int:
         return self.names.get((int(action["kind"]), action["url"]), int(action["hit_id"]))
+
+    def full_url(self, action: Found) -> str:
+        prefix = self.prefixes.get((int(action["kind"]), action["url"]), action["url_prefix"])
+        return full_url(action["url"], prefix)
 
     def products(self, items: Sequence[Found]) -> list[Found]:
         """In the order in which their SKUs were first seen; as they are where nothing is numbered."""
@@ -70,10 +78,11 @@ _ACTIONS = (
     " FROM actions FINAL) WHERE hit_id IN {ids:Array(UInt64)}"
 )
 _TEXTS = (
-    "SELECT name.1 AS type, name.2 AS text, number FROM"
-    " (SELECT name, row_number() OVER (ORDER BY min((hit_id, place)), name) AS number FROM"
-    f" (SELECT hit_id, {_NAMES} AS names FROM actions FINAL"
-    f" UNION ALL SELECT hit_id, {_ITEM_NAMES} AS names FROM conversion_items FINAL)"
+    "SELECT name.1 AS type, name.2 AS text, number, prefix FROM"
+    " (SELECT name, row_number() OVER (ORDER BY min((hit_id, place)), name) AS number,"
+    " argMin(url_prefix, (hit_id, place)) AS prefix FROM"
+    f" (SELECT hit_id, url_prefix, {_NAMES} AS names FROM actions FINAL"
+    f" UNION ALL SELECT hit_id, 0, {_ITEM_NAMES} AS names FROM conversion_items FINAL)"
     " ARRAY JOIN names AS name, arrayEnumerate(names) AS place GROUP BY name)"
     " WHERE name.2 IN {texts:Array(String)}"
 )
@@ -99,4 +108,5 @@ async def read_numbers(request: ApiRequest, parts: Sequence[VisitParts]) -> Numb
         await _numbers(request, _VISITS, {int(part.visit["visit_id"]) for part in parts}),
         await _numbers(request, _ACTIONS, {int(action["hit_id"]) for action in actions}),
         {(int(row["type"]), row["text"]): int(row["number"]) for row in found},
+        {(int(row["type"]), row["text"]): int(row["prefix"]) for row in found},
     )

@@ -123,6 +123,9 @@ def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: R
     if parameters.text("pivotBy"):
         dimensions = _known_dimensions(request.state.get("methods", {}))
         table = _pivot(table, parameters, shape, request.method, dimensions)
+    if shape.dimension_parameter:
+        dimension = shape.dimension + parameters.text(shape.dimension_parameter)
+        shape = replace(shape, dimension=dimension)
     if parameters.flag("flat"):
         table = filters.flatten(table, shape, with_parents=parameters.flag("include_aggregate_rows"))
     metrics: tuple[ProcessedMetric, ...] = () if parameters.text("pivotBy") else shape.processed

@@ -30,6 +30,7 @@ ORDER_COLUMNS = ("revenue_subtotal", "revenue_tax", "revenue_shipping", "revenue
 MONEY = frozenset(("revenue", *ORDER_COLUMNS[:4]))
 
 
+_SMALL = 1e10
 _LARGEST_EXACT = 1e15
 """Any visitor can send a revenue of 1e300: such values have no decimals to round."""
 
@@ -38,7 +39,9 @@ def rounded(value: float, digits: int = 0) -> int | float:
     """Half away from zero, as Matomo rounds; whole results are ints."""
     if not abs(value) < _LARGEST_EXACT:
         return number(value)
-    exact = Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
+    # what a sum of fractions is off by in its last digits must not decide (0.18499999999999997 is 0.185)
+    text = f"{value:.15g}" if abs(value) < _SMALL else repr(value)
+    exact = Decimal(text).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
     return int(exact) if exact == exact.to_integral_value() else float(exact)
 
 

@@ -15,6 +15,7 @@ from reporting.visits import Found, Totals, VisitParts
 from reporting.wording import currency_symbol, pretty_seconds
 from rules.locations import continent_code, continent_name, country_name, language_name, region_name
 from rules.prepared import SEARCH_ENGINE, SOCIAL_NETWORK
+from rules.query import parse_query
 from rules.referrers import search_engine_url, social_network_host
 from rules.user_agents import browser_name, device_type_name, engine_label, os_name
 from schemas.config import Site
@@ -43,11 +44,30 @@ def _time_columns(visit: Found, zone: ZoneInfo) -> Columns:
     }
 
 
+_SESSION_OF_GOOGLE = frozenset(("sa", "ved", "ei", "usg", "bvm"))
+"""Parameters of a clicked result that say nothing of the search."""
+
+
+def _result_address(url: str) -> str:
+    """The address of a clicked Google result without the parameters of the click."""
+    address, mark, query = url.partition("?")
+    if not mark or not address.endswith("/url"):
+        return url
+    kept = [part for part in query.split("&") if part.partition("=")[0] not in _SESSION_OF_GOOGLE]
+    return f"{address}?{'&'.join(kept)}" if kept else address
+
+
+def _keyword_position(url: str) -> str | None:
+    """The place of the result that was clicked, where Google tells it (`cd`)."""
+    return parse_query(url.partition("?")[2].partition("#")[0]).get("cd") or None
+
+
 def _referrer_of(visit: Found) -> Columns:
     kind = str(visit["referrer_type"])
     name = visit["referrer_name"]
     engine = int(visit["referrer_type"]) == SEARCH_ENGINE
     social = int(visit["referrer_type"]) == SOCIAL_NETWORK
+    google = engine and name == "Google"
     engine_url = search_engine_url(name) if engine else ""
     network = social_network_host(name) if social else ""
     keyword = visit["referrer_keyword"]
@@ -58,8 +78,8 @@ def _referrer_of(visit: Found) -> Columns:
         "referrerTypeName": TYPE_NAMES.get(kind, kind),
         "referrerName": name,
         "referrerKeyword": keyword,
-        "referrerKeywordPosition": None,
-        "referrerUrl": visit["referrer_url"] or None,
+        "referrerKeywordPosition": _keyword_position(visit["referrer_url"]) if google else None,
+        "referrerUrl": (_result_address(visit["referrer_url"]) if google else visit["referrer_url"]) or None,
         "referrerSearchEngineUrl": engine_url or None,
         "referrerSearchEngineIcon": icon("searchEngines", engine_url.split("://")[-1]) if engine else None,
         "referrerSocialNetworkUrl": network or None,

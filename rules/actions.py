@@ -192,7 +192,8 @@ def clean_name(text: str, max_bytes: int) -> str:
 def detect_search(params: Params, raw_url: str, rules: ActionRules) -> Search | None:
     """The site search of a hit: from its own parameters, else from query and fragment of the page's URL.
 
-    The number of results in the URL beats the one in the parameter.
+    The number of results in the URL beats the one in the parameter. What lies beyond the longest URL is not
+    read.
     """
     keyword = clean_name(params.get("search", ""), rules.max_bytes)
     if keyword and keyword != "0":
@@ -200,7 +201,7 @@ def detect_search(params: Params, raw_url: str, rules: ActionRules) -> Search | 
         return Search(keyword, category, _count(params.get("search_count")))
     if not rules.keyword_parameters or ("?" not in raw_url and "#" not in raw_url):
         return None
-    return _search_in_url(params, raw_url, rules)
+    return _search_in_url(params, cut_bytes(raw_url, rules.max_bytes), rules)
 
 
 def _search_in_url(params: Params, raw_url: str, rules: ActionRules) -> Search | None:

@@ -1,12 +1,27 @@
 """Local days and hours of a timezone, for millions of timestamps."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 _DAY = 86400
 _QUARTER = 900
 _MAX_CACHED_QUARTERS = 200_000
+
+
+_OFFSET = re.compile(r"UTC([+-]\d{1,2}(?:\.\d{1,2})?)")
+_LARGEST_OFFSET = 14
+
+
+def timezone_of(name: str) -> tzinfo:
+    """A timezone of the tz database, or a fixed offset in Matomo's spelling: UTC+14, UTC-9.5.
+
+    Raises ZoneInfoNotFoundError (a KeyError) or ValueError for what is neither."""
+    offset = _OFFSET.fullmatch(name)
+    if offset and abs(hours := float(offset[1])) <= _LARGEST_OFFSET:
+        return timezone(timedelta(hours=hours))
+    return ZoneInfo(name)
 
 
 class LocalClock:
@@ -18,7 +33,7 @@ class LocalClock:
     __slots__ = ("_quarters", "_zone")
 
     def __init__(self, timezone: str) -> None:
-        self._zone = ZoneInfo(timezone)
+        self._zone = timezone_of(timezone)
         self._quarters: dict[int, tuple[int, int]] = {}
 
     def day_and_hour(self, time: int) -> tuple[int, int]:

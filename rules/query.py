@@ -58,7 +58,7 @@ def parse_query(query: str) -> dict[str, str]:
 def query_parameters(query: str, encoding: str = "utf-8") -> dict[str, str]:
     """Parameters of a page's URL by lower-cased name; of `q[]=a&q[]=b` the last.
 
-    A value that is not valid in the encoding stays percent-encoded as it came; an unknown encoding is UTF-8.
+    A value that is not valid in the encoding stays percent-encoded; an unknown encoding is UTF-8.
     """
     params: dict[str, str] = {}
     for pair in query.split("&"):
@@ -70,7 +70,8 @@ def query_parameters(query: str, encoding: str = "utf-8") -> dict[str, str]:
 
 
 def decode_as(text: str, encoding: str) -> str:
-    """The percent-decoded text in the page's own encoding; as it came when that is not possible."""
+    """The percent-decoded text in the page's own encoding; when that is not possible as it came, its blanks
+    encoded like the rest."""
     if "%" not in text and "+" not in text:
         return text
     name = encoding.lower().replace("-", "_")
@@ -79,7 +80,7 @@ def decode_as(text: str, encoding: str) -> str:
             return unquote_plus(text, encoding=candidate, errors="strict")
         except (LookupError, UnicodeError):
             continue
-    return text
+    return text.replace(" ", "+")
 
 
 def read_integer(text: str | None, default: int) -> int:

@@ -6,7 +6,8 @@ In SQL texts, `v` is the row of visits, `a` of actions, `c` of conversions, `i` 
 from dataclasses import dataclass
 from typing import Literal
 
-Merge = Literal["sum", "min", "max"]
+Merge = Literal["sum", "min", "max", "first"]
+"""How days become periods; `first`: the value of the first day."""
 
 
 @dataclass(frozen=True, kw_only=True)

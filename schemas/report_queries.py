@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 
+from schemas.metrics import Metric
 from schemas.reports import Aggregate, Source
 
 _ROWS = "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
@@ -86,11 +87,17 @@ _PERIOD_START = {
 }  # fmt: skip
 
 
+def _merged(metric: Metric) -> str:
+    if metric.merge == "first":
+        return f"argMin(d.{metric.name}, d.date)"
+    return f"{metric.merge}(d.{metric.name})"
+
+
 def period_sql(aggregate: Aggregate, kind: str, days: str) -> str:
     """`days` (day_sql, or the same columns from archives) merged to periods: `period` is their first day and
     `first_day` the number of the first day on which the labels appeared."""
     labels = [f"l{at}" for at in range(len(aggregate.labels))]
-    metrics = [f"{one.merge}(d.{one.name}) AS {one.name}" for one in aggregate.metrics]
+    metrics = [f"{_merged(one)} AS {one.name}" for one in aggregate.metrics]
     return (
         f"SELECT {', '.join([f'{_PERIOD_START[kind]} AS period', *labels, *metrics])},"
         f" toUInt32(toRelativeDayNum(min(d.date))) AS first_day FROM ({days}) AS d"

@@ -152,8 +152,8 @@ _PARTS: tuple[Aggregate, ...] = (
         source="visits",
         labels=("v.country", "v.region", "v.city"),
         metrics=(
-            metric("latitude", _largest("v.latitude"), "max"),
-            metric("longitude", _largest("v.longitude"), "max"),
+            metric("latitude", _largest("v.latitude"), "first"),
+            metric("longitude", _largest("v.longitude"), "first"),
         ),
         where="v.city != '' AND v.latitude != '' AND v.longitude != ''",
     ),

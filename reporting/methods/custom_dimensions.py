@@ -163,6 +163,7 @@ METHODS: dict[str, Method] = {
         shape=ReportShape(
             name="Custom Dimension",
             dimension="CustomDimension_CustomDimension",
+            dimension_parameter="idDimension",
             recursive=True,
             processed=_PROCESSED,
         ),

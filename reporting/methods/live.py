@@ -12,9 +12,11 @@ from reporting.method import ApiRequest, Method, ReportShape
 from reporting.numbering import read_numbers
 from reporting.periods import parse_periods
 from reporting.queries import compiled_segment
-from reporting.table import Result, Table
+from reporting.table import Result, Row, Table
 from reporting.visit_rows import visit_row
-from reporting.visits import Totals, VisitQuery, read_totals, read_visits
+from reporting.visitor_profile import MOST_VISITS, Profile, neighbour, profile_columns
+from reporting.visits import Totals, VisitParts, VisitQuery, read_totals, read_visits
+from schemas.config import Site
 
 _DEFAULT_LIMIT = 100
 _HEX16 = re.compile(r"[0-9a-fA-F]{16}")
@@ -67,13 +69,7 @@ async def _last_visits(request: ApiRequest) -> Result:
             with_actions=with_actions,
         )
         parts = await read_visits(request, query)
-        totals: Mapping[int, Totals] = {}
-        if site.ecommerce and parts:
-            totals = await read_totals(request, site_id, {int(part.visit["visitor_id"]) for part in parts})
-        numbers = await read_numbers(request, parts)
-        for part in parts:
-            own = totals.get(int(part.visit["visitor_id"]), Totals())
-            row = visit_row(part, request, site, own, numbers)
+        for part, row in zip(parts, await _visit_rows(request, site, parts), strict=True):
             found.append((int(part.visit["last_ts"]), row))
     if len(request.sites) > 1:
         found.sort(key=lambda item: item[0], reverse=not ascending)
@@ -135,6 +131,66 @@ async def _most_recent_time(request: ApiRequest) -> Result:
     return f"{datetime.fromtimestamp(int(parts[0].visit['last_ts']), zone_of('UTC')):%Y-%m-%d %H:%M:%S}"
 
 
+async def _visit_rows(request: ApiRequest, site: Site, parts: list[VisitParts]) -> list[Row]:
+    totals: Mapping[int, Totals] = {}
+    if site.ecommerce and parts:
+        visitors = {int(part.visit["visitor_id"]) for part in parts}
+        totals = await read_totals(request, site.site_id, visitors)
+    numbers = await read_numbers(request, parts)
+    return [
+        visit_row(part, request, site, totals.get(int(part.visit["visitor_id"]), Totals()), numbers)
+        for part in parts
+    ]
+
+
+async def _profile(request: ApiRequest) -> Result:
+    """The visitor of `visitorId`, or who was here last."""
+    site = request.config.site(request.site_id)
+    assert site is not None
+    visitor = _visitor(request.parameters.text("visitorId"))
+    if visitor is None:
+        newest = await read_visits(request, VisitQuery(site_id=site.site_id, limit=1, with_actions=False))
+        if not newest:
+            return []
+        visitor = int(newest[0].visit["visitor_id"])
+    limit = request.parameters.integer("limitVisits", MOST_VISITS) or MOST_VISITS
+    every = request.with_segment("")
+    query = VisitQuery(site_id=site.site_id, limit=max(1, limit) + 1, visitor_id=visitor)
+    parts = await read_visits(every, query)
+    if not parts:
+        return []
+    has_more, parts = len(parts) > limit, parts[:limit]
+    totals: Mapping[int, Totals] = {}
+    if site.ecommerce:
+        totals = await read_totals(every, site.site_id, [visitor])
+    last = int(parts[0].visit["last_ts"])
+    return profile_columns(
+        Profile(
+            site=site,
+            zone=zone_of(site.timezone),
+            parts=parts,
+            rows=await _visit_rows(every, site, parts),
+            has_more=has_more,
+            totals=totals.get(visitor, Totals()),
+            next_visitor=await neighbour(request, site.site_id, last, visitor, older=True),
+            previous_visitor=await neighbour(request, site.site_id, last, visitor, older=False),
+        ),
+        request,
+    )
+
+
+async def _first_visit(request: ApiRequest) -> Result:
+    site = request.config.site(request.site_id)
+    assert site is not None
+    query = VisitQuery(
+        site_id=site.site_id,
+        limit=1,
+        visitor_id=_visitor(request.parameters.required("visitorId")),
+        ascending=True,
+    )
+    return Table(await _visit_rows(request, site, await read_visits(request, query)))
+
+
 def _enabled(_: ApiRequest) -> Result:
     return True
 
@@ -148,5 +204,9 @@ METHODS: dict[str, Method] = {
     "Live.getCounters": Method(answer=_counters, takes_sites=True, required=("lastMinutes",), filters=False),
     "Live.getMostRecentVisitorId": Method(answer=_most_recent_visitor, takes_sites=True, filters=False),
     "Live.getMostRecentVisitsDateTime": Method(answer=_most_recent_time, takes_sites=True, filters=False),
+    "Live.getVisitorProfile": Method(answer=_profile, takes_sites=True, several_sites=False, filters=False),
+    "Live.getFirstVisitForVisitorId": Method(
+        answer=_first_visit, takes_sites=True, several_sites=False, required=("visitorId",), filters=False
+    ),
     "Live.isVisitorProfileEnabled": Method(answer=_enabled, takes_sites=True, filters=False),
 }

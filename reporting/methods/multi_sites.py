@@ -1,11 +1,12 @@
 """MultiSites: the main metrics of all sites, and how they changed since the period before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from reporting.access import sites_with
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
-from reporting.periods import Period
+from reporting.periods import Period, parse_date
 from reporting.queries import Metrics, read_aggregates
 from reporting.rows import add_metrics, money, number, quotient
 from reporting.table import Columns, Result, Row, Table, TableMap, Value, simple_table
@@ -14,10 +15,11 @@ from reporting.wording import currency_symbol, short_period
 _EVOLUTIONS = (
     ("visits", "nb_visits"), ("actions", "nb_actions"), ("pageviews", "nb_pageviews"), ("revenue", "revenue"),
 )  # fmt: skip
-_PREVIOUS = {
-    "nb_visits": "previous_nb_visits", "nb_actions": "previous_nb_actions",
-    "nb_pageviews": "previous_Actions_nb_pageviews", "revenue": "previous_Goal_revenue",
+_ENHANCED = {"nb_conversions": "previous_Goal_nb_conversions"}
+_ENHANCED_ORDERS = {
+    "orders": "previous_Goal_0_nb_conversions", "ecommerce_revenue": "previous_Goal_0_revenue",
 }  # fmt: skip
+"""Columns of enhanced=1, the latter of sites that sell -> metadata with the period before."""
 
 
 async def _metrics(request: ApiRequest, cells: Sequence[Cell]) -> dict[Cell, dict[str, float]]:
@@ -57,9 +59,11 @@ def _trend(fraction: float) -> int:
     return (fraction > 0) - (fraction < 0)
 
 
-def _evolution_columns(now: Mapping[str, float], before: Mapping[str, float]) -> Columns:
+def _evolution_columns(
+    now: Mapping[str, float], before: Mapping[str, float], enhanced: Iterable[str] = ()
+) -> Columns:
     columns: Columns = {}
-    for name, metric in _EVOLUTIONS:
+    for name, metric in (*_EVOLUTIONS, *((name, name) for name in enhanced)):
         fraction = change(now[metric], before[metric])
         columns[f"{name}_evolution"] = fraction
         columns[f"{name}_evolution_trend"] = _trend(fraction)
@@ -93,6 +97,9 @@ async def site_rows(
             if site is None:
                 continue
             now, earlier = data[Cell(site_id, period)], data[Cell(site_id, before)]
+            enhanced: dict[str, str] = {}
+            if request.parameters.flag("enhanced"):
+                enhanced = _ENHANCED | (_ENHANCED_ORDERS if site.ecommerce else {})
             metadata: Columns = {
                 "idsite": site_id,
                 "ratio": 1,
@@ -103,11 +110,13 @@ async def site_rows(
                 "previous_nb_actions": number(earlier["nb_actions"]),
                 "previous_Actions_nb_pageviews": number(earlier["nb_pageviews"]),
                 "previous_Goal_revenue": money(earlier["revenue"]),
+                **{shown: money(earlier[name]) for name, shown in enhanced.items()},
                 "group": site.group,
                 "main_url": site.urls[0] if site.urls else "",
             }
-            columns = _main_columns(now) | _evolution_columns(now, earlier)
-            if any(now.values()):
+            columns = _main_columns(now) | {name: money(now[name]) for name in enhanced}
+            columns |= _evolution_columns(now, earlier, enhanced)
+            if enhanced or any(now.values()):
                 rows.append(Row({"label": site.name, **columns}, metadata))
         rows.sort(key=lambda row: -float(str(row.columns["nb_visits"])))
         result[period] = Table(rows)
@@ -136,6 +145,20 @@ async def _one(request: ApiRequest) -> Mapping[Cell, Table]:
     return result
 
 
+def _last_date(request: ApiRequest, period: Period) -> date:
+    """The day asked for, one period earlier; the beginning of the period before where several are asked."""
+    text = request.parameters.text("date")
+    if request.several_periods or "," in text or period.kind not in ("month", "year"):
+        return period.following(-1).start
+    day = parse_date(text, request.now.date())
+    before = period.following(-1)
+    return day.replace(
+        year=before.start.year,
+        month=before.end.month if period.kind == "month" else day.month,
+        day=min(day.day, before.end.day if period.kind == "month" else 28 if day.month == 2 else day.day),
+    )
+
+
 async def _with_groups(request: ApiRequest) -> Result:
     """Sites matching `pattern` with the totals over all of them, a page of rows at a time."""
     known = sorted(site_id for site_id, site in request.config.sites.items() if not site.deleted)
@@ -158,13 +181,16 @@ async def _with_groups(request: ApiRequest) -> Result:
     return {
         "numSites": len(sites),
         "totals": shown,
-        "lastDate": period.following(-1).start.isoformat(),
+        "lastDate": _last_date(request, period).isoformat(),
         "sites": [{**row.columns, **row.metadata} for row in rows[offset:end]],
     }
 
 
-_UNITS = {f"{name}_evolution": Unit.PERCENT for name, _ in _EVOLUTIONS}
-_SHAPE = ReportShape(name="All Websites dashboard", units=_UNITS)
+_UNITS = {
+    f"{name}_evolution": Unit.PERCENT
+    for name in (*(name for name, _ in _EVOLUTIONS), *_ENHANCED, *_ENHANCED_ORDERS)
+}
+_SHAPE = ReportShape(name="All Websites dashboard", units=_UNITS, sort_stored=True)
 
 METHODS: dict[str, Method] = {
     "MultiSites.getAll": Method(answer=_all, takes_period=True, shape=_SHAPE),

@@ -270,6 +270,78 @@ def test_time_on_a_page_lasts_until_the_next_page_without_the_time_before_an_ord
     assert spent == [400, 401]
 
 
+def test_a_click_on_a_google_result_tells_its_place_without_its_session(
+    database: Database, reports: Reports
+) -> None:
+    url = "http://www.google.com/url?sa=t&rct=j&cd=3&ved=0CC&url=http%3A%2F%2Fe.org%2F&ei=8v&usg=AF&bvm=b"
+    store(database, [a_visit(1, referrer_type=2, referrer_name="Google", referrer_url=url)])
+    row = reports.row("Live.getLastVisitsDetails")
+    assert row["referrerKeywordPosition"] == "3"
+    assert row["referrerUrl"] == "http://www.google.com/url?rct=j&cd=3&url=http%3A%2F%2Fe.org%2F"
+
+
+def test_a_profile_sums_up_the_visits_of_one_visitor(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [
+            a_visit(1, actions=2, duration=61, country="fr", device_type=1),
+            an_action(11, visit_id=1),
+            an_action(12, visit_id=1, kind=int(ActionKind.SEARCH), url="", search_keyword="shoes"),
+            a_visit(2, at=NOON + SECONDS_OF_DAY, duration=30, referrer_type=3, referrer_name="a.org",
+                    country="de", user_id="ann", goals=[1]),
+            an_action(21, at=NOON + SECONDS_OF_DAY, visit_id=2),
+            a_conversion(21, at=NOON + SECONDS_OF_DAY, visit_id=2, goal_id=1),
+            a_visit(3, at=NOON + 50, visitor_id=0xB2),
+        ],
+    )  # fmt: skip
+    profile: Any = reports.ask("Live.getVisitorProfile", visitorId="00000000000000a1")
+    assert (profile["totalVisits"], profile["totalVisitDuration"], profile["userId"]) == (2, 91, "ann")
+    assert (profile["totalPageViews"], profile["totalUniquePageViews"]) == (2, 1)
+    assert (profile["totalRevisitedPages"], profile["totalConversionsByGoal"]) == (1, {"idgoal=1": 1})
+    assert profile["searches"] == [{"keyword": "shoes", "searches": 1}]
+    assert profile["visitedPages"] == [{"url": "http://example.org/page", "count": 2}]
+    assert [one["country"] for one in profile["countries"]] == ["fr", "de"]
+    assert profile["firstVisit"]["referralSummary"] == "Direct Entry"
+    assert profile["lastVisit"]["referralSummary"] == "Websites: a.org"
+    assert (profile["nextVisitorId"], profile["previousVisitorId"]) == ("00000000000000b2", False)
+    assert profile["hasMoreVisits"] is False
+    newest: Any = reports.ask("Live.getVisitorProfile", limitVisits="1")
+    assert (newest["hasMoreVisits"], newest["visitsAggregated"]) == (True, 1)
+    assert reports.ask("Live.getVisitorProfile", visitorId="00000000000000ff") == []
+    first = reports.row("Live.getFirstVisitForVisitorId", visitorId="00000000000000a1")
+    assert first["idVisit"] == 1
+
+
+def test_enhanced_sites_show_conversions_and_what_shops_sold(database: Database, reports: Reports) -> None:
+    store(
+        database,
+        [
+            a_visit(1, goals=[0], converted=True),
+            a_conversion(11, goal_id=0, revenue=20.0),
+        ],
+    )
+    row = reports.table("MultiSites.getAll", enhanced="1").rows[0]
+    assert (row.columns["nb_conversions"], row.columns["orders"], row.columns["ecommerce_revenue"]) == (
+        1,
+        1,
+        20,
+    )
+    assert row.columns["orders_evolution"] == "100%"
+    assert "orders" not in reports.table("MultiSites.getAll").rows[0].columns
+
+
+@pytest.mark.parametrize(
+    ("period", "day", "before"),
+    [("month", "2026-03-31", "2026-02-28"), ("year", "2024-02-29", "2023-02-28"),
+     ("week", "2026-09-10", "2026-08-31"), ("day", "2026-09-10", "2026-09-09")],
+)  # fmt: skip
+def test_groups_of_sites_name_the_day_a_period_before(
+    reports: Reports, period: str, day: str, before: str
+) -> None:
+    answer: Any = reports.ask("MultiSites.getAllWithGroups", period=period, date=day)
+    assert answer["lastDate"] == before
+
+
 def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     store(
         database,

@@ -192,6 +192,13 @@ def test_with_site_search_off_the_search_parameter_is_ignored() -> None:
     assert an_action("", url=f"{EX}/find?q=x", site_search=False).url == "example.org/find?q=x"
 
 
+def test_a_search_is_read_from_the_url_as_long_as_a_stored_url_may_be() -> None:
+    url = f"{EX}/find?q=" + "a%20" * 400 + "&cat=late"
+    action = an_action("", Tracking(site_search_category_parameters=("cat",)), url=url)
+    kept = url[:1024].partition("q=")[2].replace("%20", " ").strip()
+    assert (action.search_keyword, action.search_category) == (kept, "")
+
+
 def test_the_sites_own_search_parameters() -> None:
     site = {"search_keyword_parameters": ("Term",), "search_category_parameters": ("kat",)}
     action = an_action("search_count=3", url=f"{EX}/find?term=three&kat=+K1+&search_count=9", **site)

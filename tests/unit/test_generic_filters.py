@@ -164,6 +164,22 @@ def test_a_label_finds_its_row(wanted: str, found: str | None) -> None:
     assert (None if row is None else row.label) == found
 
 
+def test_a_path_of_labels_may_be_sent_as_html_has_them() -> None:
+    value = Table([Row({"label": "Google"}, {}, table(('<a> & "b"', 1)), 1)])
+    row = filters.find_label(value, "Google%3E%26lt%3Ba%26gt%3B%20%26amp%3B%20%26quot%3Bb%26quot%3B")
+    assert row is not None
+    assert row.label == '<a> & "b"'
+
+
+def test_folders_name_their_segment_before_the_dimension() -> None:
+    below = Table([Row({"label": "/b"}, {"segment": "s2"})])
+    value = Table([Row({"label": "a"}, {"segment": "s1"}, below, 1)])
+    shape = ReportShape(dimension="D", recursive=True, flat_separator="/", folder_segment_early=True)
+    folder, page = filters.flatten(value, shape, with_parents=True).rows
+    assert list(folder.metadata) == ["segment", "D", "is_aggregate"]
+    assert list(page.metadata) == ["D", "is_aggregate", "segment"]
+
+
 def test_a_label_with_an_arrow_of_its_own_is_found_whole() -> None:
     value = table(("free > proprietary", 1))
     for wanted in ("free > proprietary", "free%20%3E%20proprietary", "free%20%253E%20proprietary"):

@@ -76,6 +76,7 @@ def test_unknown_encodings_leave_nothing_behind() -> None:
         ("%EC%E5%F8", "windows-1251", "меш"),
         ("%C3%BC", "GTF-42", "ü"),
         ("a+%EC%E5", "utf-8", "a+%EC%E5"),
+        ("a b %EC%E5", "utf-8", "a+b+%EC%E5"),
         ("%C3%BC", "zlib", "ü"),
         ("%C3%BC", "a\0b", "ü"),
     ],

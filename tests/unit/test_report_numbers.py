@@ -8,7 +8,14 @@ from reporting.rows import money, number, rounded
 
 @pytest.mark.parametrize(
     ("value", "digits", "expected"),
-    [(2.345, 2, 2.35), (2.5, 0, 3), (-2.5, 0, -3), (7.0, 2, 7), (1e14 + 0.125, 2, 1e14 + 0.13)],
+    [
+        (2.345, 2, 2.35),
+        (2.5, 0, 3),
+        (-2.5, 0, -3),
+        (7.0, 2, 7),
+        (1e14 + 0.125, 2, 1e14 + 0.13),
+        (0.18499999999999997, 2, 0.19),
+    ],
 )
 def test_halves_are_rounded_away_from_zero(value: float, digits: int, expected: float) -> None:
     assert rounded(value, digits) == expected
