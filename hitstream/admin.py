@@ -7,6 +7,10 @@ POST /hitstream/configure         tracking=, privacy= JSON: changes of instance-
 GET  /hitstream/sites             ids, names and addresses
 GET  /hitstream/explain           visit=ID
 POST /hitstream/replay            site=1,2 (else all), from=, to= (days), dry_run=1: only what would change
+GET  /hitstream/export            kind=visits, site=, day=, format=csv or parquet, after=: a part of the rows
+GET  /hitstream/export/days       kind=, site=, from=, to=: the days that have rows
+GET  /hitstream/diagnosis         facts for `hitstream doctor`
+POST /hitstream/optimize          table=, month= (empty: all): merge parts
 POST /hitstream/history           msgpack of processors.history: the past of owners, for their refold
 GET  /hitstream/imports           file_id=, scope=: what was imported of a log file
 POST /hitstream/imports           an import record
@@ -25,19 +29,18 @@ from aiohttp import web
 
 from hitstream.drain import DrainTimeoutError, drain
 from hitstream.engine import Engine
-from hitstream.explain import explain_visit
 from hitstream.history import owner_histories
 from hitstream.import_journal import ImportJournal, ImportRecord, journal_directory
 from hitstream.import_lines import arrived_lines
+from hitstream.maintenance import diagnosis, export, export_days, optimize_tables
 from hitstream.operations import Handler, Operations, RefusedError, in_thread
-from hitstream.past import replay
+from hitstream.past import explain, replay
 from hitstream.status import gather_status
 from processors.history import decode_question, encode_histories
 from schemas.config import ConfigEvent, Privacy, Tracking
 from stream.protocol import LogError
 
 DRAIN_SECONDS = 600.0
-_DIGITS = re.compile(r"[0-9]+")
 _MARKER = re.compile(r"[0-9a-f]{16}\.[0-9]+\.")
 
 
@@ -49,8 +52,12 @@ def admin_routes(operations: Operations) -> list[web.RouteDef]:
         web.post("/hitstream/reset", _endpoint(operations, _reset)),
         web.post("/hitstream/configure", _endpoint(operations, _configure)),
         web.get("/hitstream/sites", _endpoint(operations, _sites)),
-        web.get("/hitstream/explain", _endpoint(operations, _explain)),
+        web.get("/hitstream/explain", _endpoint(operations, explain)),
         web.post("/hitstream/replay", _endpoint(operations, replay)),
+        web.get("/hitstream/export", _endpoint(operations, export)),
+        web.get("/hitstream/export/days", _endpoint(operations, export_days)),
+        web.get("/hitstream/diagnosis", _endpoint(operations, diagnosis)),
+        web.post("/hitstream/optimize", _endpoint(operations, optimize_tables)),
         web.post("/hitstream/history", _histories(operations)),
         web.get("/hitstream/imports", _endpoint(operations, _imports)),
         web.post("/hitstream/imports", _endpoint(operations, _save_import)),
@@ -69,7 +76,8 @@ def _endpoint(operations: Operations, handler: Handler) -> Callable[[web.Request
         if grant is None or not grant.superuser:
             return web.json_response({"error": "a token with superuser access is needed"}, status=401)
         try:
-            return web.json_response(await handler(operations, parameters))
+            answered = await handler(operations, parameters)
+            return answered if isinstance(answered, web.Response) else web.json_response(answered)
         except RefusedError as refusal:
             return web.json_response({"error": str(refusal)}, status=refusal.status)
         except DrainTimeoutError as error:
@@ -184,19 +192,6 @@ async def _sites(operations: Operations, _parameters: Mapping[str, str]) -> Mapp
             if not site.deleted
         ]
     }
-
-
-async def _explain(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
-    visit = parameters.get("visit", "")
-    if not _DIGITS.fullmatch(visit):
-        raise RefusedError(400, f"visit={visit!r}: expected the number of a visit (idVisit)")
-    engine = operations.engine()
-    found: Mapping[str, Any] | None = await in_thread(
-        operations, lambda: explain_visit(engine.database.rows, int(visit))
-    )
-    if found is None:
-        raise RefusedError(404, f"there is no visit {visit}")
-    return found
 
 
 def _journal(operations: Operations) -> ImportJournal:

@@ -1,11 +1,14 @@
 """The sink's archives as the Reporting API reads them."""
 
+import time
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from schemas.reports import Aggregate
-from sink.archives import archive_sql, current_days, report_key
+from sink.archives import archive_sql, current_days, frozen_before, report_key
 from sink.database import Database
+
+FROZEN_TRUSTED_SECONDS = 60.0
 
 
 class EngineArchives:
@@ -13,6 +16,7 @@ class EngineArchives:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._frozen: tuple[float, date | None] = (0.0, None)
 
     def current_days(
         self, site_id: int, first: date, last: date, segment: str, aggregates: Sequence[Aggregate]
@@ -26,3 +30,17 @@ class EngineArchives:
 
     def key(self, aggregate: Aggregate) -> str:
         return report_key(aggregate)
+
+    def frozen_before(self) -> date | None:
+        """Asked once a minute: it moves once a month."""
+        asked_at, found = self._frozen
+        if not asked_at or time.monotonic() - asked_at > FROZEN_TRUSTED_SECONDS:
+            found = frozen_before(self._database)
+            self._frozen = (time.monotonic(), found)
+        return found
+
+    def frozen_days(self, site_id: int, first: date, last: date) -> Mapping[date, int]:
+        frozen = self.frozen_before()
+        if frozen is None or first >= frozen:
+            return {}
+        return current_days(self._database, site_id, first, min(last, frozen - timedelta(days=1)), reports=())

@@ -31,14 +31,21 @@ class InstanceClient:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body. A connection that the instance closed meanwhile is opened anew, once, when nothing
-        was answered; raises InstanceError when it can't be reached."""
+        """Status and body; see `answer`."""
+        status, answered, _ = self.answer(method, path, body, headers)
+        return status, answered
+
+    def answer(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        """Status, body and headers. A connection that the instance closed meanwhile is opened anew, once,
+        when nothing was answered; raises InstanceError when it can't be reached."""
         sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         for attempt in (0, 1):
             try:
                 self._connection.request(method, self._prefix + path, body, sent)
                 answer = self._connection.getresponse()
-                return answer.status, answer.read()
+                return answer.status, answer.read(), dict(answer.getheaders())
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
                 self._connection.close()
                 # A POST that was cut off may have been carried out: the caller decides whether to repeat it.
@@ -65,6 +72,19 @@ class InstanceClient:
         if status != 200 or not isinstance(found, dict):
             said = found.get("error") if isinstance(found, dict) else answer[:200].decode("utf-8", "replace")
             raise InstanceError(f"{self.url}{path.partition('?')[0]} answered {status}: {said}")
+        return found
+
+    def api(self, name: str, **parameters: str) -> Any:
+        """The answer of a method of the Reporting API; raises InstanceError with its message."""
+        body = urllib.parse.urlencode({"module": "API", "method": name, "format": "json", **parameters})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        status, answer = self.request("POST", "/index.php", body.encode(), headers)
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = {"result": "error", "message": answer[:200].decode("utf-8", "replace")}
+        if status != 200 or (isinstance(found, dict) and found.get("result") == "error"):
+            raise InstanceError(f"{name}: {found.get('message', status)}")
         return found
 
     def close(self) -> None:

@@ -88,6 +88,27 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--from", dest="first", default="", metavar="DAY", help="first day, YYYY-MM-DD")
     replay.add_argument("--to", dest="last", default="", metavar="DAY", help="last day, YYYY-MM-DD")
     replay.add_argument("--dry-run", action="store_true", help="only print what would change, by report")
+    export = client("export", "write visits, actions or conversions as Parquet or CSV files, one per day")
+    export.add_argument("--site", type=int, required=True, help="site id")
+    export.add_argument(
+        "--kind", choices=("visits", "actions", "conversions", "conversion_items"), default="visits"
+    )
+    export.add_argument("--from", dest="first", default="", metavar="DAY", help="first day, YYYY-MM-DD")
+    export.add_argument("--to", dest="last", default="", metavar="DAY", help="last day, YYYY-MM-DD")
+    export.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+    export.add_argument("--out", default="export", metavar="DIR", help="directory; - writes CSV to stdout")
+    doctor = client("doctor", "what is wrong and what to do: disk, clock, tokens, lag, archives, table sizes")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    optimize = client("optimize", "merge the parts of tables, where there are several")
+    optimize.add_argument("--table", default="", help="such as visits (default: all)")
+    optimize.add_argument("--month", default="", metavar="YYYYMM", help="only this month")
+    subjects = client("subjects", "find, export or delete what is stored of a person")
+    subjects.add_argument("what", choices=("find", "export", "delete"))
+    subjects.add_argument("--site", default="all", metavar="IDS", help="such as 1,2 (default: all)")
+    subjects.add_argument("--visitor", default="", metavar="HEX", help="visitor id, 16 hex digits")
+    subjects.add_argument("--user", default="", metavar="ID", help="user id")
+    subjects.add_argument("--segment", default="", help="any segment, such as visitIp==203.0.113.0")
+    subjects.add_argument("--yes", action="store_true", help="really delete")
     reset = client("reset", "empty the instance: hits, reports, sites")
     reset.add_argument("--yes", action="store_true", help="really delete everything")
     demo = client("demo", "send lifelike traffic of the last days, then keep sending")
@@ -145,7 +166,11 @@ def _run(options: argparse.Namespace) -> int:
             from hitstream.demo import run_demo
 
             return run_demo(options)
-        case "replay":
+        case "doctor" | "optimize" | "export":
+            from hitstream.maintenance_commands import run_maintenance_command
+
+            return run_maintenance_command(options)
+        case "replay" | "subjects":
             from hitstream.past_commands import run_past_command
 
             return run_past_command(options)

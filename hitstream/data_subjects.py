@@ -4,13 +4,14 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from hitstream.engine import Engine
 from hitstream.erasure import Subject
-from hitstream.explain import explain_visit
+from hitstream.past import story_of
 from reporting.past import VisitName
 from schemas.hit import format_visitor_id
 
@@ -21,8 +22,8 @@ _KINDS = {
 
 
 class EnginePast:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, data_dir: Path) -> None:
+        self._engine, self._data_dir = engine, data_dir
 
     def delete(self, visits: Collection[VisitName]) -> Mapping[str, int]:
         done = self._engine.eraser.delete([Subject(one.site_id, one.visit_id) for one in visits])
@@ -54,7 +55,7 @@ class EnginePast:
         return found
 
     def explain(self, site_id: int, visit_id: int) -> Mapping[str, Any] | None:
-        found = explain_visit(self._engine.database.rows, visit_id)
+        found = story_of(self._engine, self._data_dir, visit_id)
         return found if found is not None and found["visit"]["site_id"] == site_id else None
 
 

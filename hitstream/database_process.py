@@ -93,7 +93,7 @@ class DatabaseProcess:
             tokens=engine.tokens,
             users=engine.users,
             archives=EngineArchives(engine.reader),
-            past=EnginePast(engine),
+            past=EnginePast(engine, self._settings.data_dir),
         )
 
     @property

@@ -22,6 +22,7 @@ from sink.encoding import SiteDay
 from sink.ledger import Ledger, Stored
 from sink.loop import Sink
 from sink.metrics import SinkMetrics
+from sink.retention import Retention
 from sink.rollups import Rollups
 from sink.settings import ClickHouseSettings, SinkSettings
 from stream.config import ConfigFollower, ConfigWriter
@@ -89,6 +90,7 @@ class Engine:
         self.database.open()
         self.reader = self.database if reader is place else Database(reader, self.database.name)
         """For queries of reports and SQL."""
+        self.sink_settings = sink_settings
         self.database.keep_hits(sink_settings.keep_hits_days)
         self.writer = ConfigWriter(self.log)
         if settings.compatibility == "strict" and self.writer.current.offset == 0:
@@ -119,10 +121,12 @@ class Engine:
             self.log, self.database, self.sink, self.facts, self.current_config, self._write_alone
         )
         self.eraser = Eraser(self.log, self.database, self.sink, changed, self.facts, erased)
+        self.retention = Retention(self.database, sink_settings)
         self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._guard, args=("replays", self.replayer.run), name="replays"),
+            threading.Thread(target=self._guard, args=("retention", self.retention.run), name="retention"),
             threading.Thread(target=self._guard, args=("erasures", self.eraser.run), name="erasures"),
             threading.Thread(
                 target=self._guard,
@@ -175,6 +179,7 @@ class Engine:
             self.rollups.stop()
         self.replayer.stop()
         self.eraser.stop()
+        self.retention.stop()
         for thread in self._threads:
             thread.join()
         self._follower.close()

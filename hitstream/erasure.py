@@ -20,7 +20,7 @@ from hitstream.history import StoredHit, read_hits, wait_for_sink
 from hitstream.replay import wait_until_committed
 from schemas.history import Erasure, ErasureDone, HistoryFact, decode_fact, encode_fact
 from schemas.topics import HISTORY, HITS, partition_of
-from sink.archives import forget_days
+from sink.archives import forget_days, frozen_before
 from sink.database import Database
 from sink.encoding import SiteDay
 from sink.ledger import Stored
@@ -197,6 +197,8 @@ class Eraser:
                 count = self._database.rows(query, bound)[0][0]
                 counts[table] = counts.get(table, 0) + int(count)
                 self._remove(table, where, bound)
+            frozen = frozen_before(self._database)
+            days = {day for day in days if frozen is None or day >= frozen}
             forget_days(self._database, site_id, sorted(days))
             self._on_site_days({SiteDay(site_id, (day - date(1970, 1, 1)).days) for day in days})
         for fact in facts:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from processors.history import HistoryQuestion, OwnerHistory
 from rules.fold import RowKey
 from schemas.hit import Hit, Location, encode_hit
@@ -200,8 +198,7 @@ def _visit_row(database: Database, site_id: int, visit: _KnownVisit | None) -> b
         " WHERE site_id = {site:UInt32} AND toInt32(date) = {date:Int32} AND visit_id = {visit:UInt64}"
     )
     row = database.rows(query, {"site": site_id, "date": visit.date, "visit": visit.visit_id})[0]
-    fields = dict(zip(_VISIT_COLUMNS, row, strict=True))
-    return encode_row(msgspec.convert(fields, Visit, strict=False))
+    return encode_row(Visit(**dict(zip(_VISIT_COLUMNS, row, strict=True))))
 
 
 def _hit(row: Sequence[Any]) -> Hit:

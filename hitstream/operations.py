@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from hitstream.engine import Engine
 
 
@@ -29,7 +31,7 @@ class Operations:
     executor: ThreadPoolExecutor
 
 
-Handler = Callable[[Operations, Mapping[str, str]], Awaitable[Mapping[str, Any]]]
+Handler = Callable[[Operations, Mapping[str, str]], Awaitable[Mapping[str, Any] | web.Response]]
 
 
 async def in_thread(operations: Operations, work: Callable[[], Any]) -> Any:

@@ -6,11 +6,10 @@ import datetime
 import json
 import sys
 import urllib.parse
-from collections.abc import Mapping
-from typing import Any
 
 from hitstream.client import InstanceClient, InstanceError, find_instance, sql_url
 from hitstream.settings import ClientSettings
+from hitstream.story import story_lines
 from hitstream.tallies import status_lines
 from schemas.settings import load_settings
 
@@ -40,7 +39,8 @@ def run_operator_command(options: argparse.Namespace) -> int:
                 found = client.json("POST", "/hitstream/reset", yes="1")
                 print(f"emptied in {found['seconds']:.2f} s (epoch {found['epoch']})")
             case "explain":
-                print("\n".join(explanation(client.json("GET", "/hitstream/explain", visit=options.visit))))
+                found = client.json("GET", "/hitstream/explain", visit=options.visit)
+                print("\n".join(story_lines(found, _clock)))
     except InstanceError as error:
         print(f"hitstream: {error}", file=sys.stderr)
         return 1
@@ -75,44 +75,3 @@ def _sql(settings: ClientSettings, options: argparse.Namespace) -> int:
 
 def _clock(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def explanation(found: Mapping[str, Any]) -> list[str]:
-    """The story of a visit as a person reads it; times in UTC."""
-    visit = found["visit"]
-    lines = [
-        f"visit {visit['visit_id']} of visitor {visit['visitor_id']} on site {visit['site_id']},"
-        f" day {visit['date']}",
-        f"  {_clock(visit['first_time'])} to {_clock(visit['last_time'])} UTC, {visit['actions']} actions,"
-        f" {visit['duration']} s, owner {visit['owner']}",
-        "",
-        "actions and conversions",
-    ]
-    told = [
-        (
-            action["time"],
-            action["hit_id"],
-            f"{action['kind']} {action['url'] or action['title'] or action['event_category']}",
-        )
-        for action in found["actions"]
-    ]
-    told += [
-        (
-            conversion["time"],
-            conversion["hit_id"],
-            f"conversion of goal {conversion['goal_id']}"
-            + (f", order {conversion['order_id']}" if conversion["order_id"] else "")
-            + f", revenue {conversion['revenue']:g}",
-        )
-        for conversion in found["conversions"]
-    ]
-    lines += [f"  {_clock(at)}  hit {hit}  {text}" for at, hit, text in sorted(told)]
-    lines += ["", "raw hits of the owner around the visit"]
-    for hit in found["hits"]:
-        late = hit["received_at_ms"] / 1000 - hit["time"]
-        became = " and ".join(hit["became"]) or (hit["excluded_by_ingest"] or "no action of this visit")
-        lines.append(
-            f"  {_clock(hit['time'])}  hit {hit['hit_id']}  received {late:.0f} s later  -> {became}"
-        )
-        lines.append(f"      {hit['query'][:160]}")
-    return lines

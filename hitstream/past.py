@@ -1,16 +1,21 @@
-"""Operator endpoints about the past: replay."""
+"""Operator endpoints about the past: explain, replay."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hitstream.engine import Engine
+from hitstream.explain import explain_visit
 from hitstream.operations import Operations, RefusedError, in_thread
 from hitstream.replay import ReplayError, plan_replays
-from hitstream.replay_preview import Preview, preview
+from hitstream.replay_preview import Folder, Preview, preview
 from processors.agent_cache import AgentCache
 from processors.service import locale_of
 from rules.prepare import Lookups
+from schemas.config import Replay
+from sink.archives import frozen_before
 from stream.config import ConfigFollower
 
 ASKING_SECONDS = 3600.0
@@ -24,6 +29,39 @@ def site_numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+async def explain(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    """The story of visit=ID."""
+    visit = parameters.get("visit", "")
+    if not visit.isdecimal() or len(visit) > 20:
+        raise RefusedError(400, f"visit={visit!r}: expected the number of a visit (idVisit)")
+    engine = operations.engine()
+    found: Mapping[str, Any] | None = await in_thread(
+        operations, lambda: story_of(engine, operations.data_dir, int(visit))
+    )
+    if found is None:
+        raise RefusedError(404, f"there is no visit {visit}")
+    return found
+
+
+def story_of(engine: Engine, data_dir: Path, visit_id: int) -> Mapping[str, Any] | None:
+    """Blocking; None for an unknown visit."""
+    with folding(engine, data_dir) as (follower, lookups):
+        folder = Folder(follower.at, lookups)
+        return explain_visit(engine.database, follower.current, folder, visit_id)
+
+
+@contextmanager
+def folding(engine: Engine, data_dir: Path) -> Iterator[tuple[ConfigFollower, Lookups]]:
+    """What a fold outside of the processors needs."""
+    agents = AgentCache(data_dir / "agents.sqlite")
+    follower = ConfigFollower(engine.log)
+    try:
+        yield follower, Lookups(agent=agents.get, locale=locale_of)
+    finally:
+        follower.close()
+        agents.close()
+
+
 async def replay(operations: Operations, parameters: Mapping[str, str]) -> Mapping[str, Any]:
     """Say what would change (dry_run=1), or record the replay and ask all owners to follow."""
     engine = operations.engine()
@@ -31,8 +69,9 @@ async def replay(operations: Operations, parameters: Mapping[str, str]) -> Mappi
     sites = site_numbers(parameters.get("site", ""))
     try:
         replays = plan_replays(
-            config, sites, parameters.get("from", ""), parameters.get("to", ""), parameters.get("login", "")
-        )
+            config, sites, parameters.get("from", ""), parameters.get("to", ""),
+            parameters.get("login", ""), frozen_before(engine.database),
+        )  # fmt: skip
     except ReplayError as error:
         raise RefusedError(400, str(error)) from None
     if parameters.get("dry_run") == "1":
@@ -43,15 +82,9 @@ async def replay(operations: Operations, parameters: Mapping[str, str]) -> Mappi
     return {"owners": sum(one.owners for one in asked), "seconds": round(time.monotonic() - began, 3)}
 
 
-def _preview(operations: Operations, engine: Engine, replays: Any) -> Preview:
-    agents = AgentCache(operations.data_dir / "agents.sqlite")
-    follower = ConfigFollower(engine.log)
-    try:
-        lookups = Lookups(agent=agents.get, locale=locale_of)
+def _preview(operations: Operations, engine: Engine, replays: Sequence[Replay]) -> Preview:
+    with folding(engine, operations.data_dir) as (follower, lookups):
         return preview(engine.database, follower.current, follower.at, replays, lookups)
-    finally:
-        follower.close()
-        agents.close()
 
 
 def preview_answer(found: Preview) -> dict[str, Any]:

@@ -45,8 +45,11 @@ class Asked:
     owners: int
 
 
-def plan_replays(config: Config, sites: Sequence[int], first: str, last: str, login: str) -> list[Replay]:
-    """One replay per time zone: days are those of the sites. `sites` empty: all; dates empty: open.
+def plan_replays(
+    config: Config, sites: Sequence[int], first: str, last: str, login: str, frozen: date | None = None
+) -> list[Replay]:
+    """One replay per time zone: days are those of the sites. `sites` empty: all; dates empty: open. Days
+    before `frozen` have no rows any more and stay as they are.
 
     Raises ReplayError."""
     known = sorted(site_id for site_id, site in config.sites.items() if not site.deleted)
@@ -56,6 +59,10 @@ def plan_replays(config: Config, sites: Sequence[int], first: str, last: str, lo
     begin, end = _day(first, "from"), _day(last, "to")
     if begin and end and begin > end:
         raise ReplayError(f"the days from {first} to {last} are none: expected the earlier one first")
+    if frozen is not None:
+        if end and end < frozen:
+            raise ReplayError(f"the rows before {frozen} are gone: their reports can't change any more")
+        begin = max(begin or frozen, frozen)
     by_times: dict[tuple[int, int], list[int]] = defaultdict(list)
     for site_id in sites or known:
         timezone = config.sites[site_id].timezone

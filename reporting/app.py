@@ -7,8 +7,8 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any, Protocol
@@ -249,7 +249,12 @@ async def answer_parameters(
             },
         )
         answer = await ask(instance, grant, parameters)
-        return render(answer.result, format_name, parameters, _scene(instance, answer, parameters, base_url))
+        scene = _scene(instance, answer, parameters, base_url)
+        response = render(answer.result, format_name, parameters, scene)
+        frozen = await asyncio.to_thread(_rows_from, resources, answer)
+        if frozen is not None:
+            response = replace(response, headers={**response.headers, "X-Hitstream-Rows-From": str(frozen)})
+        return response
     except ApiError as error:
         return render_error(error, format_name, parameters)
     except LogError as error:
@@ -261,6 +266,15 @@ async def answer_parameters(
         # A public endpoint shows no trace; the method is in the log, the token never is.
         logger.exception("method %s failed", parameters.text("method")[:200])
         return render_error(ApiError("An internal error occurred.", 500), format_name, parameters)
+
+
+def _rows_from(resources: Resources, answer: Answer) -> date | None:
+    """The first day with rows, for an answer about days before it: what is not archived per day (segments,
+    unique visitors of a label over several days) counts only from there and is approximate."""
+    if not answer.periods or resources.archives is None:
+        return None
+    frozen = resources.archives.frozen_before()
+    return frozen if frozen is not None and min(one.start for one in answer.periods) < frozen else None
 
 
 def _scene(instance: Instance, answer: Answer, parameters: Parameters, base_url: str) -> Scene:

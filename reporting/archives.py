@@ -24,3 +24,11 @@ class Archives(Protocol):
     def key(self, aggregate: Aggregate) -> str:
         """The parameter `report`."""
         ...
+
+    def frozen_before(self) -> date | None:
+        """Days before this one have no rows any more, only archives; None when all have theirs. Blocking."""
+        ...
+
+    def frozen_days(self, site_id: int, first: date, last: date) -> Mapping[date, int]:
+        """The archived days without rows within [first, last], with the generation to read. Blocking."""
+        ...

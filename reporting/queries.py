@@ -169,22 +169,46 @@ async def read_unique_visitors(
             "day": "date", "week": "toMonday(date)", "month": "toStartOfMonth(date)",
             "year": "toStartOfYear(date)", "range": "{first:Date}",
         }[kind]  # fmt: skip
-        rows = await request.database.select(
-            f"SELECT {period_start} AS period, uniqExact(visitor_id) AS visitors,"
-            " uniqExactIf(lowerUTF8(user_id), user_id != '') AS users FROM visits FINAL"
-            " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
-            f" AND ({segment.visit or '1'}) GROUP BY period",
-            {
-                "site": site_id,
-                "first": min(cell.period.start for cell in of_site),
-                "last": max(cell.period.end for cell in of_site),
-                **segment.parameters,
-            },
-        )
+        first, last = min(cell.period.start for cell in of_site), max(cell.period.end for cell in of_site)
+        bound: dict[str, object] = {"site": site_id, "first": first, "last": last, **segment.parameters}
+        frozen = await _frozen_days(request, site_id, first, last) if segment.is_all else {}
+        if frozen:
+            query = UNIQUE_WITH_STATES.format(period=period_start)
+            bound |= {"days": list(frozen), "generations": list(frozen.values())}
+        else:
+            query = (
+                f"SELECT {period_start} AS period, uniqExact(visitor_id) AS visitors,"
+                " uniqExactIf(lowerUTF8(user_id), user_id != '') AS users FROM visits FINAL"
+                " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
+                f" AND ({segment.visit or '1'}) GROUP BY period"
+            )
+        rows = await request.database.select(query, bound)
         found = {_as_date(row["period"]): (int(row["visitors"]), int(row["users"])) for row in rows}
         for cell in of_site:
             result[cell] = found.get(cell.period.start, (0, 0))
     return result
+
+
+UNIQUE_WITH_STATES = """
+SELECT period, uniqExactMerge(visitors) AS visitors, uniqExactMerge(users) AS users FROM (
+    SELECT {period} AS period, visitors, users FROM uniques
+    WHERE site_id = {{site:UInt32}} AND segment = ''
+    AND (date, generation) IN arrayZip({{days:Array(Date)}}, {{generations:Array(UInt64)}})
+    UNION ALL
+    SELECT {period} AS period, uniqExactState(visitor_id) AS visitors,
+        CAST(uniqExactStateIf(user_id, user_id != ''), 'AggregateFunction(uniqExact, String)') AS users
+    FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date BETWEEN {{first:Date}} AND {{last:Date}}
+    AND date NOT IN {{days:Array(Date)}} GROUP BY period
+) GROUP BY period
+"""
+"""Days without rows count by the exact states that their archives kept."""
+
+
+async def _frozen_days(request: ApiRequest, site_id: int, first: date, last: date) -> Mapping[date, int]:
+    archives: Archives | None = request.state.get("archives")
+    if archives is None:
+        return {}
+    return await asyncio.to_thread(archives.frozen_days, site_id, first, last)
 
 
 async def read_weekdays(request: ApiRequest) -> dict[Cell, dict[int, Metrics]]:

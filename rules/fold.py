@@ -268,31 +268,38 @@ def rows_in_state(state: FoldState) -> Rows:
 
 def begins_visit(visit: Visit, hit: PreparedHit, tracking: Tracking, day: int) -> bool:
     """Whether `hit`, on local `day`, starts a new visit after `visit` (tracking-semantics section 2)."""
+    return why_visit_begins(visit, hit, tracking, day) != ""
+
+
+def why_visit_begins(visit: Visit, hit: PreparedHit, tracking: Tracking, day: int) -> str:
+    """The rule by which `hit` starts a new visit after `visit`; empty when it continues it."""
     if visit.last_time <= hit.time - tracking.visit_standard_length:
-        return True
+        return "visit_standard_length"
     if hit.new_visit:
-        return True
+        return "new_visit"
     if 0 < tracking.create_new_visit_after_x_actions <= visit.actions:
-        return True
+        return "create_new_visit_after_x_actions"
     if tracking.create_new_visit_after_midnight and visit.date != day:
-        return True
+        return "create_new_visit_after_midnight"
     if (
         not tracking.enable_userid_overwrites_visitorid
         and hit.user_id
         and visit.user_id
         and hit.user_id.lower() != visit.user_id.lower()
     ):
-        return True
+        return "another_user_id"
     referrer = hit.referrer
     if referrer.type == DIRECT:
-        return False
+        return ""
     if referrer.type == CAMPAIGN and tracking.create_new_visit_when_campaign_changes:
-        return visit.referrer_type != DIRECT and _is_other_campaign(visit, referrer)
+        begins = visit.referrer_type != DIRECT and _is_other_campaign(visit, referrer)
+        return "create_new_visit_when_campaign_changes" if begins else ""
     if referrer.type == WEBSITE and tracking.create_new_visit_when_website_referrer_changes:
-        return visit.referrer_type != DIRECT and (
+        begins = visit.referrer_type != DIRECT and (
             visit.referrer_type != WEBSITE or visit.referrer_name.lower() != referrer.name.lower()
         )
-    return False
+        return "create_new_visit_when_website_referrer_changes" if begins else ""
+    return ""
 
 
 def _is_other_campaign(visit: Visit, referrer: Referrer) -> bool:
@@ -575,15 +582,20 @@ def _reached_thresholds(state: FoldState, visit: Visit, hit: PreparedHit) -> tup
 
 def attribute(visit: Visit, hit: PreparedHit) -> Referrer:
     """Which referrer gets the credit of a conversion (tracking-semantics section 7)."""
+    return attribute_with_source(visit, hit)[0]
+
+
+def attribute_with_source(visit: Visit, hit: PreparedHit) -> tuple[Referrer, str]:
+    """The referrer, and who told it: `campaign parameters` (_rcn), `visit`, `referrer parameter` (_ref)."""
     if hit.attribution is not None:
-        return hit.attribution
+        return hit.attribution, "campaign parameters"
     of_visit = Referrer(visit.referrer_type, visit.referrer_name, visit.referrer_keyword, visit.referrer_url)
     if visit.referrer_type == CAMPAIGN:
-        return of_visit
+        return of_visit, "visit"
     from_cookie = hit.attribution_referrer
     if from_cookie is not None and from_cookie.type in (SEARCH_ENGINE, WEBSITE, SOCIAL_NETWORK):
-        return from_cookie
-    return of_visit
+        return from_cookie, "referrer parameter"
+    return of_visit, "visit"
 
 
 def _conversion(

@@ -40,6 +40,20 @@ class ArchivedSegment:
 ALL_VISITS = ArchivedSegment()
 
 
+class FrozenDayError(Exception):
+    """The rows of the day are gone: its archive is final and can't be computed again."""
+
+
+def frozen_before(database: Database) -> date | None:
+    """Days before this one have no rows any more; None when all have theirs."""
+    rows = database.rows("SELECT before FROM frozen FINAL")
+    return rows[0][0] if rows else None
+
+
+_FROZEN = "(SELECT max(before) FROM frozen)"
+"""1970-01-01 when nothing is frozen."""
+
+
 @dataclass(frozen=True)
 class ArchivedDay:
     """One finished computation."""
@@ -106,7 +120,7 @@ def current_days(
         LEFT JOIN ({_last_changes(rows_of_days)}) AS r
         ON d.date = r.date
         WHERE hasAll(d.reports, {{reports:Array(String)}})
-        AND d.read_at > r.changed_at + toIntervalSecond({int(SLACK.total_seconds())})
+        AND (d.read_at > r.changed_at + toIntervalSecond({int(SLACK.total_seconds())}) OR d.date < {_FROZEN})
         """,
         {"site": site_id, "segment": segment, "first": first, "last": last, "reports": sorted(reports)},
     )
@@ -141,8 +155,8 @@ def stale_days(
         LEFT JOIN (SELECT site_id, date, read_at, reports FROM archive_days FINAL
             WHERE segment = {{segment:String}}) AS d
         ON r.site_id = d.site_id AND r.date = d.date
-        WHERE d.read_at <= r.changed_at + toIntervalSecond({int(SLACK.total_seconds())})
-        OR NOT hasAll(d.reports, {{reports:Array(String)}})
+        WHERE (d.read_at <= r.changed_at + toIntervalSecond({int(SLACK.total_seconds())})
+        OR NOT hasAll(d.reports, {{reports:Array(String)}})) AND r.date >= {_FROZEN}
         ORDER BY r.date DESC, r.site_id
         """,
         {"segment": segment, "reports": sorted(reports), "since": since or datetime(1970, 1, 1, tzinfo=UTC)},
@@ -168,7 +182,11 @@ def archive_day(
 ) -> ArchivedDay:
     """Compute every aggregate of one site, day and segment anew, and make the result current.
 
-    Repeating it gives the same numbers under a new generation; killed half-way it changes nothing."""
+    Repeating it gives the same numbers under a new generation; killed half-way it changes nothing. Raises
+    FrozenDayError."""
+    frozen = frozen_before(database)
+    if frozen is not None and day < frozen:
+        raise FrozenDayError(f"the rows of {day} are gone, as all before {frozen}: its archive is final")
     chosen = tuple(AGGREGATES.values()) if aggregates is None else aggregates
     started = time.monotonic()
     read_at = _utc(database.rows("SELECT now64(3, 'UTC')")[0][0])

@@ -35,3 +35,9 @@ class SinkSettings:
         32 << 20, "bytes of one table that go into the database at once", minimum=1
     )
     keep_hits_days: int = setting(180, "days that raw hits are kept in the database, 0 for ever", minimum=0)
+    keep_rows_days: int = setting(
+        0, "days that visits and actions are kept, by whole months, 0 for ever; archives stay", minimum=0
+    )
+    keep_archives_days: int = setting(
+        0, "days that archives are kept, by whole months, 0 for ever", minimum=0
+    )

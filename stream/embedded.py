@@ -104,6 +104,10 @@ class EmbeddedLog(Log):
         self.bell = Bell(self.root / "bell")
 
     @property
+    def limits(self) -> EmbeddedLimits:
+        return self._limits
+
+    @property
     def partitions(self) -> int:
         return self._partitions
 

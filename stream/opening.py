@@ -1,11 +1,12 @@
 """Opens the log that the settings name: the embedded one in the data directory, or one on a broker."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.settings import SettingsError, setting
-from stream.embedded import EmbeddedLog
+from stream.embedded import EmbeddedLimits, EmbeddedLog
 from stream.protocol import Log
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ class LogSettings:
     data_dir: Path = setting(Path("data"), "directory that holds the log, the state and the database")
     partitions: int = setting(
         8, "partitions of the log, fixed when it is created (on a broker: by `hitstream topics`)", minimum=1
+    )
+    keep_log_days: float = setting(
+        2.0,
+        "days that hits stay on the log in the data directory after everyone has read them",
+        minimum=0.0,
     )
     kafka: str = setting(
         "", "brokers of a Kafka-compatible log, as host:port,host:port; empty: the log in the data directory"
@@ -59,7 +65,8 @@ def kafka_connection(settings: LogSettings) -> "Connection":
 def open_log(settings: LogSettings) -> Log:
     """Raises SettingsError, LogMismatchError, LogError."""
     if not settings.kafka:
-        return EmbeddedLog(log_directory(settings.data_dir), settings.partitions)
+        limits = EmbeddedLimits(hits_retention=timedelta(days=settings.keep_log_days))
+        return EmbeddedLog(log_directory(settings.data_dir), settings.partitions, limits)
     connection = kafka_connection(settings)
     from stream.kafka import KafkaLog
 

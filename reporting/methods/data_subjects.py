@@ -1,4 +1,4 @@
-"""PrivacyManager: find, export and delete what is stored of a person."""
+"""Single visits with their raw hits: what is stored of a person is found, exported, deleted; explained."""
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
@@ -102,10 +102,28 @@ async def _delete(request: ApiRequest) -> Result:
     return dict(await asyncio.to_thread(past_of(request).delete, named_visits(request)))
 
 
+async def _explain(request: ApiRequest) -> Result:
+    visit = request.parameters.text("idVisit")
+    if not visit.isdecimal() or len(visit) > 20:
+        raise ApiError(f"idVisit is '{visit}': expected the number of a visit.")
+    found: Any = await asyncio.to_thread(past_of(request).explain, request.site_id, int(visit))
+    if found is None:
+        raise ApiError(f"There is no visit {visit} on website {request.site_id}.")
+    return dict(found)
+
+
 METHODS: dict[str, Method] = {
     "PrivacyManager.findDataSubjects": Method(
         answer=_find, access=Access.ADMIN, takes_sites=True, required=("segment",), filters=False
     ),
     "PrivacyManager.exportDataSubjects": Method(answer=_export, access=Access.SOME_ADMIN, filters=False),
     "PrivacyManager.deleteDataSubjects": Method(answer=_delete, access=Access.SOME_ADMIN, filters=False),
+    "Hitstream.explainVisit": Method(
+        answer=_explain,
+        access=Access.ADMIN,
+        takes_sites=True,
+        several_sites=False,
+        required=("idVisit",),
+        filters=False,
+    ),
 }

@@ -111,3 +111,65 @@ def test_what_can_not_be_replayed_is_refused_in_words(empty: RunningInstance) ->
         refused = empty.command("replay", *arguments)
         assert refused.returncode == 1
         assert words in refused.stderr
+
+
+def test_explain_tells_which_rule_decided_about_each_hit(empty: RunningInstance) -> None:
+    empty.api(
+        "Goals.addGoal", idSite="1", name="Bought", matchAttribute="url", pattern="thanks",
+        patternType="contains", revenue="2",
+    )  # fmt: skip
+    agent = {"ua": "Unwanted/1.0"}
+    empty.client().json("POST", "/hitstream/configure", tracking='{"excluded_user_agents": ["Unwanted"]}')
+    send(
+        empty,
+        [
+            hit(7, 0, "a", urlref="http://news.example/x"),
+            hit(7, 60, "b", **agent),
+            hit(7, 90, "thanks", _rcn="spring", _rck="sale"),
+            hit(7, 120, "a", ping="1"),
+            hit(7, 1890, "later"),
+            hit(7, 1950, "shop?utm_campaign=autumn"),
+        ],
+    )
+    empty.command("drain")
+    visits = empty.api("Live.getLastVisitsDetails", idSite="1", period="day", date="2026-09-10")
+    first = min(visits, key=lambda visit: int(visit["firstActionTimestamp"]))
+    story = empty.api("Hitstream.explainVisit", idSite="1", idVisit=str(first["idVisit"]))
+    told = [(one["became"], one["why"]) for one in story["hits"]]
+    assert told == [
+        ("opened", "the first hit of this visitor"),
+        ("excluded", "excluded_user_agent"),
+        ("joined", "90 s after the last action, less than visit_standard_length = 1800 s"),
+        ("joined", "30 s after the last action, less than visit_standard_length = 1800 s"),
+        ("opened", "1800 s after the last action, at least visit_standard_length = 1800 s"),
+    ]
+    (converted,) = story["hits"][2]["conversions"]
+    assert converted["why"] == "url contains 'thanks' (Bought)"
+    assert converted["credit"] == {
+        "type": 6,
+        "name": "spring",
+        "keyword": "sale",
+        "by": "campaign parameters",
+    }
+    assert story["hits"][0]["visit_referrer"]["name"] == "news.example"
+    assert [one["visit_id"] == story["visit"]["visit_id"] for one in story["hits"]] == [
+        True, False, True, True, False,
+    ]  # fmt: skip
+    printed = empty.command("explain", "--visit", str(first["idVisit"])).stdout
+    assert "excluded: excluded_user_agent" in printed
+    assert "credit to campaign spring (sale), told by the campaign parameters" in printed
+    refused = empty.api("Hitstream.explainVisit", idSite="1", idVisit="12")
+    assert refused == {"result": "error", "message": "There is no visit 12 on website 1."}
+
+
+def test_explain_names_the_replay_that_changed_a_hit(empty: RunningInstance) -> None:
+    send(empty, [hit(8, 0, "thanks")])
+    empty.api(
+        "Goals.addGoal", idSite="1", name="Bought", matchAttribute="url", pattern="thanks",
+        patternType="contains",
+    )  # fmt: skip
+    assert empty.command("replay").returncode == 0
+    visits = empty.api("Live.getLastVisitsDetails", idSite="1", period="day", date="2026-09-10")
+    printed = empty.command("explain", "--visit", str(visits[0]["idVisit"])).stdout
+    assert "replayed under" in printed
+    assert "converts goal 1: url contains 'thanks' (Bought)" in printed

@@ -1,0 +1,99 @@
+"""Lifetimes of rows and archives. Days whose rows are gone are frozen: their archives are final.
+
+Rows go by whole months, since a month is a partition and dropping one costs nothing. Before that every day
+of the month gets its last archive; after that nothing computes one of them again (sink.archives)."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from schemas.reports import AGGREGATES
+from sink.archives import archive_day, frozen_before, report_key, stale_days
+from sink.database import Database
+from sink.settings import SinkSettings
+from stream.faults import crash_point
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 3600.0
+ROW_TABLES = ("visits", "actions", "conversions", "conversion_items")
+
+
+def first_of_month(today: date, days: int) -> date:
+    """The first day of the oldest month that has a day of the last `days`."""
+    return (today - timedelta(days=days)).replace(day=1)
+
+
+def months_before(database: Database, table: str, before: date) -> list[str]:
+    """Partitions of a table that end before a day, which is the first of a month."""
+    found = database.rows(
+        "SELECT DISTINCT partition FROM system.parts WHERE database = currentDatabase() AND active"
+        " AND table = {table:String} AND toUInt32OrZero(partition) < {month:UInt32} ORDER BY partition",
+        {"table": table, "month": before.year * 100 + before.month},
+    )
+    return [str(partition) for (partition,) in found]
+
+
+def drop_rows(database: Database, before: date) -> int:
+    """Archive what is stale before a day, freeze those days, then drop their rows. `before` is the first of a
+    month. May be repeated and killed anywhere. Returns how many partitions went."""
+    frozen = frozen_before(database)
+    if frozen is None or before > frozen:
+        for stale in stale_days(database, reports=[report_key(one) for one in AGGREGATES.values()]):
+            if stale.date < before:
+                archive_day(database, stale.site_id, stale.date)
+        crash_point("retention.archived")
+        database.execute("INSERT INTO frozen (before) SELECT {before:Date}", {"before": before})
+        crash_point("retention.frozen")
+    return _drop(database, ROW_TABLES, before)
+
+
+def drop_archives(database: Database, before: date) -> int:
+    """Drop the archives before a day, which is the first of a month: reports of those days are empty then."""
+    database.execute("DELETE FROM archive_days WHERE date < {before:Date}", {"before": before})
+    return _drop(database, ("archives", "uniques"), before)
+
+
+def _drop(database: Database, tables: tuple[str, ...], before: date) -> int:
+    dropped = 0
+    for table in tables:
+        for month in months_before(database, table, before):
+            database.command(f"ALTER TABLE {table} DROP PARTITION {int(month)}")
+            dropped += 1
+    return dropped
+
+
+class Retention:
+    """Drops what is past its lifetime, at the start and once an hour. `run` in a thread."""
+
+    def __init__(
+        self, database: Database, settings: SinkSettings, today: Callable[[], date] = date.today
+    ) -> None:
+        self._database, self._settings, self._today = database, settings, today
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        wait = 0.0
+        while not self._stop.wait(wait):
+            wait = CHECK_SECONDS
+            try:
+                self.step()
+            except (ClickHouseError, OSError) as error:
+                logger.warning("rows past their lifetime can't be dropped now: %s", error)
+
+    def step(self) -> None:
+        settings, today = self._settings, self._today()
+        if settings.keep_rows_days:
+            before = first_of_month(today, settings.keep_rows_days)
+            if count := drop_rows(self._database, before):
+                logger.info("rows before %s are gone (%d partitions); their days are frozen", before, count)
+        if settings.keep_archives_days:
+            before = first_of_month(today, settings.keep_archives_days)
+            if count := drop_archives(self._database, before):
+                logger.info("archives before %s are gone (%d partitions)", before, count)
+
+    def stop(self) -> None:
+        self._stop.set()

@@ -1,0 +1,125 @@
+"""Rows go by month; what their archives say stays, and nothing computes those days again."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hitstream.archives import EngineArchives
+from hitstream.history import read_histories
+from hitstream.replay import ReplayError, plan_replays
+from processors.repairs import Wanted
+from reporting.queries import UNIQUE_WITH_STATES
+from schemas.config import Config, Site
+from schemas.history import OwnerRefold
+from schemas.reports import AGGREGATES
+from schemas.rows import Action, Visit, encode_output
+from schemas.topics import partition_of
+from sink.archives import FrozenDayError, archive_day, current_days, frozen_before, report_key, stale_days
+from sink.database import Database
+from sink.encoding import HITS, Entry, split
+from sink.retention import Retention, drop_archives, drop_rows
+from sink.settings import SinkSettings
+from tests.builders import NOON, a_hit, config_events
+from tests.integration.test_archives import DAY, archived, fill, recount, store
+from tests.pipeline import Pipeline
+
+OCTOBER = date(2026, 10, 1)
+KEYS = [report_key(one) for one in AGGREGATES.values()]
+
+
+def rows_of(database: Database, table: str) -> dict[int, int]:
+    """Rows by month."""
+    return dict(database.rows(f"SELECT toMonth(date), count() FROM {table} FINAL GROUP BY ALL"))  # type: ignore[arg-type]
+
+
+def test_dropped_months_keep_their_reports_and_are_never_computed_again(database: Database) -> None:
+    fill(database, 600, days=40)
+    expected = recount(database, "pages")
+    assert expected
+    assert set(rows_of(database, "visits")) == {9, 10}
+    assert drop_rows(database, OCTOBER) >= 2
+    assert set(rows_of(database, "visits")) == set(rows_of(database, "actions")) == {10}
+    assert frozen_before(database) == OCTOBER
+    generation = current_days(database, 1, DAY, DAY, reports=KEYS)[DAY]
+    assert archived(database, "pages", generation) == expected
+    with pytest.raises(FrozenDayError, match="its archive is final"):
+        archive_day(database, 1, DAY)
+    # Rows that come late to a frozen day change nothing of its reports and go with the next run.
+    store(database, 0, [encode_output(a_visit())], first_offset=9000)
+    assert current_days(database, 1, DAY, DAY, reports=KEYS) == {DAY: generation}
+    assert all(stale.date >= OCTOBER for stale in stale_days(database))
+    drop_rows(database, OCTOBER)
+    assert set(rows_of(database, "visits")) == {10}
+
+
+def a_visit(**fields: Any) -> Visit:
+    day = (DAY - date(1970, 1, 1)).days
+    defaults = {"site_id": 1, "date": day, "visit_id": 77, "visitor_id": 7, "owner": 7, "config_id": 0}
+    return Visit(**{**defaults, **fields})
+
+
+def test_the_lifetimes_of_the_settings_count_in_whole_months(database: Database) -> None:
+    fill(database, 200, days=40)
+    settings = SinkSettings(keep_rows_days=20, keep_archives_days=0)
+    # 20 days before the 25th of October is the 5th: October stays whole.
+    Retention(database, settings, lambda: date(2026, 10, 25)).step()
+    assert set(rows_of(database, "visits")) == {10}
+    assert frozen_before(database) == OCTOBER
+    assert dict(database.rows("SELECT toMonth(date), count() > 0 FROM archives GROUP BY ALL")) == {9: 1}  # type: ignore[arg-type]
+    drop_archives(database, OCTOBER)
+    assert database.rows("SELECT count() FROM archives") == [(0,)]
+    assert current_days(database, 1, DAY, OCTOBER - timedelta(days=1), reports=KEYS) == {}
+
+
+def test_unique_visitors_over_frozen_days_come_from_their_states(database: Database) -> None:
+    fill(database, 600, days=40)
+    sql = "SELECT uniqExact(visitor_id) FROM visits FINAL WHERE toMonth(date) = 9"
+    (expected,) = database.rows(sql)[0]
+    drop_rows(database, OCTOBER)
+    archives = EngineArchives(database)
+    frozen = archives.frozen_days(1, date(2026, 9, 1), date(2026, 10, 31))
+    assert frozen
+    assert max(frozen) < OCTOBER
+    bound = {
+        "site": 1, "first": date(2026, 9, 1), "last": date(2026, 10, 31), "days": list(frozen),
+        "generations": list(frozen.values()),
+    }  # fmt: skip
+    found = database.rows(UNIQUE_WITH_STATES.format(period="toStartOfMonth(date)"), bound)
+    by_month = {row[0].month: row[1] for row in found}
+    assert by_month[9] == expected
+    sql = "SELECT uniqExact(visitor_id) FROM visits FINAL WHERE toMonth(date) = 10"
+    assert by_month[10] == database.rows(sql)[0][0]
+
+
+def test_a_replay_leaves_frozen_days_alone() -> None:
+    config = Config(sites={1: Site(site_id=1, name="One")})
+    (replay,) = plan_replays(config, [], "", "2026-10-05", "", frozen=OCTOBER)
+    assert datetime.fromtimestamp(replay.begin).date() == OCTOBER
+    with pytest.raises(ReplayError, match="the rows before 2026-10-01 are gone"):
+        plan_replays(config, [], "", "2026-09-30", "", frozen=OCTOBER)
+
+
+def test_an_owner_whose_old_hits_are_gone_keeps_what_they_made(database: Database, tmp_path: Any) -> None:
+    """A refold goes on after the last visit that can't be folded again, with what was known by then."""
+    old, middle, new = a_hit(NOON - 90 * 86400), a_hit(NOON), a_hit(NOON + 9000)
+    pipeline = Pipeline(tmp_path / "log", config_events())
+    pipeline.send(old, middle, new)
+    pipeline.process()
+    before = pipeline.tables()
+    visits, actions = pipeline.rows(Visit), pipeline.rows(Action)
+    store(database, 0, [encode_output(visit) for visit in visits])
+    store(database, 1, [encode_output(action) for action in actions])
+    kept = [Entry(0, offset, value) for offset, value in pipeline.stored_hits(0xA1)[1:]]
+    for block in split(HITS, kept, 1).by_month.values():
+        database.insert_msgpack(HITS.name, HITS.columns, block.data)
+    (history,) = read_histories(database, 1, [0xA1])
+    assert [value for _, value in history.hits] == [value for _, value in pipeline.stored_hits(0xA1)[1:]]
+    assert len(history.keys) == 4
+    pipeline.tell(partition_of(0xA1, pipeline.log.partitions), OwnerRefold(1, 0xA1))
+    (batch,) = pipeline.worker.poll(10, 1.0)
+    pipeline.processor.repair(batch, [history], {(1, 0xA1): Wanted(always=True)})
+    pipeline.worker.commit([batch])
+    assert pipeline.tables() == before
+    assert [visit.visit_count for visit in pipeline.rows(Visit)] == [1, 2, 3]
+    pipeline.close()
