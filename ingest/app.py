@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 TRACKER_PATHS = ("/matomo.php", "/piwik.php")
 
 _LONGEST_PAUSE_S = 5.0
+REMOTE_REFRESH_S = 0.1
+"""How often a log that is elsewhere is asked for the configuration."""
 
 
 class IngestProcess:
@@ -47,6 +49,7 @@ class IngestProcess:
         self._intake: Intake | None = None
         self._failed_refreshes = 0
         self._switching: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
 
     def intake(self) -> Intake | None:
         """None while there is no log to write to."""
@@ -69,22 +72,44 @@ class IngestProcess:
         if intake is None:
             return
         try:
-            if not intake.is_current():
-                self._begin_switch(intake)
-                return
-            intake.refresh()
-            self._failed_refreshes = 0
+            self._take_in(intake, intake.look())
         except (LogError, OSError) as error:
-            if self._failed_refreshes == 0:
-                logger.warning("the configuration can't be read now: %s", error)
-            self._failed_refreshes += 1
+            self._note_failure(error)
+
+    def _take_in(self, intake: Intake, is_current: bool) -> None:
+        if not is_current:
+            self._begin_switch(intake)
+            return
+        intake.refresh()
+        self._failed_refreshes = 0
+
+    def _note_failure(self, error: Exception) -> None:
+        if self._failed_refreshes == 0:
+            logger.warning("the configuration can't be read now: %s", error)
+        self._failed_refreshes += 1
+
+    async def _look(self) -> None:
+        """As `refresh`; a remote log is asked in a thread."""
+        if self._intake is None or not self._intake.log.is_remote:
+            self.refresh()
+            return
+        async with self._looking:
+            intake = self._intake
+            if intake is None:
+                return
+            try:
+                is_current = await asyncio.to_thread(intake.look)
+                if intake is self._intake:
+                    self._take_in(intake, is_current)
+            except (LogError, OSError) as error:
+                self._note_failure(error)
 
     async def refreshed(self) -> None:
         """As `refresh`, and wait until an emptied log is open again."""
-        self.refresh()
+        await self._look()
         if self._switching is not None:
             await asyncio.shield(self._switching)
-            self.refresh()
+            await self._look()
 
     def _begin_switch(self, old: Intake) -> None:
         self._intake = None
@@ -106,8 +131,10 @@ class IngestProcess:
     async def follow(self) -> None:
         """Looks at the configuration every few milliseconds, for ever."""
         while True:
-            await asyncio.sleep(self._settings.config_refresh_s)
-            self.refresh()
+            pause = self._settings.config_refresh_s
+            is_remote = self._intake is not None and self._intake.log.is_remote
+            await asyncio.sleep(max(pause, REMOTE_REFRESH_S) if is_remote else pause)
+            await self._look()
             if self._intake is not None:
                 try:
                     self._intake.tidy()
@@ -138,6 +165,20 @@ class IngestProcess:
             ),
             "hitstream_log_epoch": ("Grows when the log is emptied.", float(intake.log.epoch)),
         }
+        if intake.spool is not None:
+            state = intake.spool.state
+            gauges |= {
+                "hitstream_ingest_spool_hits": ("Hits that wait for the broker.", float(state.waiting)),
+                "hitstream_ingest_spool_bytes": ("Size of the spool's files.", float(state.size)),
+                "hitstream_ingest_spooled_hits": (
+                    "Hits that went to the spool since the start.",
+                    float(state.spooled),
+                ),
+                "hitstream_ingest_forwarded_hits": (
+                    "Hits of the spool that the broker has taken since the start.",
+                    float(state.forwarded),
+                ),
+            }
         return self.metrics.text(gauges, intake.log.sizes())
 
 
@@ -169,9 +210,11 @@ def create_app(
         await process.close()
 
     async def ready(_request: web.Request) -> web.Response:
-        if process.intake() is None:
+        intake = process.intake()
+        if intake is None:
             return response(answers.NOT_READY)
-        return web.json_response({"ready": True})
+        waiting = {} if intake.spool is None else {"spooled_hits": intake.spool.state.waiting}
+        return web.json_response({"ready": True, **waiting})
 
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"live": True})

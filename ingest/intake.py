@@ -18,11 +18,12 @@ from ingest.orders import RecentOrders
 from ingest.query import split_query
 from ingest.settings import IngestSettings
 from ingest.site_rules import Rules
+from ingest.spool import Spool, drop_other_epochs
 from schemas.access import Grant
 from schemas.hit import Hit, Location, decode_hit
 from schemas.topics import HITS, partition_of
 from stream.config import ConfigFollower
-from stream.protocol import Log, Reader
+from stream.protocol import Appender, Log, Reader
 from stream.secrets import SaltStore, TokenStore
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,8 @@ class Intake:
         self._settings = settings
         self._metrics = metrics
         self._clock_ns = clock_ns
-        self._appender = log.appender(HITS.name)
+        self.spool: Spool | None = None
+        self._appender = self._open_appender()
         self._follower = ConfigFollower(log)
         self._token_store = TokenStore(log)
         self._salts = SaltStore(log)
@@ -125,17 +127,38 @@ class Intake:
         self._erasures = LogErasures(log, self._appender)
         self.committer: Committer
 
+    def _open_appender(self) -> Appender:
+        """The spool's hits are on the log before anything is read from it."""
+        if not self.log.is_remote:
+            return self.log.appender(HITS.name)
+        target = self.log.appender(HITS.name, self._settings.spool_after_s)
+        directory = self._settings.data_dir / "spool"
+        drop_other_epochs(directory, self.log.epoch)
+        place = directory / str(self.log.epoch)
+        try:
+            self.spool = Spool(target, place, self.log.partitions, self._settings.spool_max_bytes)
+        except BaseException:
+            target.close()
+            raise
+        return self.spool
+
     def start(self) -> None:
         """Called on the event loop, before the first hit."""
         self.committer = Committer(self._appender, self._metrics, max_queued=self._settings.max_queued_hits)
 
-    def is_current(self) -> bool:
-        """Whether the log was not emptied since."""
-        return self.log.current_epoch() == self.log.epoch
+    def look(self) -> bool:
+        """Read what is new of the configuration; False when the log was emptied. Microseconds when nothing
+        changed, unless the log is remote: then from one thread at a time. Raises LogError."""
+        if self.log.current_epoch() != self.log.epoch:
+            return False
+        self._follower.refresh()
+        return True
 
     def refresh(self) -> Rules:
-        """Follow configuration and tokens; microseconds when nothing changed. Raises LogError."""
-        self.rules = self.acceptance.rules(self._follower.refresh())
+        """Follow configuration and tokens: of a remote log as of the last look, else as they are now.
+        Microseconds when nothing changed. Raises LogError."""
+        config = self._follower.current if self.log.is_remote else self._follower.refresh()
+        self.rules = self.acceptance.rules(config)
         self.tokens.forget()
         return self.rules
 

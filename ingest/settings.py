@@ -33,6 +33,14 @@ class IngestSettings(LogSettings):
     max_queued_hits: int = setting(
         200_000, "hits waiting for the log before new ones are answered with 503", minimum=1
     )
+    spool_max_bytes: int = setting(
+        4 << 30,
+        "hits kept in the data directory while the broker is away, before new ones get 503",
+        minimum=0,
+    )
+    spool_after_s: float = setting(
+        3.0, "how long a hit waits for the broker before it goes to the spool", minimum=0.1
+    )
     ingest_number: int = setting(
         0, "number of this ingest process, 0 to 15; part of every hit's id", minimum=0
     )

@@ -112,6 +112,10 @@ class EmbeddedLog(Log):
         return self._partitions
 
     @property
+    def is_remote(self) -> bool:
+        return False
+
+    @property
     def epoch(self) -> int:
         return self._epoch
 
@@ -156,7 +160,7 @@ class EmbeddedLog(Log):
         """The worker's partition to which a physical partition belongs."""
         return partition // self._partitions if topic in SPLIT_TOPICS else partition
 
-    def appender(self, topic: str) -> SegmentAppender:
+    def appender(self, topic: str, timeout_s: float = 0.0) -> SegmentAppender:  # noqa: ARG002
         self.check_open()
         directory = self.root / "topics" / topic
         with translate_errors(directory, "Opening"):
@@ -257,6 +261,10 @@ class EmbeddedLog(Log):
     def release(self, consumer: str, positions: Mapping[TopicPartition, int]) -> None:
         with translate_errors(self.root / "consumers", "Writing positions to"):
             consumers.release(self.root / "consumers", consumer, positions)
+
+    def released(self, consumer: str) -> dict[TopicPartition, int]:
+        """What the consumer said that it needs no more."""
+        return consumers.read_positions(self.root / "consumers" / f"{consumer}.json")
 
     def forget_consumer(self, consumer: str) -> None:
         """Retention waits no more for a consumer that is gone for good."""

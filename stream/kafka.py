@@ -84,6 +84,10 @@ class KafkaLog(Log):
         return self._opened.plan.partitions
 
     @property
+    def is_remote(self) -> bool:
+        return True
+
+    @property
     def epoch(self) -> int:
         return self._opened.epoch
 
@@ -152,11 +156,11 @@ class KafkaLog(Log):
             for forgotten in (self.admin.delete_consumer_groups(groups) if groups else {}).values():
                 _unless(forgotten.result, KafkaError.NON_EMPTY_GROUP, KafkaError.GROUP_ID_NOT_FOUND)
 
-    def appender(self, topic: str, timeout_s: float = APPEND_TIMEOUT_S) -> KafkaAppender:
+    def appender(self, topic: str, timeout_s: float = 0.0) -> KafkaAppender:
         self.check_open()
         with translate_errors(self.connection, f"Opening topic {topic}"):
             lock = FileLock(self.directory / f"{self.name(topic)}.lock", f"Topic {topic} of the log")
-            return KafkaAppender(self, topic, lock, timeout_s)
+            return KafkaAppender(self, topic, lock, timeout_s or APPEND_TIMEOUT_S)
 
     def reader(self) -> KafkaReader:
         self.check_open()

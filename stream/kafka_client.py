@@ -47,6 +47,14 @@ SOON_THERE = frozenset(
     }
 )
 """What a topic says that was made a moment ago, or whose leader changes."""
+MOVED = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    }
+)
+"""What a topic says whose leader was started again or is another one."""
 
 logger = logging.getLogger("hitstream.kafka")
 
@@ -186,8 +194,12 @@ def ends_of(
             )
             return {(at.topic, at.partition): int(found.result().offset) for at, found in answers.items()}
         except KafkaException as error:
-            if error_code(error) not in SOON_THERE or time.monotonic() > deadline:
+            if error_code(error) not in SOON_THERE | MOVED or time.monotonic() > deadline:
                 raise
+            if error_code(error) in MOVED:
+                # The admin client goes on asking with the leader's epoch that it knows, until it is told.
+                for topic in {at.topic for at in asked}:
+                    admin.list_topics(topic, timeout)
         time.sleep(0.02)
 
 

@@ -227,6 +227,11 @@ class Log(Protocol):
     def partitions(self) -> int: ...
 
     @property
+    def is_remote(self) -> bool:
+        """Whether asking it may take long, since it is elsewhere: not to be done on an event loop."""
+        ...
+
+    @property
     def epoch(self) -> int:
         """Part of every row's version; grows when the log is emptied. The one this instance was opened at."""
         ...
@@ -245,8 +250,9 @@ class Log(Protocol):
         """Deletes what is left of epochs before the current one; may take long."""
         ...
 
-    def appender(self, topic: str) -> Appender:
-        """Raises LogInUseError when another process of this machine appends to the topic."""
+    def appender(self, topic: str, timeout_s: float = 0.0) -> Appender:
+        """`timeout_s`: how long an append may wait for a broker; 0: a usual time. Raises LogInUseError when
+        another process of this machine appends to the topic."""
         ...
 
     def reader(self) -> Reader: ...

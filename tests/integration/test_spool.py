@@ -1,0 +1,308 @@
+"""The broker goes away and comes back: ingest keeps taking hits, and each is counted once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.settings import IngestSettings
+from ingest.spool import FORWARDER, Spool
+from schemas.config import encode_config_event
+from schemas.hit import decode_hit
+from schemas.topics import HITS
+from stream.embedded import EmbeddedLog
+from stream.protocol import LogError
+from tests.builders import config_events
+from tests.kafka.broker import JavaBroker, NoBrokerError, free_port
+
+REPOSITORY = Path(__file__).parents[2]
+PARTITIONS = 2
+
+
+class FailingAppender:
+    """An appender of another log that can be told to fail, before or after it has appended a part."""
+
+    def __init__(self, log: EmbeddedLog) -> None:
+        self._appender = log.appender(HITS.name)
+        self.is_away = False
+        self.takes_first = 0
+
+    def append(self, entries):
+        if self.is_away:
+            if self.takes_first:
+                self._appender.append(entries[: self.takes_first])
+            raise LogError("the broker is away")
+        return self._appender.append(entries)
+
+    def erase(self, places):
+        return False
+
+    def close(self):
+        self._appender.close()
+
+
+def values_of(log: EmbeddedLog, partition: int = 0) -> list[int]:
+    reader = log.reader()
+    found, offset = [], 0
+    while (batch := reader.read(HITS.name, partition, offset, 100)) is not None:
+        found += [int(message.value) for message in batch.messages]
+        offset = batch.next_offset
+    reader.close()
+    return found
+
+
+def entry(number: int) -> tuple[int, bytes, bytes]:
+    return (0, b"k", b"%d" % number)
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def target_log(tmp_path: Path) -> EmbeddedLog:
+    return EmbeddedLog(tmp_path / "target", PARTITIONS)
+
+
+@pytest.fixture
+def target(target_log: EmbeddedLog) -> FailingAppender:
+    return FailingAppender(target_log)
+
+
+def open_spool(tmp_path: Path, target: FailingAppender, max_bytes: int = 1 << 20) -> Spool:
+    return Spool(target, tmp_path / "spool", PARTITIONS, max_bytes)
+
+
+def test_hits_of_a_time_without_broker_are_forwarded_in_order(tmp_path, target, target_log):
+    spool = open_spool(tmp_path, target)
+    spool.append([entry(0)])
+    target.is_away = True
+    for number in range(1, 50):
+        spool.append([entry(number)])
+    assert values_of(target_log) == [0]
+    assert spool.state.waiting == 49
+    target.is_away = False
+    until(lambda: spool.state.waiting == 0)
+    until(lambda: not spool._is_used)
+    spool.append([entry(50)])
+    assert values_of(target_log) == list(range(51))
+    assert (spool.state.spooled, spool.state.forwarded) == (49, 49)
+    spool.close()
+
+
+def test_hits_that_arrive_while_the_spool_is_forwarded_come_after_it(tmp_path, target, target_log):
+    spool = open_spool(tmp_path, target)
+    target.is_away = True
+    for number in range(500):
+        if number == 100:
+            target.is_away = False
+        spool.append([entry(number)])
+    until(lambda: spool.state.waiting == 0)
+    assert values_of(target_log) == list(range(500))
+    spool.close()
+
+
+def test_a_group_that_the_broker_has_in_part_is_forwarded_as_a_whole(tmp_path, target, target_log):
+    spool = open_spool(tmp_path, target)
+    target.is_away, target.takes_first = True, 1
+    spool.append([entry(0), entry(1)])
+    target.is_away = False
+    until(lambda: spool.state.waiting == 0)
+    assert set(values_of(target_log)) == {0, 1}
+    assert sorted(values_of(target_log))[-1] == 1
+    spool.close()
+
+
+def test_a_full_spool_refuses_hits_until_it_is_forwarded(tmp_path, target, target_log):
+    spool = open_spool(tmp_path, target, max_bytes=300_000)
+    target.is_away = True
+    taken, refused = 0, ""
+    while not refused:
+        try:
+            spool.append([(0, b"k", b"%d" % taken + b" " * 4000)])
+            taken += 1
+        except LogError as error:
+            refused = str(error)
+    assert "HITSTREAM_SPOOL_MAX_BYTES" in refused
+    assert 10 < taken < 200
+    target.is_away = False
+    until(lambda: spool.state.waiting == 0)
+    until(lambda: not spool._is_used)
+    spool.append([entry(taken)])
+    assert values_of(target_log) == list(range(taken + 1))
+    spool.close()
+
+
+def test_what_a_process_left_in_the_spool_is_forwarded_before_anything_else(tmp_path, target, target_log):
+    spool = open_spool(tmp_path, target)
+    target.is_away = True
+    spool.append([entry(number) for number in range(10)])
+    spool.close()
+    assert values_of(target_log) == []
+    spool = open_spool(tmp_path, FailingAppender(target_log))
+    assert values_of(target_log) == list(range(10))
+    spool.close()
+
+
+def test_the_segments_of_the_spool_go_when_they_are_forwarded(tmp_path, target):
+    spool = open_spool(tmp_path, target, max_bytes=1 << 30)
+    target.is_away = True
+    for number in range(40):
+        spool.append([(0, b"k", b"%d" % number + b" " * 900_000)])
+    assert spool._log.sizes()[HITS.name] > 30 << 20
+    target.is_away = False
+    until(lambda: spool.state.waiting == 0)
+    until(lambda: spool._log.sizes()[HITS.name] < 20 << 20)
+    assert sum(spool._log.released(FORWARDER).values()) == 40
+    spool.close()
+
+
+# A real broker and a real ingest process
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[JavaBroker]:
+    """One of its own, since it is killed."""
+    pytest.importorskip("confluent_kafka")
+    try:
+        broker = JavaBroker(tmp_path / "broker")
+    except NoBrokerError as error:
+        pytest.skip(f"no broker that can be killed: {error}")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+class Ingest:
+    def __init__(self, broker: JavaBroker, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._output = data_dir.with_suffix(".log")
+        self.port = free_port()
+        self.environment = {
+            **os.environ,
+            "HITSTREAM_KAFKA": broker.address,
+            "HITSTREAM_DATA_DIR": str(data_dir),
+            "HITSTREAM_PORT": str(self.port),
+            "HITSTREAM_SPOOL_AFTER_S": "1",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, crash_at: str = "") -> None:
+        with self._output.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hitstream", "ingest"],
+                env={**self.environment, "HITSTREAM_CRASH_AT": crash_at},
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+
+    def is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.output()
+        try:
+            return bool(self.ask("/health/ready"))
+        except OSError:
+            return False
+
+    def ask(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            return answer.read()
+
+    def send(self, number: int) -> None:
+        self.ask(f"/matomo.php?idsite=1&rec=1&send_image=0&url=http://example.org/{number}")
+
+    def metric(self, name: str) -> float:
+        lines = self.ask("/metrics").decode().splitlines()
+        return float(next(line for line in lines if line.startswith(name + " ")).split()[1])
+
+    def died(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() == -signal.SIGKILL
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+
+def make_site(broker: JavaBroker, data_dir: Path) -> None:
+    from stream.kafka import KafkaLog, make_log
+    from stream.kafka_client import Connection
+    from stream.kafka_topics import TopicPlan
+
+    connection = Connection(broker.address)
+    make_log(connection, "hitstream", TopicPlan(partitions=PARTITIONS))
+    log = KafkaLog(connection, data_dir)
+    log.appender("config").append([(0, b"", encode_config_event(event)) for event in config_events()])
+    log.close()
+
+
+def hits_on(broker: JavaBroker, data_dir: Path) -> dict[int, str]:
+    """hit_id -> query of all hits on the broker."""
+    from stream.kafka import KafkaLog
+    from stream.kafka_client import Connection
+
+    log = KafkaLog(Connection(broker.address), data_dir)
+    reader = log.reader()
+    found = {}
+    for partition in range(PARTITIONS):
+        offset = 0
+        while (batch := reader.read(HITS.name, partition, offset, 1000)) is not None:
+            for message in batch.messages:
+                hit = decode_hit(message.value)
+                found[hit.hit_id] = hit.query
+            offset = batch.next_offset
+    reader.close()
+    log.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    "crash_at", ["", "spool.forwarded", pytest.param("spool.marked", marks=pytest.mark.slow)]
+)
+def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path, crash_at):
+    """Also when ingest dies between forwarding and marking: hits may come twice, with the same hit_id."""
+    make_site(broker, tmp_path / "site")
+    ingest = Ingest(broker, tmp_path / "data")
+    ingest.start(crash_at)
+    try:
+        until(ingest.is_ready, 60)
+        for number in range(20):
+            ingest.send(number)
+        broker.kill()
+        for number in range(20, 60):
+            ingest.send(number)
+        assert ingest.metric("hitstream_ingest_spool_hits") == 40
+        assert json.loads(ingest.ask("/health/ready"))["spooled_hits"] == 40
+        broker.start()
+        if crash_at:
+            until(ingest.died, 60)
+            ingest.start()
+            until(ingest.is_ready, 60)
+        until(lambda: ingest.metric("hitstream_ingest_spool_hits") == 0, 60)
+        for number in range(60, 70):
+            ingest.send(number)
+        queries = sorted(hits_on(broker, tmp_path / "site").values())
+        assert len(queries) == 70, ingest.output()
+        assert len(set(queries)) == 70
+    finally:
+        ingest.stop()
+
+
+def test_the_defaults_leave_room_for_hours_without_broker():
+    assert IngestSettings().spool_max_bytes >= 1 << 30
