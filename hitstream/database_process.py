@@ -26,7 +26,7 @@ from reporting.login import GivenToken, authenticate
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
 from schemas.settings import SettingsError
-from sink.settings import ClickHouseSettings, SinkSettings
+from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 from stream.protocol import LogError
 
 logger = logging.getLogger("hitstream.database")
@@ -55,6 +55,7 @@ class DatabaseProcess:
         settings: DatabaseSettings,
         sink_settings: SinkSettings,
         clickhouse: ClickHouseSettings,
+        rollups: RollupSettings,
         *,
         stores: bool = True,
     ) -> None:
@@ -62,7 +63,7 @@ class DatabaseProcess:
         self._settings = settings
 
         def open_engine() -> Engine:
-            return Engine(settings, sink_settings, clickhouse, stores=stores)
+            return Engine(settings, sink_settings, clickhouse, rollups, stores=stores)
 
         self._open_engine = open_engine
         self._engine = open_engine()
@@ -212,11 +213,12 @@ async def serve(
     sink_settings: SinkSettings,
     sql_settings: SqlSettings,
     clickhouse: ClickHouseSettings,
+    rollups: RollupSettings,
     *,
     stores: bool = True,
 ) -> None:
     """Runs until SIGTERM or SIGINT, or until a thread of the engine fails. Without `stores`: `reporting`."""
-    process = DatabaseProcess(settings, sink_settings, clickhouse, stores=stores)
+    process = DatabaseProcess(settings, sink_settings, clickhouse, rollups, stores=stores)
     process.engine.start()
     app = web.Application(client_max_size=64 << 20)
     app.add_routes(process.health_routes())

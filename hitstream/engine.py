@@ -23,8 +23,8 @@ from sink.ledger import Ledger, Stored
 from sink.loop import Sink
 from sink.metrics import SinkMetrics
 from sink.retention import Retention
-from sink.rollups import Rollups
-from sink.settings import ClickHouseSettings, SinkSettings
+from sink.rollups import open_rollups
+from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 from stream.config import ConfigFollower, ConfigWriter
 from stream.opening import open_log
 from stream.protocol import LogResetError
@@ -78,6 +78,7 @@ class Engine:
         settings: DatabaseSettings,
         sink_settings: SinkSettings,
         clickhouse: ClickHouseSettings | None = None,
+        rollups: RollupSettings | None = None,
         *,
         stores: bool = True,
         on_site_days: Callable[[set[SiteDay]], None] = lambda _days: None,
@@ -106,7 +107,7 @@ class Engine:
         self._follower = ConfigFollower(self.log)
         self._following = threading.Lock()
         self.users = UserStore(self.log)
-        self.rollups = Rollups(self.database) if stores else None
+        self.rollups = open_rollups(self.database, rollups or RollupSettings()) if stores else None
         changed = self.rollups.changed if self.rollups else on_site_days
         erased = ErasedHits(self.log)
         self._sink = (
@@ -137,7 +138,10 @@ class Engine:
         if self._sink and self.rollups:
             self._threads += [
                 threading.Thread(target=self._guard, args=("sink", self._sink.run), name="sink"),
-                threading.Thread(target=self._guard, args=("rollups", self.rollups.run), name="rollups"),
+                *(
+                    threading.Thread(target=self._guard, args=(name, work), name=name)
+                    for name, work in self.rollups.lanes()
+                ),
             ]
         self.failed: str = ""
         """What ended a thread that should run for ever; the process then ends, to be started again."""

@@ -11,7 +11,8 @@ from hitstream.exposition import StageServer, exposition, one
 from hitstream.settings import StageSettings
 from hitstream.sink_process import open_database
 from sink.database import Place
-from sink.rollups import Rollups
+from sink.rollups import Rollups, open_rollups
+from sink.settings import RollupSettings
 from stream.protocol import Log, LogError, LogResetError
 
 logger = logging.getLogger("hitstream.rollups")
@@ -22,10 +23,18 @@ LEFTOVERS_AFTER = timedelta(days=1)
 
 
 class RollupProcess:
-    """Runs the timer of the embedded database process. One is enough: several would compute the same."""
+    """Runs the timers of the embedded database process. One is enough; several share the sites when each is
+    told which of the workers it is, else they would compute the same."""
 
-    def __init__(self, settings: StageSettings, place: Place, open_log: Callable[[], Log]) -> None:
-        self._settings, self._place, self._open_log = settings, place, open_log
+    def __init__(
+        self,
+        settings: StageSettings,
+        rollup_settings: RollupSettings,
+        place: Place,
+        open_log: Callable[[], Log],
+    ) -> None:
+        self._settings, self._rollup_settings = settings, rollup_settings
+        self._place, self._open_log = place, open_log
         self._rollups: Rollups | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -48,18 +57,22 @@ class RollupProcess:
             database = open_database(self._place, log.epoch, stop)
             if database is None:
                 return
-            rollups = self._rollups = Rollups(database, leftovers_after=LEFTOVERS_AFTER)
-            computing = threading.Thread(target=rollups.run, name="rollups")
-            computing.start()
+            rollups = self._rollups = open_rollups(
+                database, self._rollup_settings, leftovers_after=LEFTOVERS_AFTER
+            )
+            lanes = [threading.Thread(target=work, name=name) for name, work in rollups.lanes()]
+            for lane in lanes:
+                lane.start()
             logger.info("computing archives (epoch %d)", log.epoch)
             try:
-                while not stop.wait(EPOCH_SECONDS) and computing.is_alive():
+                while not stop.wait(EPOCH_SECONDS) and all(lane.is_alive() for lane in lanes):
                     if has_ended(log):
                         raise LogResetError(f"epoch {log.epoch} has ended")
             finally:
                 self._rollups = None
                 rollups.stop()
-                computing.join()
+                for lane in lanes:
+                    lane.join()
                 database.close()
         finally:
             log.close()

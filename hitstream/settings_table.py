@@ -16,6 +16,7 @@ COMMANDS: Sequence[tuple[str, str]] = (
     ("database", "hitstream.settings:DatabaseSettings"),
     ("database", "sink.settings:SinkSettings"),
     ("database", "sink.settings:ClickHouseSettings"),
+    ("database", "sink.settings:RollupSettings"),
     ("database", "reporting.sql_endpoint:SqlSettings"),
     ("reporting", "hitstream.settings:DatabaseSettings"),
     ("reporting", "sink.settings:ClickHouseSettings"),
@@ -25,6 +26,7 @@ COMMANDS: Sequence[tuple[str, str]] = (
     ("sink", "sink.settings:ClickHouseSettings"),
     ("rollups", "hitstream.settings:StageSettings"),
     ("rollups", "sink.settings:ClickHouseSettings"),
+    ("rollups", "sink.settings:RollupSettings"),
     ("topics", "stream.opening:LogSettings"),
     ("other commands", "hitstream.settings:ClientSettings"),
 )

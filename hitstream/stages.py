@@ -148,11 +148,12 @@ def _run_sink(partitions: str) -> int:
 def _run_rollups() -> int:
     from hitstream.rollup_process import RollupProcess
     from hitstream.settings import StageSettings
+    from sink.settings import RollupSettings
     from stream.opening import open_log
 
-    settings = load_settings(StageSettings)
+    settings, rollups = load_settings(StageSettings), load_settings(RollupSettings)
     place = _server_of("rollups", settings.data_dir)
-    RollupProcess(settings, place, lambda: open_log(settings)).run(_stop_on_signals())
+    RollupProcess(settings, rollups, place, lambda: open_log(settings)).run(_stop_on_signals())
     return 0
 
 
@@ -162,15 +163,21 @@ def _run_database(*, stores: bool) -> int:
     from hitstream.database_process import serve
     from hitstream.settings import DatabaseSettings
     from reporting.sql_endpoint import SqlSettings
-    from sink.settings import ClickHouseSettings, SinkSettings
+    from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 
     settings = load_settings(DatabaseSettings)
     if not stores:
         _server_of("reporting", settings.data_dir)
     token = settings.admin_token or stored_token(settings.data_dir)
     settings = dataclasses.replace(settings, admin_token=token)
-    clickhouse = load_settings(ClickHouseSettings)
     asyncio.run(
-        serve(settings, load_settings(SinkSettings), load_settings(SqlSettings), clickhouse, stores=stores)
+        serve(
+            settings,
+            load_settings(SinkSettings),
+            load_settings(SqlSettings),
+            load_settings(ClickHouseSettings),
+            load_settings(RollupSettings),
+            stores=stores,
+        )
     )
     return 0

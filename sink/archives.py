@@ -5,12 +5,15 @@ One computation is one (site, day, segment). It is idempotent: its rows carry a 
 record in archive_days says which generation counts."""
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.report_queries import day_sql
 from schemas.reports import AGGREGATES, Aggregate
@@ -66,20 +69,30 @@ class ArchivedDay:
     seconds: float
 
 
+class ArchiveTooLongError(Exception):
+    """A computation took longer than it may; nothing of it counts."""
+
+
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Of one query of a computation."""
+    """Of one query of a computation; `deadline` (time.monotonic) of all its queries together."""
 
     max_memory_bytes: int = 1 << 30
     max_threads: int = 2
-    max_seconds: int = 600
+    max_seconds: float = 600.0
+    deadline: float = math.inf
 
     def settings(self) -> dict[str, Any]:
+        """For the next query. Raises ArchiveTooLongError when there is no time left for one."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise ArchiveTooLongError
         return {
             "max_memory_usage": self.max_memory_bytes,
             "max_bytes_before_external_group_by": self.max_memory_bytes // 4,
             "max_threads": self.max_threads,
-            "max_execution_time": self.max_seconds,
+            # in whole milliseconds; 0 would be no limit at all
+            "max_execution_time": max(0.001, round(min(self.max_seconds, left), 3)),
             "do_not_merge_across_partitions_select_final": 1,
         }
 
@@ -183,7 +196,7 @@ def archive_day(
     """Compute every aggregate of one site, day and segment anew, and make the result current.
 
     Repeating it gives the same numbers under a new generation; killed half-way it changes nothing. Raises
-    FrozenDayError."""
+    ArchiveTooLongError when the deadline of `limits` passed, FrozenDayError."""
     frozen = frozen_before(database)
     if frozen is not None and day < frozen:
         raise FrozenDayError(f"the rows of {day} are gone, as all before {frozen}: its archive is final")
@@ -193,12 +206,21 @@ def archive_day(
     generation = time.time_ns()
     bound = {"site": site_id, "first": day, "last": day, **segment.parameters}
     constants = {**bound, "segment": segment.key, "generation": generation}
-    settings = limits.settings()
+
+    def execute(sql: str, parameters: Mapping[str, Any]) -> None:
+        settings = limits.settings()
+        try:
+            database.execute(sql, parameters, settings)
+        except ClickHouseError as error:
+            if time.monotonic() >= limits.deadline and "TIMEOUT_EXCEEDED" in str(error):
+                raise ArchiveTooLongError from error
+            raise
+
     for together in _batches(database, chosen, bound):
         keys = {f"report{at}": report_key(one) for at, one in enumerate(together)}
-        database.execute(_compute_sql(together, segment), {**constants, **keys}, settings)
+        execute(_compute_sql(together, segment), {**constants, **keys})
         crash_point("archive.report")
-    database.execute(
+    execute(
         f"""
         INSERT INTO uniques (site_id, segment, date, generation, visitors, users)
         SELECT {{site:UInt32}}, {{segment:String}}, {{first:Date}}, {{generation:UInt64}},
@@ -207,7 +229,6 @@ def archive_day(
         AND ({segment.visit or "1"})
         """,
         constants,
-        settings,
     )
     crash_point("archive.before_current")
     seconds = time.monotonic() - started
@@ -219,6 +240,20 @@ def archive_day(
     )
     crash_point("archive.current")
     return ArchivedDay(site_id, day, segment.key, generation, read_at, seconds)
+
+
+def rows_of_days(database: Database, days: Iterable[tuple[int, date]]) -> dict[tuple[int, date], int]:
+    """Visits and actions of many sites' days, superseded ones included: how much work each of them is."""
+    wanted = list(days)
+    parts = " UNION ALL ".join(
+        f"SELECT site_id, date, count() AS counted FROM {table}"
+        " WHERE site_id IN {sites:Array(UInt32)} AND date IN {days:Array(Date)} GROUP BY site_id, date"
+        for table in ("visits", "actions")
+    )
+    bound = {"sites": sorted({site for site, _ in wanted}), "days": sorted({day for _, day in wanted})}
+    found = database.rows(f"SELECT site_id, date, sum(counted) FROM ({parts}) GROUP BY site_id, date", bound)
+    counted = {(int(site), day): int(rows) for site, day, rows in found}
+    return {one: counted.get(one, 0) for one in wanted}
 
 
 def rows_of_day(database: Database, site_id: int, day: date) -> int:

@@ -1,16 +1,21 @@
-"""When archives are computed: once a day is quiet, fairly among sites, with a sweep that trusts no hint."""
+"""When archives are computed: once a day is quiet, fairly among sites, with a sweep that trusts no hint.
 
-import heapq
+Each worker has sites of its own and two lanes. The quick lane gives every computation a few seconds; what
+takes longer goes to the long lane, so that no site waits for one whose archives take a minute."""
+
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import Literal
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.reports import AGGREGATES, Aggregate
+from schemas.settings import SettingsError
 from sink.archives import (
     ALL_VISITS,
     DEFAULT_LIMITS,
@@ -18,15 +23,18 @@ from sink.archives import (
     ArchivedDay,
     ArchivedSegment,
     ArchiveLimits,
+    ArchiveTooLongError,
+    FrozenDayError,
     archive_day,
     forget,
     report_key,
-    rows_of_day,
+    rows_of_days,
     stale_days,
     superseded,
 )
 from sink.database import Database
 from sink.encoding import SiteDay
+from sink.settings import RollupSettings
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +42,43 @@ SWEEP_SECONDS = 300.0
 FORGET_SECONDS = 600.0
 MINIMUM_INTERVAL_SECONDS = 60.0
 DURATIONS_BETWEEN = 20
-HEAVY_SECONDS = 5.0
+QUICK_SECONDS = 4.0
+"""What one computation may take in the quick lane; it is how long a site may wait for another one."""
+ROWS_PER_SECOND = 100_000
+"""Measured on two cores; tells which days need not be tried in the quick lane."""
+WEIGHED_TOGETHER = 1_000
 MINIMUM_ROWS = 2_000
 """Measured: an archive of a small day takes 0.9 s, a report from 2,000 rows some milliseconds."""
 RETRY_SECONDS = 60.0
 
 Work = tuple[int, date, str]
 """(site_id, day, key of the segment)"""
+Lane = Literal["quick", "long"]
+LANES: tuple[Lane, ...] = ("quick", "long")
+
+
+@dataclass(frozen=True)
+class RollupWorker:
+    """Computes the archives of some sites; `sites` is None for all that no other worker has."""
+
+    name: str = "rest"
+    sites: frozenset[int] | None = None
+
+
+def parse_workers(entries: Iterable[str]) -> tuple[RollupWorker, ...]:
+    """`shops=1 2` and the like, and one for all other sites. Raises ValueError."""
+    workers: list[RollupWorker] = []
+    given: set[int] = set()
+    for entry in entries:
+        name, equals, numbers = (part.strip() for part in entry.partition("="))
+        sites = frozenset(int(part) for part in numbers.split() if part.isdecimal())
+        if not equals or not name or not sites or len(sites) != len(numbers.split()):
+            raise ValueError(f"{entry!r} is no worker with sites, as shops=1 2 is")
+        if sites & given or name in {"rest", *(worker.name for worker in workers)}:
+            raise ValueError(f"{entry!r} names a worker or a site for the second time")
+        given |= sites
+        workers.append(RollupWorker(name, sites))
+    return (*workers, RollupWorker())
 
 
 def next_start(changed_at: float, last_end: float | None, last_seconds: float) -> float:
@@ -90,9 +128,10 @@ class Rollups:
     `step` from a timer of one's own (a Faust worker).
 
     `segments` gives what is archived of a site besides all visits; `aggregates` gives a site's reports. A day
-    of fewer than `minimum_rows` is left to be answered from rows, so that many tiny sites cost little.
-    `leftovers_after` is the age from which unfinished computations are cleared away; 0: nobody else computes.
-    """
+    of fewer than `minimum_rows` is left to be answered from rows, so that many tiny sites cost little: their
+    days are weighed together. `quick_seconds` is the time of a computation in the quick lane. `workers` share
+    the sites; `only` names the one that runs here, when others run elsewhere. `leftovers_after` is the age
+    from which unfinished computations are cleared away; 0: nobody else computes."""
 
     def __init__(
         self,
@@ -102,17 +141,29 @@ class Rollups:
         aggregates: Callable[[int], Sequence[Aggregate]] = lambda _site: tuple(AGGREGATES.values()),
         limits: ArchiveLimits = DEFAULT_LIMITS,
         minimum_rows: int = MINIMUM_ROWS,
+        workers: Sequence[RollupWorker] = (RollupWorker(),),
+        only: str = "",
+        quick_seconds: float = QUICK_SECONDS,
         leftovers_after: timedelta = timedelta(0),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._segments, self._aggregates = database, segments, aggregates
         self._limits, self._clock, self._minimum_rows = limits, clock, minimum_rows
-        self._leftovers_after = leftovers_after
+        self.workers = tuple(worker for worker in workers if only in ("", worker.name))
+        if not self.workers:
+            raise ValueError(f"there is no rollup worker {only!r}")
+        self._quick_seconds, self._leftovers_after = quick_seconds, leftovers_after
+        self._given = frozenset(site for worker in workers for site in worker.sites or ())
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._changed: dict[SiteDay, float] = {}
-        self._running: dict[int, float] = {}
-        """Sites being computed, with the seconds that their day took last time."""
+        self._running: set[int] = set()
+        """Sites being computed: never by two at once."""
+        self._weighed: dict[SiteDay, float] = {}
+        """Changed days that are worth an archive, with the seconds that computing them may take."""
+        self._left: set[SiteDay] = set()
+        """Given up by the quick lane: due at once in the long one, whatever segments are done already."""
+        self._weighing = threading.Lock()
         self._computed: dict[Work, _Computed] = {}
         self._totals = _Totals()
         self._swept_until: datetime | None = None
@@ -125,7 +176,8 @@ class Rollups:
         now = self._clock()
         with self._lock:
             for site_day in site_days:
-                self._changed[site_day] = now
+                if self._is_here(site_day.site_id):
+                    self._changed[site_day] = now
             self._wake.notify_all()
 
     def status(self) -> RollupStatus:
@@ -142,11 +194,19 @@ class Rollups:
                 oldest_change=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
             )
 
-    def run(self) -> None:
-        """Compute what is due until `stop`; blocking. May run in several threads: a site is never computed by
-        two at once, and sites that take long never occupy all of them."""
+    def lanes(self) -> list[tuple[str, Callable[[], None]]]:
+        """What threads have to run, with a name for each."""
+        return [
+            (f"rollups-{worker.name}-{lane}", partial(self.run, worker, lane))
+            for worker in self.workers
+            for lane in LANES
+        ]
+
+    def run(self, worker: RollupWorker | None = None, lane: Lane = "long") -> None:
+        """Compute what is due of a worker's sites until `stop`; blocking, one call per lane. Without a worker
+        it is of all sites, one after the other."""
         while not self._stopping:
-            if not self.step():
+            if not self.step(worker, lane):
                 with self._wake:
                     if not self._stopping:
                         self._wake.wait(1.0)
@@ -156,26 +216,39 @@ class Rollups:
             self._stopping = True
             self._wake.notify_all()
 
-    def step(self, *, others: int = 1) -> bool:
-        """Sweep when it is time, then compute the day that is due longest; says whether there was one.
-
-        `others` is how many sites may be computed at the same time before long ones have to wait."""
-        self._sweep_when_due()
-        taken = self._take(others)
+    def step(self, worker: RollupWorker | None = None, lane: Lane = "long") -> bool:
+        """Compute the day that is due longest; says whether there was one. The long lane sweeps when it is
+        time, since that may take some seconds."""
+        if lane == "long":
+            self._sweep_when_due()
+        if self._weighing.acquire(blocking=False):
+            try:
+                self._weigh_due()
+            finally:
+                self._weighing.release()
+        taken = self._take(worker, lane)
         if taken is None:
             return False
         site_day, changed_at = taken
         day = date(1970, 1, 1) + timedelta(days=site_day.day)
+        began = time.monotonic()
+        limits = self._limits
+        if lane == "quick":
+            limits = replace(limits, deadline=began + self._quick_seconds)
         failed = ""
         try:
-            if rows_of_day(self._database, site_day.site_id, day) >= self._minimum_rows:
-                for segment in (ALL_VISITS, *self._segments(site_day.site_id)):
-                    self._compute(site_day.site_id, day, segment)
+            for segment in (ALL_VISITS, *self._segments(site_day.site_id)):
+                self._compute(site_day.site_id, day, segment, limits)
+        except ArchiveTooLongError:
+            self._leave_to_long_lane(site_day)
+            return True
+        except FrozenDayError:
+            pass  # a row came after the rows of its day were removed; the archive stays as it was
         except (ClickHouseError, OSError) as error:
             failed = str(error)
             logger.warning("archive of site %s, %s failed: %s", site_day.site_id, day, error)
         with self._lock:
-            del self._running[site_day.site_id]
+            self._running.discard(site_day.site_id)
             if failed:
                 self._totals.failed += 1
                 self._totals.last_error = failed
@@ -184,7 +257,43 @@ class Rollups:
                 self._changed[site_day] = max(self._changed.get(site_day, 0.0), later)
             elif self._changed.get(site_day) == changed_at:
                 del self._changed[site_day]
+                self._weighed.pop(site_day, None)
+            else:
+                self._weighed[site_day] = time.monotonic() - began
         return True
+
+    def _leave_to_long_lane(self, site_day: SiteDay) -> None:
+        with self._wake:
+            self._running.discard(site_day.site_id)
+            self._weighed[site_day] = 2 * self._quick_seconds
+            self._left.add(site_day)
+            self._wake.notify_all()
+
+    def _weigh_due(self) -> None:
+        """Drop days with few rows, many of them after one query; note how long the others may take."""
+        now = self._clock()
+        with self._lock:
+            due = {
+                site_day: changed_at
+                for site_day, changed_at in self._changed.items()
+                if site_day not in self._weighed and self._start_of(site_day, changed_at) <= now
+            }
+        chosen = list(due)[:WEIGHED_TOGETHER]
+        if not chosen:
+            return
+        days = {one: (one.site_id, date(1970, 1, 1) + timedelta(days=one.day)) for one in chosen}
+        try:
+            counted = rows_of_days(self._database, days.values())
+        except (ClickHouseError, OSError) as error:
+            logger.warning("counting the rows of changed days failed: %s", error)
+            return
+        with self._lock:
+            for site_day in chosen:
+                rows = counted[days[site_day]]
+                if rows >= self._minimum_rows:
+                    self._weighed[site_day] = rows / ROWS_PER_SECOND
+                elif self._changed.get(site_day) == due[site_day]:
+                    del self._changed[site_day]
 
     def compute_all(self) -> int:
         """Sweep and compute every stale day now, quiet or not; returns how many. For tests and commands: days
@@ -192,18 +301,20 @@ class Rollups:
         done = 0
         for stale in stale_days(self._database):
             for segment in (ALL_VISITS, *self._segments(stale.site_id)):
-                self._compute(stale.site_id, stale.date, segment)
+                self._compute(stale.site_id, stale.date, segment, self._limits)
             done += 1
         return done
 
-    def _compute(self, site_id: int, day: date, segment: ArchivedSegment) -> ArchivedDay:
+    def _compute(
+        self, site_id: int, day: date, segment: ArchivedSegment, limits: ArchiveLimits
+    ) -> ArchivedDay:
         archived = archive_day(
             self._database,
             site_id,
             day,
             segment=segment,
             aggregates=self._aggregates(site_id),
-            limits=self._limits,
+            limits=limits,
         )
         now = self._clock()
         work = (site_id, day, segment.key)
@@ -216,26 +327,39 @@ class Rollups:
             self._totals.seconds += archived.seconds
         return archived
 
-    def _take(self, others: int) -> tuple[SiteDay, float] | None:
+    def _start_of(self, site_day: SiteDay, changed_at: float) -> float:
+        last = self._computed.get((site_day.site_id, date(1970, 1, 1) + timedelta(days=site_day.day), ""))
+        return next_start(changed_at, last.end if last else None, last.seconds if last else 0.0)
+
+    def _is_here(self, site_id: int) -> bool:
+        return any(self._belongs(site_id, worker) for worker in self.workers)
+
+    def _belongs(self, site_id: int, worker: RollupWorker | None) -> bool:
+        if worker is None:
+            return True
+        return site_id not in self._given if worker.sites is None else site_id in worker.sites
+
+    def _take(self, worker: RollupWorker | None, lane: Lane) -> tuple[SiteDay, float] | None:
+        """The day of the worker's sites that is due longest. What may take long is not for the quick lane;
+        the long lane takes such days first."""
         now = self._clock()
         with self._lock:
             due = []
-            for site_day, changed_at in self._changed.items():
-                if site_day.site_id in self._running:
+            for site_day, seconds in self._weighed.items():
+                changed_at = self._changed.get(site_day)
+                if changed_at is None or site_day.site_id in self._running:
                     continue
-                day = date(1970, 1, 1) + timedelta(days=site_day.day)
-                last = self._computed.get((site_day.site_id, day, ""))
-                seconds = last.seconds if last else 0.0
-                start = next_start(changed_at, last.end if last else None, seconds)
-                if start > now:
+                long = seconds > self._quick_seconds
+                if (long and lane == "quick") or not self._belongs(site_day.site_id, worker):
                     continue
-                if seconds > HEAVY_SECONDS and len(self._running) >= others:
-                    continue
-                due.append((start, site_day, changed_at, seconds))
+                start = 0.0 if site_day in self._left else self._start_of(site_day, changed_at)
+                if start <= now:
+                    due.append((not long, start, site_day, changed_at))
             if not due:
                 return None
-            _, site_day, changed_at, seconds = heapq.nsmallest(1, due)[0]
-            self._running[site_day.site_id] = seconds
+            _, _, site_day, changed_at = min(due)
+            self._running.add(site_day.site_id)
+            self._left.discard(site_day)
             return site_day, changed_at
 
     def _sweep_when_due(self) -> None:
@@ -261,6 +385,8 @@ class Rollups:
         with self._lock:
             self._swept_until = until
             for stale in found:
+                if not self._is_here(stale.site_id):
+                    continue
                 site_day = SiteDay(stale.site_id, (stale.date - date(1970, 1, 1)).days)
                 self._changed.setdefault(site_day, stale.changed_at.timestamp())
 
@@ -274,3 +400,16 @@ class Rollups:
     def keys_of(self, site_id: int) -> list[str]:
         """The reports that an archive of the site holds (sink.archives.report_key)."""
         return [report_key(one) for one in self._aggregates(site_id)]
+
+
+def open_rollups(
+    database: Database, settings: RollupSettings, *, leftovers_after: timedelta = timedelta(0)
+) -> Rollups:
+    """With the workers that the settings name. Raises SettingsError."""
+    try:
+        workers = parse_workers(settings.rollup_workers)
+        return Rollups(
+            database, workers=workers, only=settings.rollup_worker, leftovers_after=leftovers_after
+        )
+    except ValueError as error:
+        raise SettingsError(f"HITSTREAM_ROLLUP_WORKERS: {error}") from None

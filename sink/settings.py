@@ -41,3 +41,15 @@ class SinkSettings:
     keep_archives_days: int = setting(
         0, "days that archives are kept, by whole months, 0 for ever", minimum=0
     )
+
+
+@dataclass(frozen=True)
+class RollupSettings:
+    """Who computes the archives of which sites."""
+
+    rollup_workers: tuple[str, ...] = setting(
+        (), "workers that compute the archives of some sites only, as `shops=1 2`; `rest` does the others"
+    )
+    rollup_worker: str = setting(
+        "", "the one of these workers that runs in this process; empty: all of them, in one process"
+    )
