@@ -214,6 +214,7 @@ def process_and_trim(pipeline: Pipeline, hits: list[Hit]) -> int:
     now = hits[-1].received_at / 1000
     trimmer = JournalTrimmer(pipeline.worker, KEPT, lambda: now)
     for partition in pipeline.worker.partitions:
+        trimmer.drop_segments(partition, 1000)
         while trimmer.trim(partition):
             pass
     pipeline.worker.commit([])
