@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -45,7 +46,7 @@ class IngestProcess:
         self._log = log
         self._locate = locate
         self._clock_ns = clock_ns
-        self._reopen = reopen or (lambda: open_log(settings))
+        self._reopen = reopen or (lambda: open_log(replace(settings, partitions=log.partitions)))
         self._intake: Intake | None = None
         self._failed_refreshes = 0
         self._switching: asyncio.Task[None] | None = None

@@ -150,7 +150,8 @@ class Spool(Appender):
         crash_point("spool.marked")
         self.state.forwarded += len(entries)
         self._spool.remove_expired()
-        self._count()
+        with self._mutex:
+            self._count()
         return True
 
     def _is_emptied(self) -> bool:
