@@ -13,6 +13,9 @@ from sink.archives import frozen_before, stale_days
 from sink.migrations import migrations
 from sink.settings import SinkSettings
 
+TABLE = "replaceRegexpOne(table, '_local$', '')"
+"""Name of a part's table; on a cluster the parts are those of the server that is asked."""
+
 
 def gather_diagnosis(engine: Engine, data_dir: Path, settings: SinkSettings) -> dict[str, Any]:
     """A JSON object."""
@@ -47,8 +50,8 @@ def gather_diagnosis(engine: Engine, data_dir: Path, settings: SinkSettings) -> 
         "tables": [
             {"table": table, "month": month, "rows": int(rows), "bytes": int(size), "parts": int(parts)}
             for table, month, rows, size, parts in database.rows(
-                "SELECT table, partition, sum(rows), sum(bytes_on_disk), count() FROM system.parts"
-                " WHERE database = currentDatabase() AND active GROUP BY ALL ORDER BY table, partition"
+                f"SELECT {TABLE} AS name, partition, sum(rows), sum(bytes_on_disk), count() FROM system.parts"  # noqa: S608
+                " WHERE database = currentDatabase() AND active GROUP BY ALL ORDER BY name, partition"
             )
         ],
         "dead": [
@@ -74,7 +77,7 @@ def _bytes_under(directory: Path) -> int:
 
 def optimize(engine: Engine, table: str, month: str) -> dict[str, Any]:
     """Merge the parts of a table's months into one each; those that are one already are left alone."""
-    where = "database = currentDatabase() AND active AND table = {table:String}"
+    where = f"database = currentDatabase() AND active AND {TABLE} = {{table:String}}"
     bound = {"table": table, "month": month}
     query = (
         "SELECT partition, partition_id, count(), sum(bytes_on_disk) FROM system.parts"  # noqa: S608 - constants

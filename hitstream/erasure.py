@@ -24,6 +24,7 @@ from sink.archives import forget_days, frozen_before
 from sink.database import Database
 from sink.encoding import SiteDay
 from sink.ledger import Stored
+from stream.faults import crash_point
 from stream.protocol import Appender, Log, LogError, LogResetError, TopicPartition
 
 logger = logging.getLogger("hitstream.erasure")
@@ -126,6 +127,7 @@ class Eraser:
         self._erased.add(facts)
         entries = [(partition, b"", encode_fact(fact)) for partition, fact in facts]
         offsets = self._facts.append(entries)
+        crash_point("erasure.recorded")
         committed: dict[TopicPartition, int] = {}
         for (partition, _), offset in zip(facts, offsets, strict=True):
             committed[TopicPartition(HISTORY.name, partition)] = offset + 1
@@ -197,6 +199,7 @@ class Eraser:
                 count = self._database.rows(query, bound)[0][0]
                 counts[table] = counts.get(table, 0) + int(count)
                 self._remove(table, where, bound)
+                crash_point(f"erasure.removed.{table}")
             frozen = frozen_before(self._database)
             days = {day for day in days if frozen is None or day >= frozen}
             forget_days(self._database, site_id, sorted(days))

@@ -63,8 +63,9 @@ def _optimize(client: InstanceClient, options: argparse.Namespace) -> None:
     found = client.json("POST", "/hitstream/optimize", table=options.table, month=options.month)
     for one in found["partitions"]:
         if one["parts_before"] > one["parts"]:
+            month = one["month"] if one["month"].isdigit() else "-"
             print(
-                f"{one['table']:<17} {one['month']:<8} {one['parts_before']:>4} -> {one['parts']} parts,"
+                f"{one['table']:<17} {month:<8} {one['parts_before']:>4} -> {one['parts']} parts,"
                 f" {size_text(one['bytes_before'])} -> {size_text(one['bytes'])}"
             )
     if not any(one["parts_before"] > one["parts"] for one in found["partitions"]):

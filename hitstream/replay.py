@@ -22,6 +22,7 @@ from schemas.history import OwnerRefold, ReplayAsked, ReplayLevel, decode_fact, 
 from schemas.topics import HISTORY, partition_of
 from sink.database import Database
 from sink.ledger import Stored
+from stream.faults import crash_point
 from stream.protocol import Appender, Log, LogError, LogResetError, TopicPartition
 
 logger = logging.getLogger("hitstream.replay")
@@ -131,6 +132,7 @@ class Replayer:
             with self._changed:
                 self._todo.append((level, replay, frozenset(range(self._log.partitions))))
                 self._changed.notify_all()
+        crash_point("replay.recorded")
         with self._changed:
             if not self._changed.wait_for(
                 lambda: self._stopping or all(level in self._asked for level in levels), timeout
@@ -179,6 +181,7 @@ class Replayer:
 
     def _ask(self, level: int, replay: Replay, partitions: frozenset[int]) -> int:
         self._announce(level, partitions)
+        crash_point("replay.announced")
         for partition in sorted(partitions):
             wait_for_sink(self._log, self._sink, partition)
         count = 0
@@ -193,6 +196,7 @@ class Replayer:
                     count += self._append(entries)
                     entries = []
             count += self._append(entries)
+        crash_point("replay.asked")
         self._append([(partition, b"", encode_fact(ReplayAsked(level))) for partition in sorted(partitions)])
         logger.info("replay at config offset %d: %d owners asked", level - 1, count)
         return count

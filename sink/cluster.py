@@ -18,6 +18,7 @@ _DATABASE = re.compile(r"(?:CREATE DATABASE IF NOT EXISTS|DROP DATABASE IF EXIST
 _ALTER = re.compile(r"ALTER TABLE (?P<name>\w+)(?P<rest>.*)", re.DOTALL)
 _COLUMN = re.compile(r"\s+(?:ADD|DROP|MODIFY|RENAME|COMMENT)\s+COLUMN\b")
 _DELETE = re.compile(r"DELETE FROM (?P<name>\w+)(?P<rest>.*)", re.DOTALL)
+_OPTIMIZE = re.compile(r"OPTIMIZE TABLE (?P<name>\w+)(?P<rest>.*)", re.DOTALL)
 _CODEC = re.compile(r" CODEC\((?:[^()]|\([^()]*\))*\)")
 _CHANGES = re.compile(r"(?:CREATE|DROP|ALTER|DELETE|TRUNCATE|RENAME|OPTIMIZE|EXCHANGE|ATTACH|DETACH)\b")
 
@@ -64,6 +65,8 @@ def clustered(statement: str, cluster: str) -> list[str]:
         return changed
     if matched := _DELETE.fullmatch(text):
         return [f"DELETE FROM {local(matched['name'])}{everywhere}{matched['rest']}"]  # noqa: S608 - ours
+    if matched := _OPTIMIZE.fullmatch(text):
+        return [f"OPTIMIZE TABLE {local(matched['name'])}{everywhere}{matched['rest']}"]
     raise ValueError(f"a statement that is not known on a cluster: {text[:80]}")
 
 

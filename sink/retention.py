@@ -27,14 +27,14 @@ def first_of_month(today: date, days: int) -> date:
     return (today - timedelta(days=days)).replace(day=1)
 
 
-def months_before(database: Database, table: str, before: date) -> list[str]:
-    """Partitions of a table that end before a day, which is the first of a month."""
+def months_before(database: Database, table: str, before: date) -> list[int]:
+    """Months of a table, as 202609, that end before a day, which is the first of a month."""
     found = database.rows(
-        "SELECT DISTINCT partition FROM system.parts WHERE database = currentDatabase() AND active"
-        " AND table = {table:String} AND toUInt32OrZero(partition) < {month:UInt32} ORDER BY partition",
-        {"table": table, "month": before.year * 100 + before.month},
+        f"SELECT DISTINCT toYYYYMM(date) AS month FROM {table}"  # noqa: S608 - our own names
+        " WHERE date < {before:Date} ORDER BY month",
+        {"before": before},
     )
-    return [str(partition) for (partition,) in found]
+    return [int(month) for (month,) in found]
 
 
 def drop_rows(database: Database, before: date) -> int:
@@ -61,7 +61,7 @@ def _drop(database: Database, tables: tuple[str, ...], before: date) -> int:
     dropped = 0
     for table in tables:
         for month in months_before(database, table, before):
-            database.command(f"ALTER TABLE {table} DROP PARTITION {int(month)}")
+            database.command(f"ALTER TABLE {table} DROP PARTITION {month}")
             dropped += 1
     return dropped
 

@@ -95,6 +95,14 @@ def test_every_statement_of_ours_is_known_on_a_cluster_and_reaches_all_servers()
             ],
         ),
         (
+            "OPTIMIZE TABLE visits PARTITION ID '202609' FINAL",
+            ["OPTIMIZE TABLE visits_local ON CLUSTER `main` PARTITION ID '202609' FINAL"],
+        ),
+        (
+            "ALTER TABLE visits DELETE WHERE site_id = 1",
+            ["ALTER TABLE visits_local ON CLUSTER `main` DELETE WHERE site_id = 1"],
+        ),
+        (
             "DELETE FROM archives WHERE site_id = 1",
             ["DELETE FROM archives_local ON CLUSTER `main` WHERE site_id = 1"],
         ),
