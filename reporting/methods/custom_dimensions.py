@@ -94,14 +94,16 @@ def _action_columns(metrics: Metrics, *, day: bool) -> Columns:
 async def _action_scope(request: ApiRequest, cells: list[Cell], dimension: Dimension) -> dict[Cell, Table]:
     of_value, of_url = dimension_aggregates(dimension.dimension_id, "action")
     data = await read_aggregates(request, (of_value, of_url), cells)
+    is_flat = request.parameters.flag("flat")
     result = {}
     for cell, groups in data.items():
         day = cell.period.kind == "day"
         below: dict[str, list[Row]] = {}
         urls = sorted(groups[of_url.name].rows.items(), key=lambda item: -item[1]["nb_hits"])
         for (value, url), metrics in urls:
-            metadata: Columns = {}
-            if value not in ("", "0"):  # as Matomo, for which both are false
+            # Of a value that PHP takes for false the sub rows have none; flat rows have their value's.
+            metadata: Columns = {"segment": _segment(dimension, value)} if is_flat else {}
+            if value not in ("", "0"):
                 metadata = {
                     "segment": f"{_segment(dimension, value)};actionUrl=${quote_plus(url)}",
                     "url": quote_plus(url),

@@ -6,10 +6,11 @@ from typing import Any, Literal
 import msgspec
 import re2
 
-from reporting.errors import ApiError
+from reporting.errors import ApiError, no_access
 from reporting.method import Access, ApiRequest, Method
 from reporting.parameters import Parameters
 from reporting.table import Result, Value
+from schemas.access import Role
 from schemas.config import Config, ConfigEvent, Dimension, Extraction
 
 SCOPES = ("visit", "action")
@@ -144,20 +145,28 @@ async def _update(request: ApiRequest) -> Result:
     return None
 
 
+def _held(request: ApiRequest, role: Role) -> Mapping[int, Dimension]:
+    """The dimensions of idSite; none for a site that does not exist, which only a super user may ask for."""
+    site_id = request.parameters.integer("idSite", 0) or 0
+    if not request.grant.allows(role, site_id):
+        raise no_access(role, site_id)
+    return request.config.dimensions.get(site_id, {})
+
+
 def _configured(request: ApiRequest) -> Result:
-    held = request.config.dimensions.get(request.site_id, {})
+    held = _held(request, "view")
     return [dimension_columns(dimension) for _, dimension in sorted(held.items())]
 
 
 def _having_scope(request: ApiRequest) -> Result:
     """The active ones of a scope."""
     scope = request.parameters.text("scope")
-    held = request.config.dimensions.get(request.site_id, {})
+    held = _held(request, "view")
     return [dimension_columns(one) for _, one in sorted(held.items()) if one.scope == scope and one.active]
 
 
 def _scopes(request: ApiRequest) -> Result:
-    held = request.config.dimensions.get(request.site_id, {}).values()
+    held = _held(request, "write").values()
     shown: list[Value] = []
     for scope in SCOPES:
         used = sum(one.scope == scope for one in held)
@@ -182,14 +191,19 @@ def _method(answer: Any, access: Access = Access.VIEW, required: tuple[str, ...]
     return Method(answer=answer, access=access, takes_sites=True, several_sites=False, required=required)
 
 
+def _of_any_site(answer: Any, *required: str) -> Method:
+    """`answer` checks the access itself."""
+    return Method(answer=answer, access=Access.NONE, required=("idSite", *required))
+
+
 METHODS: dict[str, Method] = {
     "CustomDimensions.configureNewCustomDimension": _method(_add, Access.WRITE, ("name", "scope")),
     "CustomDimensions.configureExistingCustomDimension": Method(
         answer=_update, access=Access.WRITE, takes_sites=True, several_sites=False,
         required=("idDimension",),
     ),
-    "CustomDimensions.getConfiguredCustomDimensions": _method(_configured),
-    "CustomDimensions.getConfiguredCustomDimensionsHavingScope": _method(_having_scope, required=("scope",)),
-    "CustomDimensions.getAvailableScopes": _method(_scopes, Access.WRITE),
+    "CustomDimensions.getConfiguredCustomDimensions": _of_any_site(_configured),
+    "CustomDimensions.getConfiguredCustomDimensionsHavingScope": _of_any_site(_having_scope, "scope"),
+    "CustomDimensions.getAvailableScopes": _of_any_site(_scopes),
     "CustomDimensions.getAvailableExtractionDimensions": Method(answer=_sources, access=Access.SOME_VIEW),
 }  # fmt: skip

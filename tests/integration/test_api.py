@@ -190,6 +190,23 @@ def test_a_token_is_made_that_expires(two_sites: Api) -> None:
     assert grant.expires_at - grant.created_at == 24 * 3600
 
 
+def test_a_site_that_does_not_exist_has_no_dimensions_and_others_have_no_access(two_sites: Api) -> None:
+    api = two_sites
+    assert api.value("CustomDimensions.getConfiguredCustomDimensions", idSite="99") == []
+    used = api.value("CustomDimensions.getAvailableScopes", idSite="99")
+    assert [scope["numSlotsUsed"] for scope in used] == [0, 0]
+    user = {"userLogin": "viewer", "password": "secret1", "email": "v@example.org"}
+    api.value("UsersManager.addUser", **user)
+    api.value("UsersManager.setUserAccess", userLogin="viewer", access="view", idSites="1")
+    token = api.value("UsersManager.createAppSpecificTokenAuth", userLogin="viewer", description="test")
+    assert api.value("CustomDimensions.getConfiguredCustomDimensions", token=token, idSite="1") == []
+    for method, site in (("getConfiguredCustomDimensions", "2"), ("getConfiguredCustomDimensions", "99"),
+                         ("getAvailableScopes", "1")):  # fmt: skip
+        status, message = api.refusal(f"CustomDimensions.{method}", token=token, idSite=site)
+        assert status == 401
+        assert f"website id = {site}" in message
+
+
 def test_instance_settings_reach_the_configuration(api: Api) -> None:
     api.value("SitesManager.setGlobalExcludedIps", excludedIps="10.0.0.5")
     api.value(

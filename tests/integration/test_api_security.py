@@ -26,7 +26,8 @@ PLAUSIBLE = {
     "definition": "city==x", "userLogin": "x", "access": "view", "idSites": "2", "idNote": "1",
     "password": "secret-secret", "email": "x@a.example", "idSegment": "1", "idReport": "1", "hour": "1",
     "lastMinutes": "30", "languageCode": "en", "group": "x", "description": "x", "reportType": "email",
-    "reportFormat": "csv", "reports": "x", "parameters": "x",
+    "reportFormat": "csv", "reports": "x", "parameters": "x", "segment": "city==x",
+    "idVisit": "1",
 }  # fmt: skip
 """Something for every parameter that methods require."""
 
