@@ -19,9 +19,11 @@ from typing import Any
 
 from schemas.config import ConfigEvent, encode_config_event
 from schemas.hit import Hit, decode_hit, encode_hit
+from schemas.settings import load_settings
 from schemas.topics import partition_of
 from stream.embedded import EmbeddedLog
-from stream.protocol import Message, Reader
+from stream.opening import LogSettings, open_log
+from stream.protocol import Log, Message, Reader
 
 TOKEN = "fault-test-token-1234567890"
 PARTITIONS = 4
@@ -29,9 +31,21 @@ REPOSITORY = Path(__file__).parents[2]
 STARTS_SECONDS = 60.0
 
 
-def fill_log(data_dir: Path, events: Sequence[ConfigEvent], hits: Sequence[Hit], group: int = 500) -> None:
+def log_of(data_dir: Path, environment: Mapping[str, str] | None = None) -> Log:
+    """The embedded log of the data directory, or the one on a broker that the environment names."""
+    places = {"HITSTREAM_DATA_DIR": str(data_dir), "HITSTREAM_PARTITIONS": str(PARTITIONS)}
+    return open_log(load_settings(LogSettings, {**places, **(environment or {})}))
+
+
+def fill_log(
+    data_dir: Path,
+    events: Sequence[ConfigEvent],
+    hits: Sequence[Hit],
+    group: int = 500,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Config and hits on the log, as ingest leaves them."""
-    log = EmbeddedLog(data_dir / "log", PARTITIONS)
+    log = log_of(data_dir, environment)
     config = log.appender("config")
     config.append([(0, b"", encode_config_event(event)) for event in events])
     config.close()
@@ -115,9 +129,10 @@ class Instance:
 
     def start(self) -> None:
         for name in ("database", "processor"):
-            self._start(name)
+            self.add(name)
 
-    def _start(self, name: str) -> None:
+    def add(self, name: str) -> None:
+        """Starts a process; the letters of its name say of which kind, as in processor2."""
         environment = {
             **os.environ,
             "HITSTREAM_DATA_DIR": str(self.data_dir),
@@ -134,7 +149,7 @@ class Instance:
             **self._environment,
         }
         self._processes[name] = subprocess.Popen(
-            [sys.executable, "-m", self._modules.get(name, "hitstream"), name],
+            [sys.executable, "-m", self._modules.get(name, "hitstream"), name.rstrip("0123456789")],
             cwd=REPOSITORY,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -151,7 +166,13 @@ class Instance:
                 raise AssertionError(f"{name} ended with status {status}:\n{self.output()[-3000:]}")
             self.deaths += 1
             self.lag_at_death.append(self.lag())
-            self._start(name)
+            self.add(name)
+
+    def remove(self, name: str) -> None:
+        """Stops it, as an operator does; it isn't started again."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
 
     def kill(self, name: str) -> None:
         self._processes[name].kill()
@@ -159,7 +180,7 @@ class Instance:
 
     def lag(self) -> int:
         """Hits that the processors have not consumed."""
-        log = EmbeddedLog(self.data_dir / "log")
+        log = log_of(self.data_dir, self._environment)
         try:
             return sum(lag for at, lag in log.lag("processors").items() if at.topic == "hits")
         finally:

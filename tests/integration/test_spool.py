@@ -79,7 +79,7 @@ def target(target_log: EmbeddedLog) -> FailingAppender:
     return FailingAppender(target_log)
 
 
-def open_spool(tmp_path: Path, target: FailingAppender, max_bytes: int = 1 << 20) -> Spool:
+def open_spool(tmp_path: Path, target: FailingAppender, max_bytes: int = 256 << 20) -> Spool:
     return Spool(target, tmp_path / "spool", PARTITIONS, max_bytes)
 
 
