@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
 
+import msgspec
+
 from processors.owners import (
     JOURNAL_TABLE,
     SEGMENTS_TABLE,
@@ -14,7 +16,7 @@ from processors.owners import (
     save_records,
 )
 from rules.owner import decode_segment
-from schemas.hit import decode_hit, first_hit_id_of
+from schemas.hit import first_hit_id_of
 from stream.protocol import State, Worker
 
 _ROWS_PER_TRIM = 2000
@@ -56,15 +58,12 @@ class JournalTrimmer:
     def trim(self, partition: int) -> bool:
         """Delete some of the oldest hits; whether there were any to delete."""
         state = self._worker.state(partition)
-        received_before_ms = self._received_before_ms()
+        first_kept = self._first_kept()
         oldest = state.scan(JOURNAL_TABLE, b"", b"\xff" * 9, limit=1)
-        if not oldest or decode_hit(oldest[0][1]).received_at >= received_before_ms:
+        if not oldest or _hit_id(oldest[0][1]) >= first_kept:
             return False
         rows = state.scan(JOURNAL_TABLE, b"", b"\xff" * 9, limit=_ROWS_PER_TRIM)
-        state.delete_many(
-            JOURNAL_TABLE,
-            [key for key, value in rows if decode_hit(value).received_at < received_before_ms],
-        )
+        state.delete_many(JOURNAL_TABLE, [key for key, value in rows if _hit_id(value) < first_kept])
         return True
 
     def drop_segments(self, partition: int, most: int) -> None:
@@ -73,11 +72,25 @@ class JournalTrimmer:
             self._worker.state(partition),
             self._round.get(partition, b""),
             most,
-            first_hit_id_of(self._received_before_ms()),
+            self._first_kept(),
         )
 
-    def _received_before_ms(self) -> int:
-        return int((self._clock() - self._keep.total_seconds()) * 1000)
+    def _first_kept(self) -> int:
+        """The smallest id of a hit that is not too old."""
+        return first_hit_id_of(int((self._clock() - self._keep.total_seconds()) * 1000))
+
+
+class _Head(msgspec.Struct, array_like=True):
+    """The beginning of a rules.owner.JournalHit: the id tells when the hit was received."""
+
+    hit_id: int
+
+
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
+
+
+def _hit_id(value: bytes) -> int:
+    return _decode_head(value).hit_id
 
 
 def _drop_segments(state: State, start: bytes, most: int, before: int) -> bytes:

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rules.owner import (
+    JournalHit,
     OwnerRecord,
+    ReadyHit,
     Segment,
     decode_record,
     decode_segment,
+    encode_journal_hit,
     encode_record,
     encode_segment,
 )
@@ -77,9 +80,18 @@ def segments_from(
     return [decode_segment(value) for _, value in state.scan(SEGMENTS_TABLE, start, end)]
 
 
-def save_hits(state: State, hits: Iterable[tuple[int, bytes]]) -> None:
-    """(offset, bytes as on `hits`): the journal, which grows at its end only."""
-    state.put_many(JOURNAL_TABLE, [(_journal_key(offset), value) for offset, value in hits])
+def save_hits(state: State, hits: Iterable[ReadyHit]) -> None:
+    """The journal, by offset: it grows at its end only."""
+    state.put_many(
+        JOURNAL_TABLE,
+        [
+            (
+                _journal_key(ready.entry.offset),
+                encode_journal_hit(JournalHit(ready.entry.hit_id, ready.config_offset, ready.hit)),
+            )
+            for ready in hits
+        ],
+    )
 
 
 def load_hits(state: State, offsets: Sequence[int]) -> dict[int, bytes]:

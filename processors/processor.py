@@ -38,6 +38,7 @@ from rules.owner import (
     after_horizon,
     append,
     changes_of,
+    decode_journal_hit,
     decode_record,
     encode_record,
     facts_of,
@@ -230,13 +231,13 @@ class Processor:
     def _process_hits(self, unit: Unit) -> None:
         batch = unit.batch
         by_owner: dict[OwnerKey, list[tuple[ReadyHit, Hit]]] = defaultdict(list)
-        journal: list[tuple[int, bytes]] = []
+        journal: list[ReadyHit] = []
         for message in batch.messages:
             accepted = self._accept(unit, message)
             if accepted is None:
                 continue
             ready, hit = accepted
-            journal.append((message.offset, message.value))
+            journal.append(ready)
             by_owner[owner_key(hit.site_id, hit.owner)].append((ready, hit))
         self.counts.hits += len(batch.messages)
         state = self._worker.state(batch.home)
@@ -283,7 +284,7 @@ class Processor:
             unit.count(hit, Outcome.EXCLUDED, prepared)
             return None
         entry = Entry(hit.time, hit.hit_id, message.offset)
-        return ReadyHit(entry, prepared[0], prepared[1]), hit
+        return ReadyHit(entry, prepared[0], prepared[1], self._config_offset(hit, level)), hit
 
     def _level(self, partition: int) -> int:
         level = self._levels.get(partition)
@@ -409,7 +410,7 @@ class Processor:
                 continue
             change = _OwnerChange(record)
             try:
-                late = self._load(batch.home, record.waiting, record.level)
+                late = self._load(batch.home, record.waiting)
                 if late:
                     self._refold(unit, key, change, late, facts_of(record), late[0].key)
             except LogError:
@@ -502,7 +503,7 @@ class Processor:
             stored = after_horizon(record, segments_from(self._worker.state(partition), key, *since))
         result = refold(
             [*stored, tail],
-            lambda entries: self._load(partition, entries, record.level),
+            lambda entries: self._load(partition, entries),
             late,
             facts_of(record),
             facts_after,
@@ -519,7 +520,8 @@ class Processor:
         change.record.lost_orders = sorted(facts_after.lost_orders)
         change.record.links = list(facts_after.links)
 
-    def _load(self, partition: int, entries: Sequence[Entry], level: int) -> list[ReadyHit]:
+    def _load(self, partition: int, entries: Sequence[Entry]) -> list[ReadyHit]:
+        """The hits of the journal as they were prepared. Raises HistoryGoneError."""
         offsets = [entry.offset for entry in entries if entry.offset != NOT_IN_JOURNAL]
         found = load_hits(self._worker.state(partition), offsets)
         ready: list[ReadyHit] = []
@@ -527,9 +529,14 @@ class Processor:
             value = found.get(entry.offset)
             if value is None:
                 raise HistoryGoneError(f"hit {entry.hit_id} is no longer in the journal")
-            prepared = self._prepare(decode_hit(value), level)
-            if not isinstance(prepared, Exclusion):
-                ready.append(ReadyHit(entry, prepared[0], prepared[1]))
+            try:
+                kept = decode_journal_hit(value)
+            except msgspec.ValidationError:
+                raise HistoryGoneError(f"hit {entry.hit_id} is in the journal in an older form") from None
+            rules = self._rules.rules(kept.config_offset, kept.hit.site_id)
+            if rules is None:
+                raise LookupError(f"no site {kept.hit.site_id} at config offset {kept.config_offset}")
+            ready.append(ReadyHit(entry, kept.hit, rules[1], kept.config_offset))
         return ready
 
     def _tell(

@@ -91,8 +91,6 @@ class _Past:
     """Hits of the owner in event order, and what was said of each before and now."""
 
     ready: list[ReadyHit]
-    values: dict[int, bytes]
-    """hit_id -> bytes as on `hits`"""
     recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]]
     """Hits whose exclusion the new level changes: before, now."""
 
@@ -162,7 +160,6 @@ class Repairs:
     ) -> _Past:
         consumed = self._worker.committed().get(TopicPartition(HITS.name, home), 0)
         ready: dict[int, ReadyHit] = {}
-        values: dict[int, bytes] = {}
         recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]] = []
         for offset, value in history.hits:
             hit = decode_hit(value)
@@ -182,31 +179,29 @@ class Repairs:
                     recounts.append((hit, was, now))
             if not isinstance(prepared, Exclusion):
                 entry = Entry(hit.time, hit.hit_id, offset)
-                ready[hit.hit_id] = ReadyHit(entry, prepared[0], prepared[1])
-                values[hit.hit_id] = value
-        return _Past(sorted(ready.values(), key=lambda one: one.key), values, recounts)
+                ready[hit.hit_id] = ReadyHit(entry, prepared[0], prepared[1], self._config_offset(hit, level))
+        return _Past(sorted(ready.values(), key=lambda one: one.key), recounts)
 
     def _placed(self, state: State, key: OwnerKey, record: OwnerRecord, past: _Past) -> Sequence[ReadyHit]:
-        """The hits with their places in the journal; those that it lacks and reaches back to are put in it,
-        so that the next late hit finds them."""
+        """The hits with their places in the journal; those that it reaches back to are put in it as they are
+        prepared now, so that the next late hit finds them."""
         stored = segments_from(state, key, 0, 0)
         at_hand = {
             entry.hit_id: entry.offset for segment in (*stored, record.tail) for entry in segment.entries
         }
         oldest = state.scan(JOURNAL_TABLE, b"", b"\xff" * 9, limit=1)
         reaches_back_to = int.from_bytes(oldest[0][0], "big") if oldest else 1 << 62
-        missing: list[tuple[int, bytes]] = []
+        kept: list[ReadyHit] = []
         for ready in past.ready:
             entry = ready.entry
             known = at_hand.get(entry.hit_id, NOT_IN_JOURNAL)
             if known != NOT_IN_JOURNAL:
                 ready.entry = Entry(entry.time, entry.hit_id, known)
-            elif entry.offset >= reaches_back_to:
-                missing.append((entry.offset, past.values[entry.hit_id]))
-            else:
+            elif entry.offset < reaches_back_to:
                 ready.entry = Entry(entry.time, entry.hit_id, NOT_IN_JOURNAL)
-        if missing:
-            save_hits(state, missing)
+            if ready.entry.offset >= reaches_back_to:
+                kept.append(ready)
+        save_hits(state, kept)
         return past.ready
 
     @staticmethod

@@ -61,6 +61,16 @@ class OwnerRecord(msgspec.Struct, array_like=True):
     refold serves them all."""
 
 
+class JournalHit(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What the journal keeps of a hit: prepared, so that a refold reads no query again and finds the rows as
+    they were made, also by an earlier version of the rules."""
+
+    hit_id: int
+    config_offset: int
+    """Of the configuration under which the hit was prepared."""
+    hit: PreparedHit
+
+
 @dataclass(slots=True)
 class ReadyHit:
     """A hit of the journal with what the fold needs."""
@@ -68,6 +78,8 @@ class ReadyHit:
     entry: Entry
     hit: PreparedHit
     rules: VisitRules
+    config_offset: int
+    """Of the configuration under which the hit was prepared, as are the rules."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -78,6 +90,8 @@ encode_record = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(OwnerRecord).decode
 _encode_state = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(FoldState).decode
+encode_journal_hit = msgspec.msgpack.Encoder().encode
+decode_journal_hit = msgspec.msgpack.Decoder(JournalHit).decode
 encode_segment = msgspec.msgpack.Encoder().encode
 decode_segment = msgspec.msgpack.Decoder(Segment).decode
 
