@@ -37,8 +37,9 @@ POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 FLUSH_AGENTS_SECONDS = 30.0
 SCRUB_SECONDS = 2.0
-GATHERING = 10
-"""Late hits of busy owners are gathered for this many times as long as the last refold of such took."""
+GATHERING = 3
+"""While other hits come, late ones of busy owners are gathered for this many times as long as the last refold
+of such took."""
 LONGEST_GATHERING_SECONDS = 30.0
 OWNERS_AT_ONCE = 200
 """Whose past is in memory together; hits have their turn between two such units."""
@@ -76,7 +77,7 @@ class ProcessorService:
         self._agents = AgentCache(settings.data_dir / "agents.sqlite")
         self._history: History = HttpHistory(settings.reporting_url, settings.admin_token)
         self._repairs: list[Batch] = []
-        self._repair_at = 0.0
+        self._repair_at = self._gather_until = 0.0
         self._unscrubbed: set[int] = set()
         """Partitions in whose files erased hits may have left something."""
         self._scrub_at = 0.0
@@ -125,7 +126,8 @@ class ProcessorService:
 
     def _one_unit(self, opened: _Opened) -> None:
         worker = opened.worker
-        batches = worker.poll(self._settings.process_batch, POLL_SECONDS)
+        waits_for_more = not self._repairs or time.monotonic() < self._repair_at
+        batches = worker.poll(self._settings.process_batch, POLL_SECONDS if waits_for_more else 0)
         self._notice_partitions(opened)
         about_past = [batch for batch in batches if batch.topic in (REPAIRS.name, HISTORY.name)]
         self._repairs.extend(about_past)
@@ -138,7 +140,8 @@ class ProcessorService:
             crash_point("processor.processed")
             worker.commit(batches)
             crash_point("processor.committed")
-        if self._repairs and time.monotonic() >= self._repair_at:
+        now = time.monotonic()
+        if self._repairs and now >= self._repair_at and (not batches or now >= self._gather_until):
             batch, rest = first_step(self._repairs[0])
             if self._repair(opened, batch):
                 self._repairs[0:1] = [] if rest is None else [rest]
@@ -200,9 +203,9 @@ class ProcessorService:
         folded = processor.fold_waiting(batch, [owner for owner, asked in wanted.items() if asked.late])
         opened.worker.commit([batch])
         if folded:
-            # More late hits gather meanwhile: a busy owner takes a tenth of the time, however long its past.
+            # However long the pasts of busy owners are, they take a quarter of the time.
             now = time.monotonic()
-            self._repair_at = now + min(LONGEST_GATHERING_SECONDS, GATHERING * (now - began))
+            self._gather_until = now + min(LONGEST_GATHERING_SECONDS, GATHERING * (now - began))
         return True
 
 
