@@ -76,6 +76,9 @@ lock:
 	printf 'setuptools>=77\n' | uv pip compile pyproject.toml - --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements.lock $(LOCK_ARGS) \
 		-o requirements-dev.lock
+	printf 'setuptools>=77\n' | uv pip compile pyproject.toml - --extra cluster --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements.lock $(LOCK_ARGS) \
+		-o requirements-cluster.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

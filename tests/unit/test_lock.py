@@ -26,6 +26,10 @@ def locked(name: str) -> set[str]:
     [
         ("requirements.lock", PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]),
         ("requirements-dev.lock", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
+        (
+            "requirements-cluster.lock",
+            PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["cluster"],
+        ),
     ],
 )
 def test_every_dependency_is_locked(lock: str, wanted: list[str]) -> None:
@@ -33,7 +37,7 @@ def test_every_dependency_is_locked(lock: str, wanted: list[str]) -> None:
     assert missing == set(), "run `make lock`"
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-cluster.lock"])
 def test_every_locked_package_has_a_hash_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert len(re.findall(r"^\S+==", text, re.MULTILINE)) <= text.count("--hash=sha256:")
