@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
@@ -26,6 +27,7 @@ from reporting.login import GivenToken, authenticate
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
 from schemas.settings import SettingsError
+from sink.encoding import SiteDay
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 from stream.protocol import LogError
 
@@ -58,12 +60,15 @@ class DatabaseProcess:
         rollups: RollupSettings,
         *,
         stores: bool = True,
+        on_site_days: Callable[[int, set[SiteDay]], None] = lambda _epoch, _days: None,
     ) -> None:
-        """`stores`: sink and rollups run here too."""
+        """`stores`: sink and rollups run here too; else `on_site_days` is told what rollups are to do."""
         self._settings = settings
 
         def open_engine() -> Engine:
-            return Engine(settings, sink_settings, clickhouse, rollups, stores=stores)
+            return Engine(
+                settings, sink_settings, clickhouse, rollups, stores=stores, on_site_days=on_site_days
+            )
 
         self._open_engine = open_engine
         self._engine = open_engine()
@@ -216,9 +221,12 @@ async def serve(
     rollups: RollupSettings,
     *,
     stores: bool = True,
+    on_site_days: Callable[[int, set[SiteDay]], None] = lambda _epoch, _days: None,
 ) -> None:
     """Runs until SIGTERM or SIGINT, or until a thread of the engine fails. Without `stores`: `reporting`."""
-    process = DatabaseProcess(settings, sink_settings, clickhouse, rollups, stores=stores)
+    process = DatabaseProcess(
+        settings, sink_settings, clickhouse, rollups, stores=stores, on_site_days=on_site_days
+    )
     process.engine.start()
     app = web.Application(client_max_size=64 << 20)
     app.add_routes(process.health_routes())

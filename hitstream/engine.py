@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hitstream.erasure import ErasedHits, Eraser
@@ -71,7 +72,7 @@ class Engine:
     """Opened for the log's current epoch; its threads run from `start` to `close`.
 
     `stores`: sink and rollups run here; otherwise processes of their own do that work, and `on_site_days` is
-    told which days must be archived anew."""
+    told of which epoch which days must be archived anew."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Engine:
         rollups: RollupSettings | None = None,
         *,
         stores: bool = True,
-        on_site_days: Callable[[set[SiteDay]], None] = lambda _days: None,
+        on_site_days: Callable[[int, set[SiteDay]], None] = lambda _epoch, _days: None,
     ) -> None:
         clickhouse = clickhouse or ClickHouseSettings()
         place = database_place(settings.data_dir, clickhouse)
@@ -108,7 +109,7 @@ class Engine:
         self._following = threading.Lock()
         self.users = UserStore(self.log)
         self.rollups = open_rollups(self.database, rollups or RollupSettings()) if stores else None
-        changed = self.rollups.changed if self.rollups else on_site_days
+        changed = self.rollups.changed if self.rollups else partial(on_site_days, self.log.epoch)
         erased = ErasedHits(self.log)
         self._sink = (
             Sink(self.log, self.database, sink_settings, on_site_days=changed, is_erased=erased)

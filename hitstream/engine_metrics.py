@@ -14,7 +14,7 @@ from processors.service import GROUP
 from schemas.topics import HITS
 from sink.encoding import TABLES
 from sink.rollups import RollupStatus
-from stream.protocol import LogError, LogResetError
+from stream.protocol import Log, LogError, LogResetError
 
 KEEP_SECONDS = 10.0
 
@@ -45,6 +45,15 @@ class EngineMetrics:
                 engine.freshness.complete_up_to,
             ),
         ]
+        if (retention := retention_seconds(engine.log)) is not None:
+            families.append(
+                one(
+                    "hitstream_log_retention_seconds",
+                    "gauge",
+                    "After this time the broker deletes what nobody read.",
+                    retention,
+                )
+            )
         works = {"log": 1.0, "database": 1.0}
         try:
             families += lag_families(engine)
@@ -63,6 +72,12 @@ class EngineMetrics:
             families += rollup_families(engine.rollups.status(), time.time())
         text = exposition(families)
         return text + (engine.sink_metrics.prometheus() if engine.sink_metrics else "")
+
+
+def retention_seconds(log: Log) -> float | None:
+    """The shortest of hits and outputs; None where nothing unread is ever deleted (the embedded log)."""
+    plan = getattr(log, "plan", None)
+    return None if plan is None else min(plan.hits_hours, plan.outputs_hours) * 3600.0
 
 
 def lag_families(engine: Engine) -> list[Family]:

@@ -79,8 +79,7 @@ class RollupProcess:
 
     def problem(self) -> str:
         """Why no archives are computed now."""
-        rollups = self._rollups
-        return rollups.status().last_error if rollups else "log or database do not answer yet"
+        return "" if self._rollups else "log or database do not answer yet"
 
     def metrics(self) -> str:
         rollups = self._rollups

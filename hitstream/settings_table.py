@@ -19,6 +19,7 @@ COMMANDS: Sequence[tuple[str, str]] = (
     ("database", "sink.settings:RollupSettings"),
     ("database", "reporting.sql_endpoint:SqlSettings"),
     ("reporting", "hitstream.settings:DatabaseSettings"),
+    ("reporting", "sink.settings:SinkSettings"),
     ("reporting", "sink.settings:ClickHouseSettings"),
     ("reporting", "reporting.sql_endpoint:SqlSettings"),
     ("sink", "hitstream.settings:StageSettings"),

@@ -1,6 +1,7 @@
 """Runs one stage as a process: `hitstream ingest`, `processor`, `sink` ..., alone or under the supervisor."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -14,7 +15,11 @@ from schemas.settings import SettingsError, load_settings
 from stream.protocol import LogError, LogMismatchError, LogResetError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sink.database import Place
+    from sink.encoding import SiteDay
+    from stream.opening import LogSettings
 
 EXIT_SETTINGS = 78
 
@@ -135,24 +140,57 @@ def _run_sink(partitions: str) -> int:
 
     settings = load_settings(StageSettings)
     place = _server_of("sink", settings.data_dir)
-    SinkProcess(
-        settings,
-        load_settings(SinkSettings),
-        place,
-        lambda: open_log(settings),
-        lambda log: parse_partitions(partitions, log.partitions),
-    ).run(_stop_on_signals())
+    with _marks(settings) as changed:
+        SinkProcess(
+            settings,
+            load_settings(SinkSettings),
+            place,
+            lambda: open_log(settings),
+            lambda log: parse_partitions(partitions, log.partitions),
+            changed,
+        ).run(_stop_on_signals())
     return 0
+
+
+@contextlib.contextmanager
+def _marks(settings: "LogSettings") -> "Iterator[Callable[[int, set[SiteDay]], None]]":
+    """What tells rollup workers of changed days: the topic of marks on a broker, else only their sweep."""
+    from stream.opening import kafka_connection, open_log
+
+    if not settings.kafka:
+        yield lambda _epoch, _days: None
+        return
+    from stream.kafka_marks import MarkSender
+
+    log = open_log(settings)
+    partitions = log.partitions
+    log.close()
+    sender = MarkSender(kafka_connection(settings), settings.kafka_prefix, partitions)
+    try:
+        yield sender.changed
+    finally:
+        sender.close()
 
 
 def _run_rollups() -> int:
     from hitstream.rollup_process import RollupProcess
     from hitstream.settings import StageSettings
     from sink.settings import RollupSettings
-    from stream.opening import open_log
+    from stream.opening import kafka_connection, open_log
 
     settings, rollups = load_settings(StageSettings), load_settings(RollupSettings)
     place = _server_of("rollups", settings.data_dir)
+    if settings.kafka:
+        options = kafka_connection(settings).options
+        try:
+            from hitstream.rollup_worker import run_worker
+        except ImportError as error:
+            raise SettingsError(
+                f"rollups on a broker need a package that is missing ({error}):"
+                " pip install 'hitstream[cluster]'"
+            ) from None
+        run_worker(settings, place, options)
+        return 0
     RollupProcess(settings, rollups, place, lambda: open_log(settings)).run(_stop_on_signals())
     return 0
 
@@ -170,14 +208,17 @@ def _run_database(*, stores: bool) -> int:
         _server_of("reporting", settings.data_dir)
     token = settings.admin_token or stored_token(settings.data_dir)
     settings = dataclasses.replace(settings, admin_token=token)
-    asyncio.run(
-        serve(
-            settings,
-            load_settings(SinkSettings),
-            load_settings(SqlSettings),
-            load_settings(ClickHouseSettings),
-            load_settings(RollupSettings),
-            stores=stores,
+    with contextlib.nullcontext(None) if stores else _marks(settings) as changed:
+        told = {"on_site_days": changed} if changed else {}
+        asyncio.run(
+            serve(
+                settings,
+                load_settings(SinkSettings),
+                load_settings(SqlSettings),
+                load_settings(ClickHouseSettings),
+                load_settings(RollupSettings),
+                stores=stores,
+                **told,
+            )
         )
-    )
     return 0

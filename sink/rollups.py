@@ -25,6 +25,7 @@ from sink.archives import (
     ArchiveLimits,
     ArchiveTooLongError,
     FrozenDayError,
+    StaleDay,
     archive_day,
     forget,
     report_key,
@@ -131,7 +132,9 @@ class Rollups:
     of fewer than `minimum_rows` is left to be answered from rows, so that many tiny sites cost little: their
     days are weighed together. `quick_seconds` is the time of a computation in the quick lane. `workers` share
     the sites; `only` names the one that runs here, when others run elsewhere. `leftovers_after` is the age
-    from which unfinished computations are cleared away; 0: nobody else computes."""
+    from which unfinished computations are cleared away; 0: nobody else computes.
+    Without `sweeps` somebody else calls `sweep`, for all.
+    """
 
     def __init__(
         self,
@@ -145,6 +148,7 @@ class Rollups:
         only: str = "",
         quick_seconds: float = QUICK_SECONDS,
         leftovers_after: timedelta = timedelta(0),
+        sweeps: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._segments, self._aggregates = database, segments, aggregates
@@ -153,6 +157,7 @@ class Rollups:
         if not self.workers:
             raise ValueError(f"there is no rollup worker {only!r}")
         self._quick_seconds, self._leftovers_after = quick_seconds, leftovers_after
+        self._sweeps = sweeps
         self._given = frozenset(site for worker in workers for site in worker.sites or ())
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -171,13 +176,14 @@ class Rollups:
         self._forget_at = 0.0
         self._stopping = False
 
-    def changed(self, site_days: Iterable[SiteDay]) -> None:
-        """Rows of these days were stored just now. A hint: what is not told is found by the sweep."""
-        now = self._clock()
+    def changed(self, site_days: Iterable[SiteDay], at: float | None = None) -> None:
+        """Rows of these days were stored at that moment, just now unless given. A hint: what is not told is
+        found by the sweep."""
+        changed_at = self._clock() if at is None else at
         with self._lock:
             for site_day in site_days:
                 if self._is_here(site_day.site_id):
-                    self._changed[site_day] = now
+                    self._changed[site_day] = max(changed_at, self._changed.get(site_day, 0.0))
             self._wake.notify_all()
 
     def status(self) -> RollupStatus:
@@ -368,13 +374,8 @@ class Rollups:
             if now < self._sweep_at:
                 return
             self._sweep_at = now + SWEEP_SECONDS
-            since, until = self._swept_until, datetime.fromtimestamp(now, UTC) - 2 * SLACK
-            full = since is None
         try:
-            if full:
-                # Left by a process that was killed; nobody reads them.
-                forget(self._database, superseded(self._database, older_than=self._leftovers_after))
-            found = stale_days(self._database, since=since)
+            found = self.sweep() if self._sweeps else []
             self._forget_replaced(now)
         except (ClickHouseError, OSError) as error:
             with self._lock:
@@ -383,12 +384,26 @@ class Rollups:
             logger.warning("the sweep for stale archives failed: %s", error)
             return
         with self._lock:
-            self._swept_until = until
             for stale in found:
                 if not self._is_here(stale.site_id):
                     continue
                 site_day = SiteDay(stale.site_id, (stale.date - date(1970, 1, 1)).days)
                 self._changed.setdefault(site_day, stale.changed_at.timestamp())
+
+    def sweep(self, *, full: bool = False) -> list[StaleDay]:
+        """Stale days that got rows since the last sweep; all of them the first time and when `full`.
+
+        Raises the database's errors."""
+        now = self._clock()
+        with self._lock:
+            since = None if full else self._swept_until
+        if since is None:
+            # Left by a process that was killed; nobody reads them.
+            forget(self._database, superseded(self._database, older_than=self._leftovers_after))
+        found = stale_days(self._database, since=since)
+        with self._lock:
+            self._swept_until = datetime.fromtimestamp(now, UTC) - 2 * SLACK
+        return found
 
     def _forget_replaced(self, now: float) -> None:
         # A reader may have looked up a generation just before it was replaced, and read it a moment later.

@@ -20,6 +20,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from schemas.topics import DEFAULT_PARTITIONS, TOPICS
 from stream.kafka_appender import APPEND_TIMEOUT_S, KafkaAppender
 from stream.kafka_client import TIMEOUT_S, Connection, ends_of, error_code, translate_errors
+from stream.kafka_marks import make_marks_topic
 from stream.kafka_reader import KafkaReader
 from stream.kafka_secrets import KafkaSecrets
 from stream.kafka_topics import (
@@ -275,5 +276,6 @@ def make_log(
                 " import the hits anew"
             )
         made = create_topics(admin, prefix, found.epoch, found.plan, topics)
+        made += make_marks_topic(admin, prefix, found.plan)
         check_partitions(connection, admin, prefix, found, topics)
     return found, made

@@ -131,12 +131,14 @@ def create_topics(
         topic_name(prefix, epoch, topic): (partitions_of(topic, plan), settings_of(topic, plan))
         for topic in topics
     }
-    return _create(admin, wanted, plan.replication)
+    return create_missing(admin, wanted, plan.replication)
 
 
-def _create(
+def create_missing(
     admin: AdminClient, topics: Mapping[str, tuple[int, dict[str, str]]], replication: int
 ) -> list[str]:
+    """Makes topics (name -> partitions, settings) that are missing; returns their names. Raises
+    KafkaException."""
     new = [
         NewTopic(name, partitions, replication, config=settings)
         for name, (partitions, settings) in topics.items()
@@ -200,7 +202,7 @@ class MetaTopic:
 
     def create(self, plan: TopicPlan) -> None:
         """The topic and the first record, where they are missing."""
-        _create(self._admin, {self.name: (1, settings_of(CONFIG.name, plan))}, plan.replication)
+        create_missing(self._admin, {self.name: (1, settings_of(CONFIG.name, plan))}, plan.replication)
         if self.look() is None:
             self.write(Meta(1, plan))
 

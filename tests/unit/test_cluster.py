@@ -107,6 +107,10 @@ def test_every_statement_of_ours_is_known_on_a_cluster_and_reaches_all_servers()
             ["DELETE FROM archives_local ON CLUSTER `main` WHERE site_id = 1"],
         ),
         (
+            "OPTIMIZE TABLE visits PARTITION 202601 FINAL",
+            ["OPTIMIZE TABLE visits_local ON CLUSTER `main` PARTITION 202601 FINAL"],
+        ),
+        (
             "INSERT INTO migrations (version, name) VALUES (1, 'DROP')",
             ["INSERT INTO migrations (version, name) VALUES (1, 'DROP')"],
         ),
