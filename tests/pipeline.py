@@ -19,7 +19,7 @@ from schemas.rows import Action, Conversion, ConversionItem, DeadLetter, Row, Ta
 from schemas.topics import partition_of
 from stream.config import ConfigFollower
 from stream.embedded import EmbeddedLog
-from stream.protocol import Batch
+from stream.protocol import Batch, Log
 
 TABLES: dict[str, Any] = {
     "visits": Visit,
@@ -33,12 +33,19 @@ FIREFOX = Agent(os="WIN", os_version="10", browser="FF", browser_version="128.0"
 class Pipeline:
     """Hits in at one end, tables out at the other."""
 
-    def __init__(self, directory: Path, events: Sequence[ConfigEvent], partitions: int = 2) -> None:
-        self.log = EmbeddedLog(directory, partitions)
-        config = self.log.appender("config")
-        config.append([(0, b"", encode_config_event(event)) for event in events])
-        config.close()
-        self.config_offset = len(events)
+    def __init__(
+        self,
+        directory: Path,
+        events: Sequence[ConfigEvent],
+        partitions: int = 2,
+        *,
+        log: Log | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        """`log`: another than the embedded; `patience`: seconds after which nothing more comes from it."""
+        self.log = log or EmbeddedLog(directory, partitions)
+        self._patience = patience
+        self.config_offset = self.configure(*events)
         self._hits = self.log.appender("hits")
         self._facts = self.log.appender("history")
         self._reader = self.log.reader()
@@ -63,7 +70,7 @@ class Pipeline:
 
     def process(self, max_messages: int = 1000) -> None:
         """Until nothing is left to do."""
-        while batches := self.worker.poll(max_messages, 0.0):
+        while batches := self.worker.poll(max_messages, self._patience):
             for batch in batches:
                 self.processor.process(batch)
             self.worker.commit(batches)
@@ -98,7 +105,7 @@ class Pipeline:
     def process_with_history(self, max_messages: int = 1000) -> int:
         """Until nothing is left to do, refolds of whole owners included; returns how many there were."""
         refolded = 0
-        while batches := self.worker.poll(max_messages, 0.0):
+        while batches := self.worker.poll(max_messages, self._patience):
             about_past = [batch for batch in batches if batch.topic in ("repairs", "history")]
             others = [batch for batch in batches if batch not in about_past]
             for batch in others:

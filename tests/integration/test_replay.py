@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from schemas.config import ConfigEvent, Dimension, Extraction, Goal, Replay, Site, Tracking
-from schemas.history import OwnerRefold, ReplayLevel
-from schemas.hit import Hit
+from schemas.history import Erasure, OwnerRefold, ReplayLevel
+from schemas.hit import Hit, decode_hit
 from schemas.outcomes import Exclusion, Outcome
 from schemas.rows import Action, Conversion, Visit
 from schemas.topics import partition_of
+from stream.protocol import Log
 from tests.builders import NOON, a_hit, config_events
 from tests.pipeline import Pipeline
 
@@ -66,6 +67,44 @@ def stopped_and_replayed(
     pipeline.send(*hits)
     pipeline.process()
     return pipeline
+
+
+def kafka_log(address: str, prefix: str, directory: Path) -> Log:
+    from stream.kafka import KafkaLog, make_log  # an optional dependency
+    from stream.kafka_client import Connection
+    from stream.kafka_topics import TopicPlan
+
+    connection = Connection(address, {})
+    make_log(connection, prefix, TopicPlan(partitions=2))
+    return KafkaLog(connection, directory, 2, prefix=prefix)
+
+
+def test_on_kafka_a_replay_and_an_erasure_give_what_they_give_on_the_embedded_log(
+    kafka: str, tmp_path: Path
+) -> None:
+    hits = some_hits(9, 30)
+    log = kafka_log(kafka, "replay", tmp_path / "kafka")
+    pipeline = Pipeline(tmp_path, config_events(ecommerce=True), log=log, patience=3.0)
+    pipeline.send(*hits[:20])
+    pipeline.process()
+    pipeline.configure(*LATER)
+    pipeline.send(*hits[20:])
+    replay(pipeline)
+    pipeline.process_with_history()
+    expected = stopped_and_replayed(tmp_path / "expected", hits)
+    assert pipeline.rows(Conversion)
+    assert pipeline.tables() == expected.tables()
+    # Forgotten: one owner of the four.
+    gone = pipeline.stored_hits(0xA1)
+    numbers = [decode_hit(value).hit_id for _, value in gone]
+    place = partition_of(0xA1, log.partitions)
+    pipeline.tell(place, Erasure(1, 0xA1, numbers, [offset for offset, _ in gone], 1))
+    assert pipeline.process_with_history() == 1
+    without = stopped_and_replayed(tmp_path / "without", [hit for hit in hits if hit.owner != 0xA1])
+    assert pipeline.rows(Visit) == without.rows(Visit)
+    assert pipeline.worker.scrub(place)
+    for one in (pipeline, expected, without):
+        one.close()
 
 
 @pytest.mark.parametrize("seed", range(4))

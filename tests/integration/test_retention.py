@@ -1,7 +1,10 @@
 """Rows go by month; what their archives say stays, and nothing computes those days again."""
 
+import time
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -21,7 +24,9 @@ from sink.encoding import HITS, Entry, split
 from sink.retention import Retention, drop_archives, drop_rows
 from sink.settings import SinkSettings
 from tests.builders import NOON, a_hit, config_events
+from tests.instance import running_instance
 from tests.integration.test_archives import DAY, archived, fill, recount, store
+from tests.integration.test_past_commands import hit, send
 from tests.pipeline import Pipeline
 
 OCTOBER = date(2026, 10, 1)
@@ -123,3 +128,39 @@ def test_an_owner_whose_old_hits_are_gone_keeps_what_they_made(database: Databas
     assert pipeline.tables() == before
     assert [visit.visit_count for visit in pipeline.rows(Visit)] == [1, 2, 3]
     pipeline.close()
+
+
+def test_reports_of_months_without_rows_are_answered_and_say_so(tmp_path: Path) -> None:
+    with running_instance(tmp_path / "data") as instance:
+        instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
+        old = "2026-06-10 12:00:0"
+        send(instance, [hit(number, 0, "old", cdt=f"{old}{number}") for number in range(1, 6)])
+        send(instance, [hit(3, 0, "old", cdt="2026-06-11 12:00:00")])
+        assert instance.command("drain").returncode == 0
+        asked = {"idSite": "1", "period": "month", "date": "2026-06-10", "format": "json"}
+        before = instance.api("VisitsSummary.get", **asked)
+        pages = instance.api("Actions.getPageUrls", **asked)
+        assert (before["nb_visits"], before["nb_uniq_visitors"]) == (6, 5)
+        instance.stop()
+        instance.environment["HITSTREAM_KEEP_ROWS_DAYS"] = "60"
+        instance.start()
+        instance.wait_until_ready()
+        deadline = time.monotonic() + 60
+        while "their days are frozen" not in instance.log() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert instance.command("sql", "SELECT count() FROM visits", "--format", "TSV").stdout == "0\n"
+        assert instance.api("VisitsSummary.get", **asked) == before
+        assert instance.api("Actions.getPageUrls", **asked) == pages
+        query = urlencode({"module": "API", "method": "VisitsSummary.get", **asked})
+        status, _, headers = instance.client().answer("GET", f"/index.php?{query}")
+        frozen = headers["X-Hitstream-Rows-From"]
+        assert (status, frozen[-3:]) == (200, "-01")
+        recent = urlencode({"module": "API", "method": "VisitsSummary.get", **asked, "date": "today"})
+        assert "X-Hitstream-Rows-From" not in instance.client().answer("GET", f"/index.php?{recent}")[2]
+        refused = instance.command("replay", "--from", "2026-06-01", "--to", "2026-06-30")
+        assert f"the rows before {frozen} are gone" in refused.stderr
+        # A hit that comes late to a frozen day changes no report.
+        send(instance, [hit(9, 0, "late", cdt="2026-06-10 13:00:00")])
+        assert instance.command("drain").returncode == 0
+        assert instance.api("Actions.getPageUrls", **asked) == pages
+        assert f"days before {frozen} are frozen" in instance.command("doctor").stdout
