@@ -215,7 +215,9 @@ async def _awaited(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def merge_cells(request: ApiRequest, results: Mapping[Cell, Result]) -> Result:
+def merge_cells(
+    request: ApiRequest, results: Mapping[Cell, Result], *, one_date_per_site: bool = False
+) -> Result:
     """One result, or maps: sites outside, dates inside. A missing cell is an empty table."""
 
     def of(site_id: int, period: Period) -> Result:
@@ -226,6 +228,12 @@ def merge_cells(request: ApiRequest, results: Mapping[Cell, Result]) -> Result:
             return of(site_id, request.period)
         return TableMap("date", {period.key: of(site_id, period) for period in request.periods})
 
+    def first_date(site_id: int) -> Result:
+        tables = (of(site_id, period) for period in request.periods)
+        return next((table for table in tables if isinstance(table, Table) and len(table)), Table())
+
+    if request.several_sites and request.several_periods and one_date_per_site:
+        return TableMap("idSite", {str(site_id): first_date(site_id) for site_id in request.sites})
     if request.several_sites:
         return TableMap("idSite", {str(site_id): of_site(site_id) for site_id in request.sites})
     return of_site(request.site_id)
@@ -234,7 +242,12 @@ def merge_cells(request: ApiRequest, results: Mapping[Cell, Result]) -> Result:
 async def run_method(request: ApiRequest, method: Method) -> Result:
     """The result before generic filters."""
     if method.cells is not None:
-        merged = merge_cells(request, await _awaited(method.cells(request)))
+        strict = request.state.get("compatibility") == "strict"
+        merged = merge_cells(
+            request,
+            await _awaited(method.cells(request)),
+            one_date_per_site=strict and method.one_date_per_site,
+        )
         if isinstance(merged, TableMap) and merged.key_name == "date":
             merged.key_name = method.shape.date_key
         return merged

@@ -501,7 +501,8 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
         joined = above + joined
         own = dict(row.metadata)
         leaf = row.subtable is None or not len(row.subtable)
-        early = (shape.segment_early and top) or (shape.folder_segment_early and not leaf)
+        always = shape.segment_early and shape.recursive
+        early = always or (shape.segment_early and top) or (shape.folder_segment_early and not leaf)
         late = None if early else own.pop("segment", None)
         metadata = {**own, **{name: value for name, value in inherited.items() if name not in own}}
         if dimension:
@@ -510,7 +511,7 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
                 metadata[dimension] = joined
             else:
                 metadata[dimension] = f"{before}{separator}{text}" if isinstance(before, str) else text
-        passed_on = {name: value for name, value in metadata.items() if name != "segment"}
+        passed_on = {name: value for name, value in metadata.items() if always or name != "segment"}
         if with_parents:
             metadata["is_aggregate"] = 0 if leaf else 1
         if late is not None and (shape.recursive or top):

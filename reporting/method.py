@@ -212,6 +212,8 @@ class Method:
     several_sites: bool = True
     """False: `X with multiple sites is not supported (yet).`"""
     several_periods: bool = True
+    one_date_per_site: bool = False
+    """Of several sites and dates, a strict instance shows each site's first date that has a row."""
     filters: bool = True
     """False: generic filters (limit, sort, label ...) leave the answer alone."""
     shape: ReportShape = ReportShape()

@@ -293,7 +293,7 @@ def _one(
             result[cell] = Table(shown)
         return result
 
-    return Method(cells=cells, required=(parameter,), shape=shape)
+    return Method(cells=cells, required=(parameter,), shape=shape, one_date_per_site=True)
 
 
 def _find_row(table: Table | None, path: Sequence[str]) -> Row | None:

@@ -342,6 +342,17 @@ def test_groups_of_sites_name_the_day_a_period_before(
     assert answer["lastDate"] == before
 
 
+def test_strict_shows_one_date_of_each_site_for_a_single_page(database: Database) -> None:
+    store(database, [a_visit(1, at=NOON + SECONDS_OF_DAY), an_action(11, at=NOON + SECONDS_OF_DAY)])
+    asked = {
+        "idSite": "all", "date": f"{DAY},{DAY + timedelta(days=2)}", "pageUrl": "http://example.org/page",
+    }  # fmt: skip
+    strict: Any = Reports(database, {"compatibility": "strict"}).ask("Actions.getPageUrl", **asked)
+    assert [row.label for row in strict.items["1"].rows] == ["/page"]
+    full: Any = Reports(database, {}).ask("Actions.getPageUrl", **asked)
+    assert [len(table.rows) for table in full.items["1"].items.values()] == [0, 1, 0]
+
+
 def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     store(
         database,

@@ -180,6 +180,16 @@ def test_folders_name_their_segment_before_the_dimension() -> None:
     assert list(page.metadata) == ["D", "is_aggregate", "segment"]
 
 
+def test_values_of_a_dimension_pass_their_segment_on_to_rows_without_one() -> None:
+    below = Table([Row({"label": "/b"}, {"url": "b"}), Row({"label": "/c"}, {"segment": "s2"})])
+    value = Table([Row({"label": "a"}, {"segment": "s1"}, below, 1)])
+    shape = ReportShape(dimension="D", recursive=True, segment_early=True)
+    bare, own = filters.flatten(value, shape, with_parents=False).rows
+    assert bare.metadata["segment"] == "s1"
+    assert list(own.metadata) == ["segment", "D"]
+    assert own.metadata["segment"] == "s2"
+
+
 def test_a_label_with_an_arrow_of_its_own_is_found_whole() -> None:
     value = table(("free > proprietary", 1))
     for wanted in ("free > proprietary", "free%20%3E%20proprietary", "free%20%253E%20proprietary"):
