@@ -66,6 +66,8 @@ class FoldState(msgspec.Struct, array_like=True):
     cart: Cart | None = None
     last_page: Action | None = None
     """The last page view that has a pageview id: later hits may bring its performance timings."""
+    began_with_search: bool = False
+    """Not used: states are stored by position, and those of instances that run have it here."""
     link: VisitLink | None = None
     """What the visitor of the open visit was told of it, when that is not the owner."""
 
