@@ -1,22 +1,27 @@
 """`make bench`: runs the benchmarks, prints a table, writes bench/results.json.
 
-python -m bench [--quick] [--only accept,processor,tables,whole] [--rate 6500] [--seconds 60]
+    python -m bench [--quick] [--only accept,processor,tables,whole] [--repeat 3] [--rate 6500] [--seconds 60]
+                    [--backend embedded|kafka] [--owners 1000000] [--json FILE]
+
+Figures are medians of the repetitions; the spread is how far the runs lie apart, as a share of the median.
+The generator of the load runs on the same machine. Exit status 1 when a floor is missed.
 """
 
 import argparse
 import json
-import os
-import platform
 import signal
 import sys
 import tempfile
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from bench.stages import Result, bench_accept, bench_processor, bench_tables
+from bench.measure import Result, machine, repeated
+from bench.stages import bench_accept, bench_processor, bench_tables
 from bench.whole import bench_whole
 
 RESULTS = Path(__file__).parent / "results.json"
+PARTS = "accept,processor,tables,whole"
 FLOORS = {
     "accept_single_hits_s": 5_000.0,
     "accept_bulk_hits_s": 30_000.0,
@@ -40,51 +45,83 @@ def end_cleanly(*_: object) -> None:
     sys.exit(143)
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, end_cleanly)
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything, for a first look")
-    parser.add_argument("--only", default="accept,processor,tables,whole")
-    parser.add_argument("--rate", type=float, default=6_500.0, help="hits per second of the whole")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of load on the whole")
-    options = parser.parse_args()
+@contextmanager
+def backend_settings(backend: str) -> Iterator[Mapping[str, str]]:
+    """What an instance needs to run on the backend; a broker runs meanwhile for `kafka`."""
+    if backend == "embedded":
+        yield {}
+        return
+    from tests.kafka.broker import running_broker  # needs Java or Docker
+
+    with running_broker() as address:
+        yield {"HITSTREAM_KAFKA": address}
+
+
+def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result]:
+    """Figures and their spreads; prints lines as they come, a run takes minutes."""
     parts = options.only.split(",")
     scale = 10 if options.quick else 1
     results: Result = {}
+    spreads: Result = {}
+
+    def of_stages() -> Result:
+        with tempfile.TemporaryDirectory(dir=folder) as stages:
+            found = bench_accept(Path(stages), 100_000 // scale, 400_000 // scale)
+            if "processor" in parts:
+                found |= bench_processor(Path(stages), options.owners // scale)
+            return found
+
+    def of_tables() -> Result:
+        with tempfile.TemporaryDirectory(dir=folder) as tables:
+            return bench_tables(Path(tables), 1_000_000 // scale)
+
+    def of_whole() -> Result:
+        with (
+            tempfile.TemporaryDirectory(dir=folder) as whole,
+            backend_settings(options.backend) as settings,
+        ):
+            return bench_whole(Path(whole), options.rate, options.seconds / scale, settings)
+
+    for wanted, run in (({"accept", "processor"}, of_stages), ({"tables"}, of_tables), ({"whole"}, of_whole)):
+        if wanted & set(parts):
+            medians, apart = repeated(run, options.repeat)
+            results |= medians
+            spreads |= apart
+            for name, value in medians.items():
+                spread = f"±{apart[name] / 2:.0%}" if options.repeat > 1 else ""
+                print(f"{name:<34} {value:>14,.3f} {spread:>6}  {verdict(name, value)}", flush=True)
+    return results, spreads
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, end_cleanly)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, for a first look")
+    parser.add_argument("--only", default=PARTS)
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each part")
+    parser.add_argument("--rate", type=float, default=6_500.0, help="hits per second of the whole")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of load on the whole")
+    parser.add_argument("--owners", type=int, default=1_000_000, help="in the state of the processor")
+    parser.add_argument("--backend", choices=("embedded", "kafka"), default="embedded", help="of the whole")
+    parser.add_argument("--json", type=Path, help="where the figures go; by default bench/results.json")
+    options = parser.parse_args()
+    before = machine()
     with tempfile.TemporaryDirectory(prefix="hitstream-bench-") as name:
-        folder = Path(name)
-        stages, tables = folder / "stages", folder / "tables"
-        stages.mkdir()
-        tables.mkdir()
-        if "accept" in parts or "processor" in parts:
-            show(results, bench_accept(stages, 100_000 // scale, 400_000 // scale))
-        if "processor" in parts:
-            show(results, bench_processor(stages, 1_000_000 // scale))
-        if "tables" in parts:
-            show(results, bench_tables(tables, 1_000_000 // scale))
-        if "whole" in parts:
-            show(results, bench_whole(folder, options.rate, options.seconds / scale))
+        results, spreads = run_parts(options, Path(name))
     missed = [name for name, value in results.items() if verdict(name, value).endswith("MISSED")]
-    if options.quick or options.only != "accept,processor,tables,whole":
+    is_whole = not options.quick and options.only == PARTS and options.backend == "embedded"
+    file = options.json or (RESULTS if is_whole else None)
+    if file is None:
         print("a part or a quick run: bench/results.json is left as it is", file=sys.stderr)
     else:
-        machine = {
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "load_before": os.getloadavg()[2],
-            "at": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        }
-        rounded = {name: round(value, 3) for name, value in results.items()}
-        RESULTS.write_text(json.dumps({**rounded, "machine": machine}, indent=2) + "\n")
+        figures: dict[str, object] = {name: round(value, 3) for name, value in results.items()}
+        if options.repeat > 1:
+            figures["spread"] = {name: round(value, 3) for name, value in spreads.items()}
+        figures |= {"repetitions": options.repeat, "machine": before}
+        file.write_text(json.dumps(figures, indent=2) + "\n")
     return 1 if missed else 0
-
-
-def show(results: Result, new: Result) -> None:
-    """Prints lines as they come: a run takes minutes."""
-    for name, value in new.items():
-        results[name] = value
-        print(f"{name:<28} {value:>14,.3f}  {verdict(name, value)}", flush=True)
 
 
 if __name__ == "__main__":

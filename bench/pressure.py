@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.stages import TOKEN, Result, bulk_requests, cpu_seconds, send, single_requests, start_sending
+from bench.measure import Result, cpu_seconds
+from bench.stages import TOKEN, bulk_requests, send, single_requests, start_sending
 from bench.traffic import TrafficHit, traffic
 from bench.whole import FreshnessProbe, percentile
 from processors.service import GROUP

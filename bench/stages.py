@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.lifelike_rows import lifelike_rows
+from bench.measure import Result, cpu_seconds, peak_mib
 from bench.sender import pack
 from bench.traffic import TrafficHit, traffic
 from hitstream.client import InstanceClient, InstanceError
@@ -33,8 +34,6 @@ from stream.opening import log_directory
 TOKEN = "bench-bench-bench-bench-bench-00"
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 8
-
-Result = dict[str, float]
 
 
 def single_requests(hits: Sequence[TrafficHit], now: int) -> list[bytes]:
@@ -151,12 +150,6 @@ def stage(
         process.wait(60)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process with all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def wait_for_ready(port: int) -> None:
     client = InstanceClient(f"http://127.0.0.1:{port}", TOKEN, timeout=10)
     deadline = time.monotonic() + 60
@@ -173,7 +166,7 @@ def wait_for_ready(port: int) -> None:
 
 def bench_accept(data_dir: Path, singles: int, bulks: int) -> Result:
     """Ingest alone; both rates include the generator on the same machine. The hits stay on the log."""
-    prepare_log(data_dir).close()
+    log = prepare_log(data_dir)
     port = free_port()
     now = int(time.time())
     with stage(["ingest"], data_dir, {"HITSTREAM_PORT": str(port), **BEHIND_PROXY}) as ingest:
@@ -185,8 +178,12 @@ def bench_accept(data_dir: Path, singles: int, bulks: int) -> Result:
         used = cpu_seconds(ingest.pid)
         # Not before the last single hit: only the profile's late hits are to be late.
         now = int(time.time())
-        bulk = send(bulk_requests(list(traffic(bulks, seed=2)), now), port, data_dir, connections=4)
+        requests = bulk_requests(list(traffic(bulks, seed=2)), now)
+        bulk = send(requests, port, data_dir, connections=4)
         bulk_cpu = cpu_seconds(ingest.pid) - used
+        peak = peak_mib(ingest.pid)
+    stored = log.sizes()["hits"] / (2_000 + singles + bulks)
+    log.close()
     return {
         "accept_single_hits_s": singles / single["seconds"],
         "accept_single_p50_ms": single["p50_ms"],
@@ -194,6 +191,9 @@ def bench_accept(data_dir: Path, singles: int, bulks: int) -> Result:
         "accept_single_us_cpu": 1e6 * single_cpu / singles,
         "accept_bulk_hits_s": bulks / bulk["seconds"],
         "accept_bulk_us_cpu": 1e6 * bulk_cpu / bulks,
+        "accept_peak_mib": peak,
+        "bulk_wire_bytes_per_hit": sum(map(len, requests)) / bulks,
+        "log_bytes_per_hit": stored,
     }
 
 
@@ -225,8 +225,9 @@ def bench_processor(data_dir: Path, owners: int) -> Result:
     def consumed() -> int:
         return sum(offset for place, offset in log.committed(GROUP).items() if place.topic == "hits")
 
-    def run_until(limit: int) -> tuple[int, float, float]:
-        """Hits, wall and CPU seconds, from the first commit seen until `limit` hits are consumed."""
+    def run_until(limit: int) -> tuple[int, float, float, float]:
+        """Hits, wall and CPU seconds, from the first commit seen until `limit` hits are consumed; and the
+        most memory in MiB."""
         begin = consumed()
         with stage(["processor"], data_dir, {}) as process:
             while (first := consumed()) == begin:
@@ -236,17 +237,19 @@ def bench_processor(data_dir: Path, owners: int) -> Result:
             began, used = time.perf_counter(), cpu_seconds(process.pid)
             while (now := consumed()) < limit:
                 time.sleep(0.05)
-            return now - first, time.perf_counter() - began, cpu_seconds(process.pid) - used
+            wall, cpu = time.perf_counter() - began, cpu_seconds(process.pid) - used
+            return now - first, wall, cpu, peak_mib(process.pid)
 
     run_until(min(total, 20_000))
     put_owners(log, owners)
-    hits, wall, cpu = run_until(total)
+    hits, wall, cpu, peak = run_until(total)
     reader.close()
     log.close()
     return {
         "process_hits_s_core": hits / max(wall, cpu),
         "process_us_cpu": 1e6 * cpu / hits,
         "process_owners": owners,
+        "process_peak_mib": peak,
     }
 
 

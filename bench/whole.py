@@ -3,10 +3,12 @@
 import json
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.stages import BEHIND_PROXY, TOKEN, Result, bulk_requests, single_requests, start_sending
+from bench.measure import Processes, Result
+from bench.stages import BEHIND_PROXY, TOKEN, bulk_requests, single_requests, start_sending
 from bench.traffic import traffic
 from tests.instance import RunningInstance
 
@@ -69,9 +71,9 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def bench_whole(folder: Path, rate: float, seconds: float) -> Result:
+def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str, str]) -> Result:
     """`rate` hits per second for `seconds`; end to end: hits by the time until all are in reports."""
-    instance = RunningInstance(folder / "whole", {"HITSTREAM_ADMIN_TOKEN": TOKEN, **BEHIND_PROXY})
+    instance = RunningInstance(folder / "whole", {"HITSTREAM_ADMIN_TOKEN": TOKEN, **BEHIND_PROXY, **settings})
     instance.token = TOKEN
     instance.start()
     try:
@@ -98,6 +100,7 @@ def bench_whole(folder: Path, rate: float, seconds: float) -> Result:
             time.sleep(3)
             probe.seconds.clear()
             began = time.perf_counter()
+            processes = Processes(instance.children())
             senders = [
                 start_sending(
                     one_by_one, instance.port, folder, connections=32, rate=len(one_by_one) / seconds
@@ -108,6 +111,7 @@ def bench_whole(folder: Path, rate: float, seconds: float) -> Result:
             sent = time.perf_counter() - began
             client.json("POST", "/hitstream/drain")
             drained = time.perf_counter() - began
+            used = {**processes.us_per(count), **processes.peaks()}
         status = client.json("GET", "/hitstream/status")
         client.close()
         if not status["balance"]["adds_up"] or status["accepted"] < count:
@@ -121,4 +125,5 @@ def bench_whole(folder: Path, rate: float, seconds: float) -> Result:
         "freshness_p50_s": percentile(probe.seconds, 0.5),
         "freshness_p95_s": percentile(probe.seconds, 0.95),
         "freshness_probes": float(len(probe.seconds)),
+        **{f"end_to_end_{name}": value for name, value in used.items()},
     }

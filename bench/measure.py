@@ -1,0 +1,77 @@
+"""What a benchmark reads off the machine: processes, repetitions, versions."""
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+Result = dict[str, float]
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+VERSIONS_OF = ("aiohttp", "chdb", "clickhouse-connect", "confluent-kafka", "msgspec", "orjson", "uvloop")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process with all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process held, its files mapped into memory included."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on."""
+    versions = {}
+    for name in VERSIONS_OF:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": versions,
+        "load_before": os.getloadavg()[2],
+        "at": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+    }
+
+
+def repeated(run: Callable[[], Mapping[str, float]], times: int) -> tuple[Result, Result]:
+    """Medians of several runs, and by figure how far its runs lie apart as a share of the median."""
+    runs = [run() for _ in range(times)]
+    medians = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
+    return medians, {name: spread([one[name] for one in runs]) for name in runs[0]}
+
+
+def spread(values: Sequence[float]) -> float:
+    """(largest - smallest) / median; 0 for a median of 0."""
+    middle = statistics.median(values)
+    return (max(values) - min(values)) / middle if middle else 0.0
+
+
+class Processes:
+    """CPU of some processes between two moments."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = dict(pids)
+        self._began = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+
+    def us_per(self, count: int) -> Result:
+        """Microseconds of CPU since the beginning for each of `count` hits, by process."""
+        return {
+            f"{name}_us_cpu": 1e6 * (cpu_seconds(pid) - self._began[name]) / count
+            for name, pid in self._pids.items()
+        }
+
+    def peaks(self) -> Result:
+        return {f"{name}_peak_mib": peak_mib(pid) for name, pid in self._pids.items()}
