@@ -7,6 +7,7 @@ unknown module, unknown function, missing parameters, site, period and date, acc
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -144,6 +145,11 @@ def _check_access(method: Method, grant: Grant, sites: tuple[int, ...]) -> None:
                 require_somewhere(grant, role)
 
 
+def _language(text: str) -> str:
+    """A code such as de or pt-br; what can't be one is English."""
+    return text.lower() if re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z]{2,4})?", text) else "en"
+
+
 def build_request(
     instance: Instance, grant: Grant, parameters: Parameters, name: str, method: Method, depth: int
 ) -> ApiRequest:
@@ -199,7 +205,7 @@ def build_request(
         periods=periods,
         several_periods=several_periods,
         segment=parameters.text("segment"),
-        language=parameters.text("language") or "en",
+        language=_language(parameters.text("language")),
         grant=grant,
         config=config,
         now=now,

@@ -18,7 +18,7 @@ UNKNOWN_NAME = "Unknown"
 _LANGUAGE_HOMES: Mapping[str, str] = {"en": "", "ar": "", "pt": "pt"}
 
 
-@cache
+@lru_cache(maxsize=100)
 def _locale(language: str) -> Locale:
     try:
         return Locale.parse(language.replace("-", "_"))

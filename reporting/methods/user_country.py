@@ -16,10 +16,10 @@ def _flag(country: str) -> str:
     return icon("flags", country or "xx")
 
 
-def _country(labels: Labels) -> Shown:
+def _country(labels: Labels, language: str = "en") -> Shown:
     code = labels[0] or "xx"
     return Shown(
-        country_name(code),
+        country_name(code, language),
         {"code": code, "logo": _flag(code), "segment": f"countryCode=={code}", "logoHeight": 16},
     )
 
@@ -118,7 +118,11 @@ async def _distinct_countries(request: ApiRequest) -> Tables:
 
 METHODS: dict[str, Method] = {
     "UserCountry.getCountry": dimension(
-        "locations", first_label, _country, dimension_shape("Country", "UserCountry_Country")
+        "locations",
+        first_label,
+        _country,
+        dimension_shape("Country", "UserCountry_Country"),
+        in_language=_country,
     ),
     "UserCountry.getContinent": dimension(
         "locations",

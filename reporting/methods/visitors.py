@@ -16,15 +16,15 @@ def _primary_language(labels: Labels) -> Labels:
     return (labels[0].split("-")[0] or UNKNOWN_LANGUAGE,)
 
 
-def _languages_of(labels: Labels) -> Shown:
+def _languages_of(labels: Labels, language: str = "en") -> Shown:
     code = labels[0]
     variants = "" if code == UNKNOWN_LANGUAGE else f",languageCode=@{code}-"
-    return Shown(language_name(code), {"segment": f"languageCode=={code}{variants}"})
+    return Shown(language_name(code, language), {"segment": f"languageCode=={code}{variants}"})
 
 
-def _language_code(labels: Labels) -> Shown:
+def _language_code(labels: Labels, language: str = "en") -> Shown:
     code = labels[0]
-    return Shown(language_label(code), {"segment": f"languageCode=={quote_plus(code)}"})
+    return Shown(language_label(code, language), {"segment": f"languageCode=={quote_plus(code)}"})
 
 
 def _short_code(labels: Labels) -> Labels:
@@ -64,6 +64,7 @@ METHODS: dict[str, Method] = {
         _languages_of,
         dimension_shape("Browser language", "UserLanguage_Language"),
         with_goals=False,
+        in_language=_languages_of,
     ),
     "UserLanguage.getLanguageCode": dimension(
         "languages",
@@ -71,6 +72,7 @@ METHODS: dict[str, Method] = {
         _language_code,
         dimension_shape("Language code", "UserLanguage_LanguageCode"),
         with_goals=False,
+        in_language=_language_code,
     ),
     "UserId.getUsers": Method(cells=_users, shape=dimension_shape("User IDs", "UserId_UserId")),
 }

@@ -420,6 +420,20 @@ def test_a_processed_report_of_several_days_names_them(database: Database, repor
     assert str(DAY.year) in next(iter(answer["reportData"]))
 
 
+def test_countries_and_languages_are_named_in_the_language_asked_for(
+    database: Database, reports: Reports
+) -> None:
+    store(database, [a_visit(visit_id=1, country="de", language="fr-be")])
+    for method, language, label in (
+        ("UserCountry.getCountry", "en", "Germany"),
+        ("UserCountry.getCountry", "de", "Deutschland"),
+        ("UserCountry.getCountry", "../etc", "Germany"),
+        ("UserLanguage.getLanguage", "de", "Französisch"),
+        ("UserLanguage.getLanguageCode", "de", "Französisch - Belgien (fr-be)"),
+    ):
+        assert [row.label for row in reports.table(method, language=language)] == [label]
+
+
 def test_insights_tell_what_changed_since_the_period_before(database: Database, reports: Reports) -> None:
     yesterday = A_DAY - 1
     store(database, [
