@@ -245,6 +245,7 @@ async def answer_parameters(
                 "archives": resources.archives,
                 "past": resources.past,
                 "base_url": base_url,
+                "client": client,
                 "methods": setup.methods,
             },
         )

@@ -70,7 +70,7 @@ class ApiRequest:
     Raises ApiError."""
     state: Mapping[str, Any]
     """What the process lends its methods: `tokens` (stream.secrets.TokenStore), `users`
-    (stream.users.UserStore), `compatibility` (full, strict), `base_url`, `methods`."""
+    (stream.users.UserStore), `compatibility` (full, strict), `base_url`, `client`, `methods`."""
 
     @property
     def site_id(self) -> int:

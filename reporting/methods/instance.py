@@ -41,7 +41,13 @@ def _plugin_active(request: ApiRequest) -> Result:
     return any(known.startswith(f"{name}.") for known in methods)
 
 
+def _client(request: ApiRequest) -> Result:
+    """The address that the request came from, as the API sees it."""
+    return str(request.state.get("client", ""))
+
+
 METHODS: dict[str, Method] = {
+    "API.getIpFromHeader": Method(answer=_client, access=Access.SOME_VIEW),
     "API.getMatomoVersion": Method(answer=lambda _: MATOMO_VERSION, access=Access.SOME_VIEW),
     "API.getPiwikVersion": Method(answer=lambda _: MATOMO_VERSION, access=Access.SOME_VIEW),
     "API.getBulkRequest": Method(answer=_bulk, access=Access.NONE, filters=False),

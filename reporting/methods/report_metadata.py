@@ -17,7 +17,8 @@ from reporting.table import Result, Scalar, Value
 from schemas.segments import SEGMENTS, dimension_field
 
 
-def _documentation(entry: ReportEntry) -> str:
+def documentation_of(entry: ReportEntry) -> str:
+    """What a report shows, in English."""
     if entry.documentation or not entry.dimension or entry.parameters:
         return entry.documentation
     return "" if entry.category == "Ecommerce" else f"Visits by {entry.dimension.lower()}."
@@ -84,7 +85,7 @@ def entry_metadata(request: ApiRequest, entry: ReportEntry) -> dict[str, Value]:
         metadata["parameters"] = dict(entry.parameters)
     if entry.dimension:
         metadata["dimension"] = entry.dimension
-    if text := _documentation(entry):
+    if text := documentation_of(entry):
         metadata["documentation"] = text
     if entry.guide:
         metadata["onlineGuideUrl"] = _GUIDES + entry.guide

@@ -4,6 +4,7 @@ import pytest
 
 from reporting.catalogue import CATALOGUE, entries_of, find_entry
 from reporting.methods import METHODS
+from reporting.methods.report_metadata import documentation_of
 from reporting.metric_titles import metric_type
 from reporting.report_entry import ReportEntry, metric_title
 from schemas.config import Config, Dimension, Goal, Site
@@ -61,6 +62,18 @@ def test_a_report_is_found_by_its_method_and_parameters(
 ) -> None:
     entry = find_entry(CONFIG, 1, method, parameters)
     assert (None if entry is None else entry.unique_id) == found
+
+
+def test_reports_and_metrics_are_explained() -> None:
+    """In our own words; what a plugin or Matomo would add has none of ours."""
+    silent = {
+        entry.unique_id
+        for entry in entries_of(CONFIG, 1)
+        if not documentation_of(entry) and not entry.parameters and entry.category != "Ecommerce"
+    }
+    assert silent == set()
+    explained = {name for entry in CATALOGUE.values() for name in entry.documented}
+    assert {"nb_visits", "bounce_rate", "exit_rate", "nb_events", "avg_page_load_time"} <= explained
 
 
 def test_metrics_of_reports_have_titles_and_types() -> None:
