@@ -49,10 +49,15 @@ def new_log(servers: str, directory: Path) -> dict[str, str]:
     }
 
 
-def started(servers: str, data_dir: Path, crash_at: Mapping[str, str] | None = None) -> Instance:
+def started(
+    servers: str,
+    data_dir: Path,
+    crash_at: Mapping[str, str] | None = None,
+    modules: Mapping[str, str] | None = None,
+) -> Instance:
     environment = new_log(servers, data_dir)
     fill_log(data_dir, config_events(goals=GOALS, **SITE), HITS, environment=environment)
-    instance = Instance(data_dir, crash_at, environment)
+    instance = Instance(data_dir, crash_at, environment, modules)
     instance.start()
     return instance
 
@@ -103,6 +108,15 @@ def test_kills_at_the_points_of_a_commit_change_no_table(
     tables = finished(instance)
     assert instance.crashed == ["log.committed", "log.sent"]
     assert differences(tables, embedded) == []
+
+
+def test_a_kill_amid_a_wrong_order_of_commit_is_noticed(kafka: str, embedded: Tables, tmp_path: Path) -> None:
+    """Input offsets before the transaction: what the comparison is good for."""
+    crash_at, modules = {"processor": "broken.between:3"}, {"processor": "tests.faults.broken_order"}
+    instance = started(kafka, tmp_path / "data", crash_at, modules)
+    tables = finished(instance)
+    assert instance.deaths == 1
+    assert differences(tables, embedded) != []
 
 
 @pytest.mark.slow
