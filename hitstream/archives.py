@@ -8,7 +8,7 @@ from schemas.reports import Aggregate
 from sink.archives import archive_sql, current_days, frozen_before, report_key
 from sink.database import Database
 
-FROZEN_TRUSTED_SECONDS = 60.0
+FROZEN_TRUSTED_SECONDS = 5.0
 
 
 class EngineArchives:
@@ -32,7 +32,7 @@ class EngineArchives:
         return report_key(aggregate)
 
     def frozen_before(self) -> date | None:
-        """Asked once a minute: it moves once a month."""
+        """Asked every few seconds: it moves once a month."""
         asked_at, found = self._frozen
         if not asked_at or time.monotonic() - asked_at > FROZEN_TRUSTED_SECONDS:
             found = frozen_before(self._database)

@@ -54,6 +54,9 @@ class EnginePast:
                 found["hits"].append(_readable(msgspec.structs.asdict(stored.hit)))
         return found
 
+    def purge(self) -> None:
+        self._engine.retention.step()
+
     def explain(self, site_id: int, visit_id: int) -> Mapping[str, Any] | None:
         found = story_of(self._engine, self._data_dir, visit_id)
         return found if found is not None and found["visit"]["site_id"] == site_id else None

@@ -123,7 +123,7 @@ class Engine:
             self.log, self.database, self.sink, self.facts, self.current_config, self._write_alone
         )
         self.eraser = Eraser(self.log, self.database, self.sink, changed, self.facts, erased)
-        self.retention = Retention(self.database, sink_settings)
+        self.retention = Retention(self.database, sink_settings, lambda: self.current_config().privacy)
         self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
         self._threads = [

@@ -22,6 +22,10 @@ class Past(Protocol):
         """Forget the visits for ever; counts of what went, by kind."""
         ...
 
+    def purge(self) -> None:
+        """Drop rows and archives that are past their lifetimes now."""
+        ...
+
     def explain(self, site_id: int, visit_id: int) -> Mapping[str, Any] | None:
         """The story of a visit; None for an unknown one."""
         ...

@@ -188,6 +188,10 @@ class Privacy(msgspec.Struct, frozen=True, kw_only=True):
     anonymise_user_id: bool = False
     anonymise_order_id: bool = False
     anonymise_referrer: Literal["", "exclude_query", "exclude_path", "exclude_all"] = ""
+    keep_rows_days: int = 0
+    """Days that visits and actions are kept, by whole months; 0: as HITSTREAM_KEEP_ROWS_DAYS says."""
+    keep_archives_days: int = 0
+    """The same for archives and HITSTREAM_KEEP_ARCHIVES_DAYS."""
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.config import Privacy
 from schemas.reports import AGGREGATES
 from sink.archives import archive_day, frozen_before, report_key, stale_days
 from sink.database import Database
@@ -67,13 +68,20 @@ def _drop(database: Database, tables: tuple[str, ...], before: date) -> int:
 
 
 class Retention:
-    """Drops what is past its lifetime, at the start and once an hour. `run` in a thread."""
+    """Drops what is past its lifetime, at the start and once an hour. `run` in a thread.
+
+    The configuration's lifetimes (`privacy`) come before those of the settings."""
 
     def __init__(
-        self, database: Database, settings: SinkSettings, today: Callable[[], date] = date.today
+        self,
+        database: Database,
+        settings: SinkSettings,
+        privacy: Callable[[], Privacy] = Privacy,
+        today: Callable[[], date] = date.today,
     ) -> None:
-        self._database, self._settings, self._today = database, settings, today
+        self._database, self._settings, self._privacy, self._today = database, settings, privacy, today
         self._stop = threading.Event()
+        self._working = threading.Lock()
 
     def run(self) -> None:
         wait = 0.0
@@ -85,13 +93,18 @@ class Retention:
                 logger.warning("rows past their lifetime can't be dropped now: %s", error)
 
     def step(self) -> None:
-        settings, today = self._settings, self._today()
-        if settings.keep_rows_days:
-            before = first_of_month(today, settings.keep_rows_days)
+        """Drop what is due now. Raises the database's errors."""
+        with self._working:
+            self._drop_due()
+
+    def _drop_due(self) -> None:
+        privacy, today = self._privacy(), self._today()
+        if days := privacy.keep_rows_days or self._settings.keep_rows_days:
+            before = first_of_month(today, days)
             if count := drop_rows(self._database, before):
                 logger.info("rows before %s are gone (%d partitions); their days are frozen", before, count)
-        if settings.keep_archives_days:
-            before = first_of_month(today, settings.keep_archives_days)
+        if days := privacy.keep_archives_days or self._settings.keep_archives_days:
+            before = first_of_month(today, days)
             if count := drop_archives(self._database, before):
                 logger.info("archives before %s are gone (%d partitions)", before, count)
 

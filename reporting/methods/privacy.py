@@ -1,5 +1,6 @@
 """PrivacyManager: what is masked before a hit is stored."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,11 +9,13 @@ import msgspec
 from reporting.errors import ApiError
 from reporting.method import Access, ApiRequest, Method
 from reporting.parameters import Parameters
+from reporting.past import Past
 from reporting.table import Result
 from schemas.config import Config, ConfigEvent, Privacy
 
 REFERRER_MODES = ("", "exclude_query", "exclude_path", "exclude_all")
 _MAX_MASK = 4
+_DAYS_OF_A_MONTH = 31
 
 
 async def _write(request: ApiRequest, **changes: Any) -> None:
@@ -66,8 +69,42 @@ async def _deactivate(request: ApiRequest) -> Result:
     return True
 
 
+def _lifetime(request: ApiRequest, enable: str, older: str, unit_days: int) -> int:
+    """Days, 0 when switched off. Raises ApiError."""
+    if not request.parameters.flag(enable):
+        return 0
+    number = request.parameters.integer(older)
+    if number is None or number < 1:
+        raise ApiError(f"{older} is '{request.parameters.text(older)}': expected a number from 1.")
+    return number * unit_days
+
+
+async def _set_rows(request: ApiRequest) -> Result:
+    """The lifetime of visits and actions, in days."""
+    await _write(request, keep_rows_days=_lifetime(request, "enableDeleteLogs", "deleteLogsOlderThan", 1))
+    return True
+
+
+async def _set_archives(request: ApiRequest) -> Result:
+    """The lifetime of archives, in months."""
+    days = _lifetime(request, "enableDeleteReports", "deleteReportsOlderThan", _DAYS_OF_A_MONTH)
+    await _write(request, keep_archives_days=days)
+    return True
+
+
+async def _purge(request: ApiRequest) -> Result:
+    past: Past | None = request.state.get("past")
+    if past is None:
+        raise ApiError("Rows can't be dropped from this process.", 503)
+    await asyncio.to_thread(past.purge)
+    return True
+
+
 METHODS: dict[str, Method] = {
     "PrivacyManager.setAnonymizeIpSettings": Method(answer=_set_ip, access=Access.SUPERUSER),
+    "PrivacyManager.setDeleteLogsSettings": Method(answer=_set_rows, access=Access.SUPERUSER),
+    "PrivacyManager.setDeleteReportsSettings": Method(answer=_set_archives, access=Access.SUPERUSER),
+    "PrivacyManager.executeDataPurge": Method(answer=_purge, access=Access.SUPERUSER),
     "PrivacyManager.activateDoNotTrack": Method(answer=_activate, access=Access.SUPERUSER),
     "PrivacyManager.deactivateDoNotTrack": Method(answer=_deactivate, access=Access.SUPERUSER),
 }
