@@ -9,7 +9,9 @@ The generator of the load runs on the same machine. Exit status 1 when a floor i
 
 import argparse
 import json
+import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -54,7 +56,10 @@ def backend_settings(backend: str) -> Iterator[Mapping[str, str]]:
     from tests.kafka.broker import running_broker  # needs Java or Docker
 
     with running_broker() as address:
-        yield {"HITSTREAM_KAFKA": address}
+        settings = {"HITSTREAM_KAFKA": address}
+        command = [sys.executable, "-m", "hitstream", "topics", "--replication", "1"]
+        subprocess.run(command, env={**os.environ, **settings}, check=True)
+        yield settings
 
 
 def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result]:
