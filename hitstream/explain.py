@@ -8,7 +8,9 @@ from typing import Any
 
 from hitstream.history import read_hits
 from hitstream.replay_preview import Folder, ordered
-from rules.fold import Facts, FoldState, Rows, VisitRules, attribute_with_source, fold_hit, why_visit_begins
+from rules.conversions import attribute_with_source
+from rules.fold import fold_hit, why_visit_begins
+from rules.fold_state import Facts, FoldState, Rows, VisitRules
 from rules.prepared import PreparedHit
 from rules.replays import Replays
 from schemas.config import Config

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processors.history import HistoryQuestion, OwnerHistory
-from rules.fold import RowKey
+from rules.fold_state import RowKey
 from schemas.hit import Hit, Location, encode_hit
 from schemas.rows import Visit, encode_row, offset_of_version
 from schemas.topics import ACTIONS, CONVERSION_ITEMS, CONVERSIONS, HITS, VISITS

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from hitstream.history import StoredHit, read_hits
 from hitstream.replay import owners_of
-from processors.processor import RulesCache
-from rules.fold import Facts, FoldState, Rows, VisitRules, fold_hit
+from processors.rules_cache import RulesCache
+from rules.fold import fold_hit
+from rules.fold_state import Facts, FoldState, Rows, VisitRules
 from rules.prepare import Lookups, prepare
 from rules.prepared import CAMPAIGN, PreparedHit
 from rules.replays import Replays

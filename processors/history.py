@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from rules.fold import RowKey
+from rules.fold_state import RowKey
 
 
 class HistoryUnavailableError(Exception):

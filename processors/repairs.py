@@ -24,7 +24,7 @@ from processors.owners import (
     segments_from,
 )
 from processors.unit import Unit
-from rules.fold import FoldState, Rows, VisitRules, row_key, row_of_key
+from rules.fold_state import FoldState, Rows, VisitRules, row_key, row_of_key
 from rules.owner import (
     Entry,
     OwnerRecord,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from rules.fold import row_key
+from rules.fold_state import row_key
 from schemas.hit import Hit
 from schemas.outcomes import Outcome
 from schemas.rows import DeadLetter, Row, Tally, VisitLink, encode_output

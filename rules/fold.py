@@ -6,18 +6,13 @@ hits in the same order always give the same rows: rules.owner builds late hits, 
 deletion on that.
 """
 
-from dataclasses import dataclass
-
-import msgspec
-
+from rules.conversions import BUYER_ORDERED, record_cart, record_goal, record_order
+from rules.fold_state import NO_FACTS, Facts, FoldState, Rows, VisitRules
 from rules.local_time import LocalClock
 from rules.prepared import (
     CAMPAIGN,
     DIRECT,
-    SEARCH_ENGINE,
-    SOCIAL_NETWORK,
     WEBSITE,
-    Ecommerce,
     GoalMatch,
     PreparedHit,
     Referrer,
@@ -25,143 +20,18 @@ from rules.prepared import (
 from schemas.config import Tracking
 from schemas.outcomes import Exclusion
 from schemas.rows import (
-    CART_GOAL,
-    ORDER_GOAL,
     Action,
     ActionKind,
-    Conversion,
-    ConversionItem,
-    Row,
     Visit,
     VisitLink,
 )
 
-BUYER_NONE, BUYER_ORDERED, BUYER_CART, BUYER_ORDERED_AND_CART = 0, 1, 2, 3
 NEW, RETURNING, RETURNING_CUSTOMER = 0, 1, 2
 
 _COUNTED_KINDS = frozenset(
     (ActionKind.PAGE, ActionKind.OUTLINK, ActionKind.DOWNLOAD, ActionKind.SEARCH, ActionKind.EVENT)
 )
 _INTERACTION_KINDS = frozenset((ActionKind.PAGE, ActionKind.SEARCH))
-
-
-class Cart(msgspec.Struct, array_like=True):
-    """The rows of the open cart, which the next cart or an order of the visit replaces."""
-
-    conversion: Conversion
-    items: list[ConversionItem]
-
-
-class FoldState(msgspec.Struct, array_like=True):
-    """What the fold remembers of an owner: the last visit, and what only the open visit needs.
-
-    The last visit's row is also the visitor's profile: each visit's figures follow from those before."""
-
-    visit: Visit | None = None
-    pageviews: int = 0
-    last_kind: int = 0
-    """Kind of the last page or search, whose time on page the next action tells; 0 before the first."""
-    last_title: str = ""
-    last_keyword: str = ""
-    cart: Cart | None = None
-    last_page: Action | None = None
-    """The last page view that has a pageview id: later hits may bring its performance timings."""
-    began_with_search: bool = False
-    """Not used: states are stored by position, and those of instances that run have it here."""
-    link: VisitLink | None = None
-    """What the visitor of the open visit was told of it, when that is not the owner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What an owner was told by other folds; the fold of its hits depends on it."""
-
-    lost_orders: frozenset[int] = frozenset()
-    """hit_ids of orders whose order id belongs to an earlier order."""
-    links: tuple[VisitLink, ...] = ()
-    """Visits of this visitor that belong to other owners, by first_time."""
-
-    def latest_link(self, before: int) -> VisitLink | None:
-        """The last linked visit that began before a time."""
-        found = None
-        for link in self.links:
-            if link.first_time >= before:
-                break
-            found = link
-        return found
-
-
-NO_FACTS = Facts()
-
-
-class VisitRules(msgspec.Struct, frozen=True):
-    """What of the configuration the fold needs."""
-
-    tracking: Tracking
-    clock: LocalClock
-
-
-RowKey = tuple[str, int, int, int, int | str]
-"""(table, site_id, date, visit_id or hit_id, goal_id or sku or 0)"""
-
-
-def row_key(row: Row) -> RowKey:
-    """The identity of a row: its ClickHouse sorting key, with the table's name in front."""
-    if isinstance(row, Action):
-        return ("actions", row.site_id, row.date, row.hit_id, 0)
-    if isinstance(row, Visit):
-        return ("visits", row.site_id, row.date, row.visit_id, 0)
-    if isinstance(row, Conversion):
-        return ("conversions", row.site_id, row.date, row.hit_id, row.goal_id)
-    if isinstance(row, VisitLink):
-        return ("links", row.site_id, 0, row.visit_id, row.visitor_id)
-    return ("conversion_items", row.site_id, row.date, row.hit_id, row.sku)
-
-
-def row_of_key(key: RowKey, owner: int) -> Row:
-    """A row with nothing but its key, to be deleted."""
-    table, site_id, date, number, last = key
-    match table:
-        case "actions":
-            return Action(
-                site_id=site_id, date=date, hit_id=number, visit_id=0, visitor_id=owner, owner=owner
-            )
-        case "visits":
-            return Visit(
-                site_id=site_id, date=date, visit_id=number, visitor_id=owner, owner=owner, config_id=0
-            )
-        case "conversions":
-            return Conversion(
-                site_id=site_id, date=date, hit_id=number, goal_id=int(last), visit_id=0,
-                visitor_id=owner, owner=owner,
-            )  # fmt: skip
-        case _:
-            return ConversionItem(
-                site_id=site_id, date=date, hit_id=number, sku=str(last), goal_id=0, visit_id=0
-            )
-
-
-class Rows:
-    """The rows that a fold made or changed, by key; a key that must no longer exist holds its last row as
-    deleted."""
-
-    __slots__ = ("deleted", "rows")
-
-    def __init__(self) -> None:
-        self.rows: dict[RowKey, Row] = {}
-        self.deleted: dict[RowKey, Row] = {}
-
-    def put(self, row: Row) -> None:
-        key = row_key(row)
-        self.rows[key] = row
-        if self.deleted:
-            self.deleted.pop(key, None)
-
-    def delete(self, row: Row) -> None:
-        """`row` needs only its key columns."""
-        key = row_key(row)
-        self.rows.pop(key, None)
-        self.deleted[key] = row
 
 
 def fold_hit(
@@ -552,10 +422,10 @@ def _convert(
             visit.converted = True
             visit.buyer = BUYER_ORDERED
         elif hit.ecommerce.order_id:
-            _record_order(state, visit, hit, hit.ecommerce, rules, rows)
+            record_order(state, visit, hit, hit.ecommerce, rules, rows)
             extra_seconds = 2
         else:
-            _record_cart(state, visit, hit, hit.ecommerce, rules, rows)
+            record_cart(state, visit, hit, hit.ecommerce, rules, rows)
         if hit.action is None:
             _touch(visit, hit.time, rules.clock)
     else:
@@ -566,7 +436,7 @@ def _convert(
             # Matomo counts the seconds of a match also when the goal was converted before.
             extra_seconds = match.goal_id + 2 if match.manual else 1
             if match.allow_multiple or match.goal_id not in visit.goals:
-                _record_goal(state, visit, hit, match, rules, rows)
+                record_goal(state, visit, hit, match, rules, rows)
         if hit.action is None and matches:
             _touch(visit, hit.time, rules.clock)
     if not opens or visit.visit_count > 1:
@@ -580,127 +450,3 @@ def _reached_thresholds(state: FoldState, visit: Visit, hit: PreparedHit) -> tup
         for goal in hit.threshold_goals
         if reached[goal.attribute] > goal.threshold
     )
-
-
-def attribute(visit: Visit, hit: PreparedHit) -> Referrer:
-    """Which referrer gets the credit of a conversion (tracking-semantics section 7)."""
-    return attribute_with_source(visit, hit)[0]
-
-
-def attribute_with_source(visit: Visit, hit: PreparedHit) -> tuple[Referrer, str]:
-    """The referrer, and who told it: `campaign parameters` (_rcn), `visit`, `referrer parameter` (_ref)."""
-    if hit.attribution is not None:
-        return hit.attribution, "campaign parameters"
-    of_visit = Referrer(visit.referrer_type, visit.referrer_name, visit.referrer_keyword, visit.referrer_url)
-    if visit.referrer_type == CAMPAIGN:
-        return of_visit, "visit"
-    from_cookie = hit.attribution_referrer
-    if from_cookie is not None and from_cookie.type in (SEARCH_ENGINE, WEBSITE, SOCIAL_NETWORK):
-        return from_cookie, "referrer parameter"
-    return of_visit, "visit"
-
-
-def _conversion(
-    visit: Visit, state: FoldState, hit: PreparedHit, goal_id: int, rules: VisitRules
-) -> Conversion:
-    referrer = attribute(visit, hit)
-    return Conversion(
-        site_id=hit.site_id,
-        date=rules.clock.day(hit.time),
-        hit_id=hit.hit_id,
-        goal_id=goal_id,
-        visit_id=visit.visit_id,
-        visitor_id=hit.visitor_id,
-        owner=hit.owner,
-        time=hit.time,
-        url=hit.page_url,
-        referrer_type=referrer.type,
-        referrer_name=referrer.name,
-        referrer_keyword=referrer.keyword,
-        returning=visit.returning,
-        visit_count=visit.visit_count,
-        seconds_since_first=visit.seconds_since_first,
-        seconds_since_order=visit.seconds_since_order,
-        pageviews_before=state.pageviews,
-        action_kind=0 if hit.action is None else hit.action.kind,
-        dimensions=dict(visit.dimensions),
-    )
-
-
-def _record_goal(
-    state: FoldState, visit: Visit, hit: PreparedHit, match: GoalMatch, rules: VisitRules, rows: Rows
-) -> None:
-    conversion = _conversion(visit, state, hit, match.goal_id, rules)
-    conversion.revenue = match.revenue
-    rows.put(conversion)
-    visit.goals = [*visit.goals, match.goal_id]
-    visit.converted = True
-
-
-def _record_order(
-    state: FoldState, visit: Visit, hit: PreparedHit, order: Ecommerce, rules: VisitRules, rows: Rows
-) -> None:
-    _drop_cart(state, rows)
-    conversion = _conversion(visit, state, hit, ORDER_GOAL, rules)
-    _fill_amounts(conversion, order)
-    conversion.order_id = order.order_id
-    rows.put(conversion)
-    _put_items(visit, hit, order, conversion, rows)
-    visit.goals = [*visit.goals, ORDER_GOAL]
-    visit.converted = True
-    visit.buyer = BUYER_ORDERED
-    visit.has_order_before = True
-    visit.seconds_since_order = 0
-
-
-def _record_cart(
-    state: FoldState, visit: Visit, hit: PreparedHit, cart: Ecommerce, rules: VisitRules, rows: Rows
-) -> None:
-    _drop_cart(state, rows)
-    conversion = _conversion(visit, state, hit, CART_GOAL, rules)
-    _fill_amounts(conversion, cart)
-    rows.put(conversion)
-    state.cart = Cart(conversion, _put_items(visit, hit, cart, conversion, rows))
-    visit.buyer |= BUYER_CART
-
-
-def _fill_amounts(conversion: Conversion, ecommerce: Ecommerce) -> None:
-    conversion.revenue = ecommerce.revenue
-    conversion.subtotal = ecommerce.subtotal
-    conversion.tax = ecommerce.tax
-    conversion.shipping = ecommerce.shipping
-    conversion.discount = ecommerce.discount
-    conversion.items = sum(item.quantity for item in ecommerce.items)
-
-
-def _put_items(
-    visit: Visit, hit: PreparedHit, ecommerce: Ecommerce, conversion: Conversion, rows: Rows
-) -> list[ConversionItem]:
-    items = [
-        ConversionItem(
-            site_id=hit.site_id,
-            date=conversion.date,
-            hit_id=hit.hit_id,
-            sku=item.sku,
-            goal_id=conversion.goal_id,
-            visit_id=visit.visit_id,
-            time=hit.time,
-            order_id=conversion.order_id,
-            name=item.name,
-            categories=list(item.categories),
-            price=item.price,
-            quantity=item.quantity,
-        )
-        for item in ecommerce.items
-    ]
-    for item in items:
-        rows.put(item)
-    return items
-
-
-def _drop_cart(state: FoldState, rows: Rows) -> None:
-    if state.cart is not None:
-        rows.delete(state.cart.conversion)
-        for item in state.cart.items:
-            rows.delete(item)
-        state.cart = None

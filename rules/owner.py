@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rules.fold import Facts, FoldState, Rows, VisitRules, fold_hit, rows_in_state
+from rules.fold import fold_hit, rows_in_state
+from rules.fold_state import Facts, FoldState, Rows, VisitRules
 from rules.prepared import PreparedHit
 from schemas.outcomes import Exclusion
 from schemas.rows import Row, VisitLink

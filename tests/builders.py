@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from rules.fold import VisitRules
+from rules.fold_state import VisitRules
 from rules.local_time import local_clock
 from rules.prepared import ActionDraft, PreparedHit
 from schemas.config import Config, ConfigEvent, Goal, Privacy, Site, Tracking

@@ -9,7 +9,7 @@ import msgspec
 from processors.history import OwnerHistory
 from processors.processor import INPUTS, Processor
 from processors.service import asked_of, first_step
-from rules.fold import RowKey, row_key
+from rules.fold_state import RowKey, row_key
 from rules.prepare import Lookups
 from rules.prepared import Agent
 from schemas.config import ConfigEvent, encode_config_event

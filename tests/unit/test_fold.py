@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from rules.fold import Facts, FoldState, Rows, fold_hit
+from rules.fold import fold_hit
+from rules.fold_state import Facts, FoldState, Rows
 from rules.prepared import (
     CAMPAIGN,
     DIRECT,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rules.fold import FoldState, Rows, fold_hit
+from rules.fold import fold_hit
+from rules.fold_state import FoldState, Rows
 from rules.prepare import prepare, site_rules
 from rules.prepared import CAMPAIGN, PreparedHit, Referrer
 from schemas.config import Config, Privacy, Site, Tracking
