@@ -1,14 +1,65 @@
 """The sink's archives as the Reporting API reads them."""
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 
+from reporting.errors import ApiError
+from reporting.names import resolve_names
+from reporting.segments import archived_segments, compile_segment, parse_segment
+from schemas.config import Config
 from schemas.reports import Aggregate
-from sink.archives import archive_sql, current_days, frozen_before, report_key
+from sink.archives import ArchivedSegment, archive_sql, current_days, frozen_before, report_key
 from sink.database import Database
+from stream.config import ConfigFollower
+from stream.protocol import Log
 
 FROZEN_TRUSTED_SECONDS = 5.0
+
+
+class SharedConfig:
+    """The configuration now, for threads that compute archives."""
+
+    def __init__(self, log: Log) -> None:
+        self._follower = ConfigFollower(log)
+        self._following = threading.Lock()
+
+    def __call__(self) -> Config:
+        """Raises LogError."""
+        with self._following:
+            return self._follower.refresh()
+
+    def close(self) -> None:
+        self._follower.close()
+
+
+class StoredSegments:
+    """What is archived of a site besides all visits: its stored segments that ask for it.
+
+    One whose definition means nothing now is left out; asked for, it is refused."""
+
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self._config = config
+
+    def __call__(self, site_id: int) -> list[ArchivedSegment]:
+        config = self._config()
+        found: dict[str, ArchivedSegment] = {}
+        for stored in archived_segments(config, site_id):
+            try:
+                parts = parse_segment(stored.definition)
+                names = resolve_names(config, site_id)
+                compiled = compile_segment(parts, site_id=site_id, config=config, resolve=names)
+            except ApiError:
+                continue
+            if not compiled.is_all:
+                found[compiled.key] = ArchivedSegment(
+                    key=compiled.key,
+                    visit=compiled.visit,
+                    ids=compiled.ids(),
+                    parameters=compiled.parameters,
+                )
+        return list(found.values())
 
 
 class EngineArchives:

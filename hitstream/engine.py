@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from hitstream.archives import StoredSegments
 from hitstream.erasure import ErasedHits, Eraser
 from hitstream.freshness import Freshness
 from hitstream.replay import Replayer
@@ -108,7 +109,10 @@ class Engine:
         self._follower = ConfigFollower(self.log)
         self._following = threading.Lock()
         self.users = UserStore(self.log)
-        self.rollups = open_rollups(self.database, rollups or RollupSettings()) if stores else None
+        segments = StoredSegments(self.current_config)
+        self.rollups = (
+            open_rollups(self.database, rollups or RollupSettings(), segments=segments) if stores else None
+        )
         changed = self.rollups.changed if self.rollups else partial(on_site_days, self.log.epoch)
         erased = ErasedHits(self.log)
         self._sink = (

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from hitstream.archives import SharedConfig, StoredSegments
 from hitstream.engine_metrics import rollup_families
 from hitstream.exposition import StageServer, exposition, one
 from hitstream.settings import StageSettings
@@ -57,8 +58,12 @@ class RollupProcess:
             database = open_database(self._place, log.epoch, stop)
             if database is None:
                 return
+            config = SharedConfig(log)
             rollups = self._rollups = open_rollups(
-                database, self._rollup_settings, leftovers_after=LEFTOVERS_AFTER
+                database,
+                self._rollup_settings,
+                segments=StoredSegments(config),
+                leftovers_after=LEFTOVERS_AFTER,
             )
             lanes = [threading.Thread(target=work, name=name) for name, work in rollups.lanes()]
             for lane in lanes:
@@ -73,6 +78,7 @@ class RollupProcess:
                 rollups.stop()
                 for lane in lanes:
                     lane.join()
+                config.close()
                 database.close()
         finally:
             log.close()

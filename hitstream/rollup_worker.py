@@ -22,6 +22,7 @@ from typing import Any
 import faust
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from hitstream.archives import SharedConfig, StoredSegments
 from hitstream.engine_metrics import rollup_families
 from hitstream.exposition import StageServer, exposition, one
 from hitstream.rollup_process import LEFTOVERS_AFTER, has_ended
@@ -54,10 +55,12 @@ class _Epoch:
 
     log: KafkaLog
     database: Database
+    config: SharedConfig
     rollups: Rollups
 
     def close(self) -> None:
         self.rollups.stop()
+        self.config.close()
         self.database.close()
         self.log.close()
 
@@ -181,7 +184,11 @@ class RollupWorker:
             log.close()
             return None
         logger.info("computing archives (epoch %d)", log.epoch)
-        return _Epoch(log, database, Rollups(database, leftovers_after=LEFTOVERS_AFTER, sweeps=False))
+        config = SharedConfig(log)
+        rollups = Rollups(
+            database, segments=StoredSegments(config), leftovers_after=LEFTOVERS_AFTER, sweeps=False
+        )
+        return _Epoch(log, database, config, rollups)
 
     def _sweep_when_due(self) -> list[StaleDay]:
         """The leader's: stale days of all sites."""

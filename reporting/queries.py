@@ -11,7 +11,7 @@ from reporting.archives import Archives
 from reporting.method import ApiRequest, Cell
 from reporting.names import resolve_names
 from reporting.periods import Period
-from reporting.segments import Compiled, compile_segment, parse_segment
+from reporting.segments import Compiled, archived_segments, compile_segment, parse_segment
 from schemas.metrics import VISIT_METRICS
 from schemas.report_queries import day_sql, period_sql
 from schemas.reports import AGGREGATES, Aggregate
@@ -78,10 +78,10 @@ async def _archived_days(
 ) -> Mapping[date, int]:
     """The days that need not be read from rows, with their archive's generation."""
     archives: Archives | None = request.state.get("archives")
-    if archives is None or not segment.is_all:
+    if archives is None or not (segment.is_all or archived_segments(request.config, site_id)):
         return {}
     first, last = min(one.start for one in periods), max(one.end for one in periods)
-    return await asyncio.to_thread(archives.current_days, site_id, first, last, "", aggregates)
+    return await asyncio.to_thread(archives.current_days, site_id, first, last, segment.key, aggregates)
 
 
 def _days_of(
@@ -102,9 +102,12 @@ def _days_of(
         day for at in range((newest - first).days + 1) if (day := first + timedelta(days=at)) not in archived
     ]
     parameters: dict[str, object] = {
-        "segment": "", "report": archives.key(aggregate), "days": list(archived),
+        **segment.parameters,
+        "segment": segment.key,
+        "report": archives.key(aggregate),
+        "days": list(archived),
         "generations": list(archived.values()),
-    }  # fmt: skip
+    }
     parts = [archives.sql(aggregate)]
     if rows:
         parameters["row_days"] = rows

@@ -8,6 +8,7 @@ schemas.segments.
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from typing import Literal
 from urllib.parse import unquote_plus
 
 from reporting.errors import ApiError
-from schemas.config import Config
+from schemas.config import Config, StoredSegment
 from schemas.segments import SEGMENTS, SegmentField, dimension_field
 
 Operator = Literal["==", "!=", "=@", "!@", "=^", "=$", ">", "<", ">=", "<="]
@@ -110,6 +111,15 @@ class Compiled:
     @property
     def is_all(self) -> bool:
         return self.visit == ""
+
+    @property
+    def key(self) -> str:
+        """Names the archives of the segment, empty for all visits. What it compiles to is part of it: after a
+        change of the configuration, nothing is read that was computed under another meaning."""
+        if self.is_all:
+            return ""
+        text = repr((self.visit, sorted(self.parameters.items())))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def ids(self, column: str = "visit_id") -> str:
         if self.is_all:
@@ -334,3 +344,12 @@ def _rows_of(scope: str, condition: str) -> str:
 def date_parameters(site_id: int, first: date, last: date) -> dict[str, object]:
     """The parameters that every compiled segment and report query expects."""
     return {"site": site_id, "first": first, "last": last}
+
+
+def archived_segments(config: Config, site_id: int) -> list[StoredSegment]:
+    """The stored segments of a site that are to be archived."""
+    return [
+        one
+        for one in config.segments.values()
+        if one.auto_archive and not one.deleted and one.site_id in (0, site_id)
+    ]

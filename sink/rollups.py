@@ -36,6 +36,7 @@ from sink.archives import (
 from sink.database import Database
 from sink.encoding import SiteDay
 from sink.settings import RollupSettings
+from stream.protocol import LogError, LogResetError
 
 logger = logging.getLogger(__name__)
 
@@ -250,7 +251,9 @@ class Rollups:
             return True
         except FrozenDayError:
             pass  # a row came after the rows of its day were removed; the archive stays as it was
-        except (ClickHouseError, OSError) as error:
+        except LogResetError:
+            raise
+        except (ClickHouseError, OSError, LogError) as error:
             failed = str(error)
             logger.warning("archive of site %s, %s failed: %s", site_day.site_id, day, error)
         with self._lock:
@@ -418,13 +421,21 @@ class Rollups:
 
 
 def open_rollups(
-    database: Database, settings: RollupSettings, *, leftovers_after: timedelta = timedelta(0)
+    database: Database,
+    settings: RollupSettings,
+    *,
+    segments: Callable[[int], Iterable[ArchivedSegment]] = lambda _site: (),
+    leftovers_after: timedelta = timedelta(0),
 ) -> Rollups:
     """With the workers that the settings name. Raises SettingsError."""
     try:
         workers = parse_workers(settings.rollup_workers)
         return Rollups(
-            database, workers=workers, only=settings.rollup_worker, leftovers_after=leftovers_after
+            database,
+            segments=segments,
+            workers=workers,
+            only=settings.rollup_worker,
+            leftovers_after=leftovers_after,
         )
     except ValueError as error:
         raise SettingsError(f"HITSTREAM_ROLLUP_WORKERS: {error}") from None

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from hitstream.archives import EngineArchives
+from hitstream.archives import EngineArchives, StoredSegments
 from reporting.api import Instance, ask
 from reporting.database import ThreadedDatabase
 from reporting.methods import METHODS
@@ -16,11 +17,12 @@ from reporting.parameters import Parameters
 from reporting.render.php import plain
 from reporting.table import Result, Table, TableMap
 from schemas.access import Grant
-from schemas.config import Config, Goal, Site
+from schemas.config import Config, Goal, Site, StoredSegment
 from schemas.rows import ActionKind, Row, encode_output
 from sink.archives import archive_day
 from sink.database import Database
 from sink.encoding import ROW_TABLES, Entry, split
+from sink.rollups import Rollups
 from tests.builders import NOON
 from tests.rows import A_DAY, a_conversion, a_visit, an_action, an_item
 
@@ -44,11 +46,11 @@ def store(database: Database, rows: list[Row]) -> None:
 class Reports:
     """Asks API methods over a database."""
 
-    def __init__(self, database: Database, state: Mapping[str, Any]) -> None:
+    def __init__(self, database: Database, state: Mapping[str, Any], config: Config = CONFIG) -> None:
         self._executor = ThreadPoolExecutor(1)
         self._instance = Instance(
             methods=METHODS,
-            config=lambda: CONFIG,
+            config=lambda: config,
             database=ThreadedDatabase(lambda: database.client, self._executor),
             change=self._refuse,
             now=lambda: datetime.fromtimestamp(NOON, UTC) + timedelta(days=20),
@@ -372,6 +374,37 @@ def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     assert [from_archives.ask(method, period="month") for method in methods] == expected
     database.command("TRUNCATE TABLE archives")
     assert from_archives.ask("UserCountry.getCountry", period="month") != expected[1], (
+        "archives were not read"
+    )
+
+
+def test_a_stored_segment_is_archived_and_read_from_its_archive(database: Database) -> None:
+    """One of actions, too; under the site's own compiled condition."""
+    store(database, [
+        a_visit(1, actions=2, country="fr"),
+        a_visit(2, visitor_id=0xB2, country="de"),
+        an_action(11, visit_id=1, url="example.org/a"),
+        an_action(12, visit_id=1, url="example.org/b"),
+        an_action(13, visit_id=2, url="example.org/b"),
+    ])  # fmt: skip
+    definition = "pageUrl=@/a;countryCode==fr"
+    stored = StoredSegment(segment_id=1, name="A", definition=definition, auto_archive=True)
+    config = replace(CONFIG, segments={1: stored})
+    methods = ("VisitsSummary.get", "UserCountry.getCountry", "Actions.getPageUrls")
+    expected = [Reports(database, {}).ask(method, period="month", segment=definition) for method in methods]
+    for table in ("visits", "actions", "conversions", "conversion_items"):
+        database.command(
+            f"ALTER TABLE {table} UPDATE inserted_at = inserted_at - toIntervalHour(1) WHERE 1"
+            " SETTINGS mutations_sync = 2"
+        )
+    rollups = Rollups(database, segments=StoredSegments(lambda: config), minimum_rows=0)
+    while rollups.step():
+        pass
+    assert rollups.status().failed == 0
+    reports = Reports(database, {"archives": EngineArchives(database)}, config)
+    assert [reports.ask(method, period="month", segment=definition) for method in methods] == expected
+    database.command("TRUNCATE TABLE archives")
+    assert reports.ask("UserCountry.getCountry", period="month", segment=definition) != expected[1], (
         "archives were not read"
     )
 
