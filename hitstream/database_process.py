@@ -172,18 +172,26 @@ class DatabaseProcess:
             self._engine = engine = await loop.run_in_executor(self._executor, begin)
             self._resources = self._lend(engine)
             engine.start()
-            deadline = time.monotonic() + RESET_SECONDS
-            while not await loop.run_in_executor(self._executor, lambda: followed(engine)):
-                if time.monotonic() > deadline:
-                    raise ResetTimeoutError(
-                        f"the instance is empty, but not all processes took up epoch {engine.log.epoch} "
-                        f"within {RESET_SECONDS:.0f} s"
-                    )
-                await asyncio.sleep(POLL_SECONDS)
-            task = asyncio.create_task(self._clean_up(old, engine))
-            self._cleaning.add(task)
-            task.add_done_callback(self._cleaning.discard)
+            try:
+                await self._wait_until_followed(engine)
+            finally:
+                # Also when that took too long, or when who asked has gone: the old epoch is over.
+                task = asyncio.create_task(self._clean_up(old, engine))
+                self._cleaning.add(task)
+                task.add_done_callback(self._cleaning.discard)
             return engine
+
+    async def _wait_until_followed(self, engine: Engine) -> None:
+        """Raises ResetTimeoutError."""
+        loop = asyncio.get_running_loop()
+        deadline = time.monotonic() + RESET_SECONDS
+        while not await loop.run_in_executor(self._executor, lambda: followed(engine)):
+            if time.monotonic() > deadline:
+                raise ResetTimeoutError(
+                    f"the instance is empty, but not all processes took up epoch {engine.log.epoch} "
+                    f"within {RESET_SECONDS:.0f} s"
+                )
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _clean_up(self, old: Engine, engine: Engine) -> None:
         """Close and drop what was before; it may take longer than a reset should."""

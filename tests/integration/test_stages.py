@@ -1,4 +1,4 @@
-"""One process per stage on a ClickHouse server, as on a cluster; the log is the embedded one."""
+"""One process per stage on a ClickHouse server, as on a cluster; the log is embedded or on a broker."""
 
 import contextlib
 import json
@@ -26,17 +26,19 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
 class Stages:
     """The processes of an instance, each started by its own command."""
 
-    def __init__(self, data_dir: Path, server: ClickHouseFixture) -> None:
-        self.data_dir = data_dir
+    def __init__(self, data_dir: Path, server: ClickHouseFixture, broker: str = "") -> None:
+        self.data_dir, self.broker = data_dir, broker
         self.ports = {name: free_port() for name in ("ingest", "reporting", "processor", "sink", "rollups")}
         self.url = f"http://127.0.0.1:{self.ports['ingest']}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HITSTREAM_")},
             "HITSTREAM_DATA_DIR": str(data_dir),
+            "HITSTREAM_KAFKA": broker,
+            "HITSTREAM_KAFKA_PREFIX": f"stages{time.time_ns()}",
             "HITSTREAM_PARTITIONS": "4",
             "HITSTREAM_ADMIN_TOKEN": TOKEN,
-            "HITSTREAM_CLICKHOUSE": server.dsn("stages"),
-            "HITSTREAM_CLICKHOUSE_READER": server.dsn("stages"),
+            "HITSTREAM_CLICKHOUSE": server.dsn(f"stages_{'kafka' if broker else 'embedded'}"),
+            "HITSTREAM_CLICKHOUSE_READER": server.dsn(f"stages_{'kafka' if broker else 'embedded'}"),
             "HITSTREAM_PORT": str(self.ports["ingest"]),
             "HITSTREAM_REPORTING_PORT": str(self.ports["reporting"]),
             "HITSTREAM_REPORTING_URL": f"http://127.0.0.1:{self.ports['reporting']}",
@@ -48,6 +50,8 @@ class Stages:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *arguments: str, **settings: str) -> None:
+        if self.broker:  # as on machines of their own
+            settings["HITSTREAM_DATA_DIR"] = str(self.data_dir / name)
         with (self.data_dir.parent / "stages.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "hitstream", *arguments],
@@ -74,7 +78,7 @@ class Stages:
 
 
 def client(url: str) -> InstanceClient:
-    return InstanceClient(url, TOKEN, timeout=30)
+    return InstanceClient(url, TOKEN, timeout=120)
 
 
 def api(url: str, method: str, **parameters: str) -> object:
@@ -113,9 +117,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFixtu
         yield started
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory, server: ClickHouseFixture) -> Iterator[Stages]:
-    started = Stages(tmp_path_factory.mktemp("stages") / "data", server)
+@pytest.fixture(scope="module", params=["embedded", "kafka"])
+def stages(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server: ClickHouseFixture
+) -> Iterator[Stages]:
+    broker = request.getfixturevalue("kafka") if request.param == "kafka" else ""
+    started = Stages(tmp_path_factory.mktemp("stages") / "data", server, broker)
+    if broker:
+        pytest.importorskip("faust")
+        started.start("topics", "topics")
+        assert started.processes.pop("topics").wait(60) == 0, started.said()
     started.start("reporting", "reporting")
     started.start("processor", "processor")
     started.start(
