@@ -38,7 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     topics.add_argument("--hits-days", type=int, default=7, help="how long hits are kept on the log")
     topics.add_argument("--outputs-days", type=int, default=7, help="how long rows are kept for the sink")
     sink = command("sink", "run one sink alone, into a ClickHouse server")
-    sink.add_argument("--partitions", default="", help="numbers and ranges such as 0-3,7 (default: all)")
+    sink.add_argument(
+        "--partitions",
+        default="",
+        help="numbers and ranges such as 0-3,7 (default: all; on a broker the sinks share them out)",
+    )
     command("rollups", "run one rollup worker alone, on a ClickHouse server")
     command("reporting", "run Reporting API and SQL endpoint alone, on a ClickHouse server")
     settings = command("settings", "print every setting with its value, default and meaning")

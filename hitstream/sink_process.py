@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -18,6 +19,26 @@ from stream.protocol import Log, LogResetError
 logger = logging.getLogger("hitstream.sink")
 
 RETRY_SECONDS = 2.0
+SHARE_SECONDS = 0.2
+
+
+class Share(Protocol):
+    """Which partitions are to be stored here: those that were named, or what a group decides."""
+
+    @property
+    def partitions(self) -> tuple[int, ...]: ...
+
+    def close(self) -> None: ...
+
+
+class NamedShare:
+    """The partitions that somebody named."""
+
+    def __init__(self, partitions: Sequence[int]) -> None:
+        self.partitions = tuple(partitions)
+
+    def close(self) -> None:
+        """Nobody else is told."""
 
 
 def open_database(place: Place, epoch: int, stop: threading.Event) -> Database | None:
@@ -45,13 +66,15 @@ class SinkProcess:
         sink_settings: SinkSettings,
         place: Place,
         open_log: Callable[[], Log],
-        partitions: Callable[[Log], Sequence[int]],
+        share: Callable[[Log], Share],
         on_site_days: Callable[[int, set[SiteDay]], None] = lambda _epoch, _days: None,
     ) -> None:
-        """`partitions` are those of a log to store; `on_site_days` is told the epoch too."""
+        """`share` says which partitions of a log to store; `on_site_days` is told the epoch too."""
         self._settings, self._sink_settings, self._place = settings, sink_settings, place
-        self._open_log, self._partitions, self._on_site_days = open_log, partitions, on_site_days
+        self._open_log, self._share, self._on_site_days = open_log, share, on_site_days
         self._sink: Sink | None = None
+        self._opened = False
+        """Whether it would store; it may own no partition now."""
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`. Raises OSError when the port is taken, sink.migrations.NewerDatabaseError."""
@@ -69,46 +92,65 @@ class SinkProcess:
 
     def _run_epoch(self, stop: threading.Event) -> None:
         log = self._open_log()
-        database = None
-        ended = threading.Event()
+        database = share = None
         try:
             database = open_database(self._place, log.epoch, stop)
             if database is None:
                 return
             database.keep_hits(self._sink_settings.keep_hits_days)
-            partitions = self._partitions(log)
-            sink = Sink(
-                log,
-                database,
-                self._sink_settings,
-                on_site_days=lambda days: self._on_site_days(log.epoch, days),
-                partitions=partitions,
-                is_erased=ErasedHits(log),
-            )
-            self._sink = sink
-            threading.Thread(target=_stop_with, args=(stop, ended, sink), daemon=True).start()
-            logger.info("storing partitions %s (epoch %d)", ",".join(map(str, partitions)), log.epoch)
-            sink.run()
+            share = self._share(log)
+            self._opened = True
+            while not stop.is_set():
+                partitions = share.partitions
+                if partitions:
+                    self._store(log, database, share, partitions, stop)
+                else:
+                    stop.wait(SHARE_SECONDS)
         finally:
-            ended.set()
-            self._sink = None
+            self._opened = False
+            if share is not None:
+                share.close()
             if database is not None:
                 database.close()
             log.close()
 
+    def _store(
+        self, log: Log, database: Database, share: Share, partitions: Sequence[int], stop: threading.Event
+    ) -> None:
+        """Until `stop`, or until the share is another."""
+        sink = Sink(
+            log,
+            database,
+            self._sink_settings,
+            on_site_days=lambda days: self._on_site_days(log.epoch, days),
+            partitions=partitions,
+            is_erased=ErasedHits(log),
+        )
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.is_set():
+                if stop.wait(SHARE_SECONDS) or share.partitions != partitions:
+                    sink.stop()
+                    return
+
+        threading.Thread(target=watch, name="watch", daemon=True).start()
+        logger.info("storing partitions %s (epoch %d)", ",".join(map(str, partitions)), log.epoch)
+        self._sink = sink
+        try:
+            sink.run()
+        finally:
+            ended.set()
+            self._sink = None
+
     def problem(self) -> str:
         """Why nothing is stored now."""
         sink = self._sink
-        return sink.error if sink else "it is not storing yet: log or database do not answer"
+        if sink is not None:
+            return sink.error
+        return "" if self._opened else "it is not storing yet: log or database do not answer"
 
     def metrics(self) -> str:
         sink = self._sink
         works = one("hitstream_sink_works", "gauge", "1 when rows are stored, else 0.", not self.problem())
         return exposition([works]) + (sink.metrics.prometheus() if sink else "")
-
-
-def _stop_with(stop: threading.Event, ended: threading.Event, sink: Sink) -> None:
-    while not ended.is_set():
-        if stop.wait(0.2):
-            sink.stop()
-            return

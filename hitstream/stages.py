@@ -17,9 +17,11 @@ from stream.protocol import LogError, LogMismatchError, LogResetError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hitstream.sink_process import Share
     from sink.database import Place
     from sink.encoding import SiteDay
     from stream.opening import LogSettings
+    from stream.protocol import Log
 
 EXIT_SETTINGS = 78
 
@@ -146,10 +148,24 @@ def _run_sink(partitions: str) -> int:
             load_settings(SinkSettings),
             place,
             lambda: open_log(settings),
-            lambda log: parse_partitions(partitions, log.partitions),
+            lambda log: _share(log, partitions),
             changed,
         ).run(_stop_on_signals())
     return 0
+
+
+def _share(log: "Log", partitions: str) -> "Share":
+    """The partitions that are named, else all of an embedded log; on a broker what the sinks agree on."""
+    from hitstream.sink_process import NamedShare
+    from stream.embedded import EmbeddedLog
+
+    if partitions.strip() or isinstance(log, EmbeddedLog):
+        return NamedShare(parse_partitions(partitions, log.partitions))
+    from stream.kafka import KafkaLog
+    from stream.kafka_share import PartitionShare
+
+    assert isinstance(log, KafkaLog)
+    return PartitionShare(log, "sinks")
 
 
 @contextlib.contextmanager

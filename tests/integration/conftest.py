@@ -1,6 +1,10 @@
 """One ClickHouse engine for the test process (chDB allows one directory per process), a database per test,
-the Reporting API on an empty one."""
+the Reporting API on an empty one.
 
+HITSTREAM_TEST_CLICKHOUSE puts a server in its place: `fixture` is that of tests.clickhouse_http, all else the
+DSN of one that runs."""
+
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +21,21 @@ from stream.config import ConfigFollower, ConfigWriter
 from stream.embedded import EmbeddedLog
 from stream.secrets import TokenStore
 from stream.users import UserStore
+from tests.clickhouse_http import running_clickhouse
 from tests.integration.api import ADMIN, Api
 
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def clickhouse_dsn(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"chdb://{tmp_path_factory.mktemp('clickhouse')}"
+def clickhouse_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    wanted = os.environ.get("HITSTREAM_TEST_CLICKHOUSE", "")
+    directory = tmp_path_factory.mktemp("clickhouse")
+    if wanted == "fixture":
+        with running_clickhouse(directory) as server:
+            yield server.dsn()
+    else:
+        yield wanted or f"chdb://{directory}"
 
 
 @pytest.fixture
