@@ -21,19 +21,29 @@ Entry = tuple[int, bytes, bytes]
 class Committer:
     """Appends to one topic from one thread; used on the event loop only.
 
-    A group holds at most `max_group` hits (a submission is never divided), so that one append stays short."""
+    A group ends with the submission that reaches `max_group` hits or `max_group_bytes` (a submission is never
+    divided), so that one append stays short."""
 
     def __init__(
-        self, appender: Appender, metrics: Metrics, *, max_queued: int, max_group: int = 20_000
+        self,
+        appender: Appender,
+        metrics: Metrics,
+        *,
+        max_queued: int,
+        max_group: int = 20_000,
+        max_group_bytes: int = 32 << 20,
     ) -> None:
         self._appender = appender
         self._metrics = metrics
         self._max_queued = max_queued
         self._max_group = max_group
+        self._max_group_bytes = max_group_bytes
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
         self._entries: list[Entry] = []
-        self._waiting: list[tuple[asyncio.Future[None], int]] = []
+        self._bytes = 0
+        self._waiting: list[tuple[asyncio.Future[None], int, int]] = []
+        """Of each submission: its future, how many hits and bytes it has."""
         self._scheduled = False
         self._running: asyncio.Future[None] | None = None
         self._in_flight = 0
@@ -53,7 +63,8 @@ class Committer:
         """As `submit`, for one hit."""
         self._entries.append(entry)
         future = self._loop.create_future()
-        self._waiting.append((future, 1))
+        self._bytes += len(entry[2])
+        self._waiting.append((future, 1, len(entry[2])))
         if not self._scheduled:
             self._schedule()
         return future
@@ -62,7 +73,9 @@ class Committer:
         """Resolves when all entries are durable; fails with LogError when none is."""
         self._entries.extend(entries)
         future = self._loop.create_future()
-        self._waiting.append((future, len(entries)))
+        size = sum([len(value) for _, _, value in entries])
+        self._bytes += size
+        self._waiting.append((future, len(entries), size))
         if not self._scheduled:
             self._schedule()
         return future
@@ -74,16 +87,19 @@ class Committer:
         self._loop.call_soon(self._start)
 
     def _start(self) -> None:
-        if len(self._entries) <= self._max_group:
+        if len(self._entries) <= self._max_group and self._bytes <= self._max_group_bytes:
             entries, self._entries = self._entries, []
             waiting, self._waiting = self._waiting, []
+            self._bytes = 0
         else:
-            hits = taken = 0
-            for _, count in self._waiting:
+            hits = size = taken = 0
+            for _, count, its_bytes in self._waiting:
                 hits += count
+                size += its_bytes
                 taken += 1
-                if hits >= self._max_group:
+                if hits >= self._max_group or size >= self._max_group_bytes:
                     break
+            self._bytes -= size
             entries, self._entries = self._entries[:hits], self._entries[hits:]
             waiting, self._waiting = self._waiting[:taken], self._waiting[taken:]
         self._in_flight = len(entries)
@@ -95,7 +111,7 @@ class Committer:
     def _finish(
         self,
         done: "asyncio.Future[Sequence[int]]",
-        waiting: list[tuple[asyncio.Future[None], int]],
+        waiting: list[tuple[asyncio.Future[None], int, int]],
         hits: int,
         started: float,
     ) -> None:
@@ -106,7 +122,7 @@ class Committer:
             crash_point("ingest.durable")
             self._metrics.accepted += hits
             self._metrics.append_hits += hits
-            for future, _ in waiting:
+            for future, _, _ in waiting:
                 if not future.done():
                     future.set_result(None)
         else:
@@ -117,7 +133,7 @@ class Committer:
                 logger.error("appending %d hits failed: %s", hits, error)
             if not isinstance(error, LogError):
                 error = LogError(f"appending failed: {error}")
-            for future, _ in waiting:
+            for future, _, _ in waiting:
                 if not future.done():
                     future.set_exception(error)
         if self._entries:

@@ -13,6 +13,8 @@ import msgspec
 from stream.protocol import Message
 
 OFFSET_BITS = 44
+MAX_READ_BYTES = 32 << 20
+"""A read ends after the row that reaches this, so that long messages don't fill the memory."""
 BATCH_COLUMNS = "(id INTEGER PRIMARY KEY, count INTEGER NOT NULL, payload BLOB NOT NULL)"
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -34,7 +36,8 @@ def encode_frame(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
 def read_frames(
     connection: sqlite3.Connection, table: str, partition: int, offset: int, max_messages: int
 ) -> list[Message]:
-    """At most `max_messages` messages from `offset` on; from the first that exists when `offset` is gone."""
+    """At most `max_messages` messages from `offset` on, fewer when they are long; from the first that exists
+    when `offset` is gone."""
     first = row_id(partition, offset)
     # The row that holds `offset` may have begun before it.
     row = connection.execute(
@@ -44,6 +47,7 @@ def read_frames(
     if row is not None and row[0] + row[1] > first:
         first = row[0]
     messages: list[Message] = []
+    size = 0
     rows = connection.execute(
         f"SELECT id, count, payload FROM {table} WHERE id >= ? AND id < ? ORDER BY id",  # noqa: S608
         (first, row_id(partition + 1, 0)),
@@ -57,7 +61,8 @@ def read_frames(
             if skipped or count - skipped > wanted:
                 keys, values = keys[skipped : skipped + wanted], values[skipped : skipped + wanted]
             messages += map(Message, range(base + skipped, base + skipped + len(keys)), keys, values)
-            if len(messages) >= max_messages:
+            size += len(payload)
+            if len(messages) >= max_messages or size >= MAX_READ_BYTES:
                 break
     finally:
         rows.close()  # an unfinished statement would keep its snapshot, and so the WAL

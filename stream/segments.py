@@ -406,6 +406,8 @@ class SegmentReader:
         for segment in segments[max(0, at) :]:
             wanted = max_messages - len(messages)
             following = messages[-1].offset + 1 if messages else offset
+            if messages and following < segment.starts[partition]:
+                break  # the segment before was not read to its end
             connection = self._connection(segment.path, is_last=segment is segments[-1])
             messages += frames.read_frames(connection, "batch", partition, following, wanted)
             if len(messages) >= max_messages:

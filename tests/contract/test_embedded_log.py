@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stream import groups
+from stream import frames, groups
 from stream.embedded import EmbeddedLimits, EmbeddedLog
 from stream.protocol import LogError, LogInUseError, LogMismatchError, TopicPartition
 from tests.contract.backends import Backend
@@ -505,3 +505,20 @@ def test_a_scrubbed_partition_holds_nothing_of_what_was_deleted_and_released(ope
     assert state.get_many("heads", [b"a", b"b"]) == {b"b": b"kept-state"}
     assert read_all(log, "visits", 0) == []
     assert closing(log.reader()).end_offsets("visits")[0] == 1
+
+
+def test_long_messages_are_read_in_parts_and_none_is_left_out(tmp_path, closing):
+    limits = EmbeddedLimits(segment_bytes=1 << 20, hits_retention=timedelta(0))
+    log = closing(EmbeddedLog(tmp_path / "log", 1, limits))
+    appender = closing(log.appender("hits"))
+    length = frames.MAX_READ_BYTES // 20
+    for number in range(0, 60, 3):
+        appender.append([(0, b"", bytes([number + at]) * length) for at in range(3)])
+    reader = closing(log.reader())
+    offset, seen, reads = 0, [], 0
+    while (batch := reader.read("hits", 0, offset, 1000)) is not None:
+        seen += [message.value[0] for message in batch.messages]
+        offset = batch.next_offset
+        reads += 1
+    assert seen == list(range(60))
+    assert 3 <= reads <= 4
