@@ -24,6 +24,7 @@ from reporting.app import ReportingSetup, Resources, parse_origins, reporting_ro
 from reporting.database import ThreadedDatabase
 from reporting.errors import ApiError
 from reporting.login import GivenToken, authenticate
+from reporting.row_limits import RowLimits, parse_limits
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
 from schemas.settings import SettingsError
@@ -43,6 +44,14 @@ def _origins(given: tuple[str, ...]) -> frozenset[str]:
         return parse_origins(given)
     except ValueError as error:
         raise SettingsError(f"HITSTREAM_CORS_ORIGINS: {error}") from None
+
+
+def _row_limits(texts: tuple[str, ...]) -> RowLimits:
+    """Raises SettingsError."""
+    try:
+        return parse_limits(texts)
+    except ValueError as error:
+        raise SettingsError(f"HITSTREAM_ROW_LIMITS: {error}") from None
 
 
 class ResetTimeoutError(LogError):
@@ -86,6 +95,7 @@ class DatabaseProcess:
             resources=lambda: self._resources,
             executor=self._executor,
             compatibility=settings.compatibility,
+            row_limits=_row_limits(settings.row_limits),
             cors_origins=_origins(settings.cors_origins),
         )
 

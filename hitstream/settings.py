@@ -54,6 +54,9 @@ class DatabaseSettings(LogSettings):
     compatibility: Literal["full", "strict"] = setting(
         "full", "strict reproduces Matomo's omissions in answers (for comparing), full answers everything"
     )
+    row_limits: tuple[str, ...] = setting(
+        (), "rows that strict shows of reports, and below each row, before Others: actions=500/100,..."
+    )
     cors_origins: tuple[str, ...] = setting(
         ("*",), "origins of the web pages that may read the Reporting API; * is any, empty is none"
     )

@@ -16,10 +16,11 @@ from zoneinfo import ZoneInfo
 
 from reporting.access import ANONYMOUS, require_on_sites, require_somewhere, require_superuser, sites_with
 from reporting.errors import ApiError, missing_parameter, unknown_site
-from reporting.method import Access, ApiRequest, Cell, ConfigChange, Database, Method
+from reporting.method import Access, ApiRequest, Cell, ConfigChange, Database, Method, ReportShape
 from reporting.parameters import Parameters
 from reporting.periods import Period, names_several, parse_periods
 from reporting.postprocess import Postprocessing, postprocess
+from reporting.row_limits import RowLimits, limited, parse_limits
 from reporting.table import Result, Table, TableMap
 from schemas.access import Grant, Role
 from schemas.config import Config
@@ -245,13 +246,30 @@ def merge_cells(
     return of_site(request.site_id)
 
 
+def _limit_rows(
+    request: ApiRequest, shape: ReportShape, cells: Mapping[Cell, Result]
+) -> Mapping[Cell, Result]:
+    limits: RowLimits = request.state.get("row_limits") or parse_limits(())
+    below = bool(request.parameters.integer("idSubtable"))
+    column = shape.sort_column or "nb_visits"
+    return {
+        cell: limited(table, shape.row_limit, limits, column, below=below)
+        if isinstance(table, Table)
+        else table
+        for cell, table in cells.items()
+    }
+
+
 async def run_method(request: ApiRequest, method: Method) -> Result:
     """The result before generic filters."""
     if method.cells is not None:
         strict = request.state.get("compatibility") == "strict"
+        cells = await _awaited(method.cells(request))
+        if strict and method.shape.row_limit:
+            cells = _limit_rows(request, method.shape, cells)
         merged = merge_cells(
             request,
-            await _awaited(method.cells(request)),
+            cells,
             one_date_per_site=strict and method.one_date_per_site,
         )
         if isinstance(merged, TableMap) and merged.key_name == "date":

@@ -25,6 +25,7 @@ from reporting.methods import METHODS
 from reporting.parameters import Parameters, parse_query
 from reporting.past import Past
 from reporting.render import Response, Scene, parse_format, render, render_error
+from reporting.row_limits import RowLimits, parse_limits
 from schemas.config import Config, ConfigEvent
 from stream.protocol import LogError
 from stream.secrets import TokenStore
@@ -73,6 +74,7 @@ class ReportingSetup:
     resources: Callable[[], Resources]
     executor: Executor
     compatibility: str = "full"
+    row_limits: RowLimits = field(default_factory=lambda: parse_limits(()))
     cors_origins: frozenset[str] = frozenset({"*"})
     """Of the pages that may read answers; `*` is any."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -242,6 +244,7 @@ async def answer_parameters(
                 "tokens": resources.tokens,
                 "users": resources.users,
                 "compatibility": setup.compatibility,
+                "row_limits": setup.row_limits,
                 "archives": resources.archives,
                 "past": resources.past,
                 "base_url": base_url,

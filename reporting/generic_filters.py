@@ -6,6 +6,7 @@ a filter works on the sub tables that are loaded, too (they are loaded for expan
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import unescape
 from typing import Any
 from urllib.parse import unquote_plus
@@ -533,18 +534,30 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
     return table.with_rows(flat, None if summary is None else Row(summary.columns, summary.metadata))
 
 
-def _label_variations(label: str) -> list[str]:
-    label = label.strip().removeprefix("@")
-    decoded = unquote_plus(label).strip()
-    return [decoded, " " + decoded]
+@dataclass(frozen=True)
+class _WantedLabel:
+    """One step of a label; `terminal` (an `@` before it) prefers a leaf to a branch of the same name."""
+
+    text: str
+    terminal: bool = False
+
+    def variations(self) -> tuple[str, str]:
+        decoded = unquote_plus(self.text).strip()
+        return (" " + decoded, decoded) if self.terminal else (decoded, " " + decoded)
 
 
-def _descend(table: Table, parts: Sequence[str]) -> Row | None:
-    wanted = _label_variations(parts[0])
+def _wanted(text: str) -> _WantedLabel:
+    """An `@` that is still encoded belongs to the label."""
+    text = text.strip()
+    return _WantedLabel(unquote_plus(text.removeprefix("@")).strip(), text.startswith("@"))
+
+
+def _descend(table: Table, path: Sequence[_WantedLabel]) -> Row | None:
+    wanted = path[0].variations()
     found = next((row for label in wanted for row in table if str(row.label) == label), None)
-    if found is None or len(parts) == 1:
+    if found is None or len(path) == 1:
         return found
-    return None if found.subtable is None else _descend(found.subtable, parts[1:])
+    return None if found.subtable is None else _descend(found.subtable, path[1:])
 
 
 def find_label(table: Table, label: str) -> Row | None:
@@ -552,16 +565,17 @@ def find_label(table: Table, label: str) -> Row | None:
 
     Labels are decoded once more than HTTP does, since clients send them encoded twice; a `>` that is still
     encoded belongs to a label. `@` marks a leaf."""
-    given = label.strip().removeprefix("@")
-    row = _descend(table, [unquote_plus(given).strip()])
+    given = label.strip()
+    row = _descend(table, [_wanted(given)])
     if row is not None or ">" not in unquote_plus(given):
         return row
     for path in (given, unquote_plus(given)):
-        parts = [unquote_plus(part).strip() for part in path.split(">")]
-        if len(parts) < 2 or not all(parts):
+        parts = [_wanted(part) for part in path.split(">")]
+        if len(parts) < 2 or not all(part.text for part in parts):
             continue
         # some clients send labels as they stand in HTML
-        for labels in (parts, [unescape(part) for part in parts]):
+        as_html = [replace(part, text=unescape(part.text)) for part in parts]
+        for labels in (parts, as_html):
             found = _descend(table, labels)
             if found is not None:
                 return found

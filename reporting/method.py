@@ -166,6 +166,8 @@ class ReportShape:
     sort_column: str = "nb_visits"
     """Default order; reports with ids or names in a fixed order use `label` or empty (as stored)."""
     sort_order: str = "desc"
+    row_limit: str = ""
+    """Group of reports (reporting.row_limits) whose limit of rows a strict instance keeps; empty: none."""
     sort_stored: bool = False
     """The report's order is its own: nothing is sorted unless filter_sort_column asks."""
     subtables_by_label: bool = False

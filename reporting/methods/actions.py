@@ -244,6 +244,7 @@ def _pages(
             sort_column=sort,
             processed=PAGE_METRICS,
             folder_segment_early=True,
+            row_limit="actions",
             temporary=_SUMS,
         ),
     )
@@ -255,7 +256,9 @@ def _links(aggregate: str, segment: str, name: str, dimension: str) -> Method:
 
     return Method(
         cells=cells,
-        shape=ReportShape(name=name, dimension=dimension, recursive=True, flat_separator="/"),
+        shape=ReportShape(
+            name=name, dimension=dimension, recursive=True, flat_separator="/", row_limit="actions"
+        ),
     )
 
 
@@ -446,6 +449,7 @@ _PER_SEARCH = ratio_metric("nb_pages_per_search", "nb_hits", "nb_visits", 1, Uni
 _PER_CATEGORY = ratio_metric("nb_pages_per_search", "nb_actions", "nb_visits", 1, Unit.NUMBER)
 _KEYWORD_SHAPE = ReportShape(
     name="Site Search Keywords",
+    row_limit="site_search",
     dimension="Actions_SearchKeyword",
     processed=(_PER_SEARCH, TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE),
 )
@@ -511,7 +515,10 @@ METHODS: dict[str, Method] = {
     "Actions.getSiteSearchCategories": Method(
         cells=_categories,
         shape=ReportShape(
-            name="Search Categories", dimension="Actions_SearchCategory", processed=(_PER_CATEGORY,)
+            name="Search Categories",
+            row_limit="site_search",
+            dimension="Actions_SearchCategory",
+            processed=(_PER_CATEGORY,),
         ),
     ),
     "PagePerformance.get": Method(

@@ -57,7 +57,7 @@ def dimension(
 
 
 def dimension_shape(name: str, dimension_name: str, **more: object) -> ReportShape:
-    return ReportShape(name=name, dimension=dimension_name, **more)  # type: ignore[arg-type]
+    return ReportShape(**{"name": name, "dimension": dimension_name, "row_limit": "standard", **more})  # type: ignore[arg-type]
 
 
 def first_label(labels: Labels) -> Labels:

@@ -167,6 +167,7 @@ METHODS: dict[str, Method] = {
             dimension="CustomDimension_CustomDimension",
             dimension_parameter="idDimension",
             recursive=True,
+            row_limit="custom_dimensions",
             segment_early=True,
             processed=_PROCESSED,
         ),

@@ -139,6 +139,7 @@ def _events(first: str) -> Method:
         cells=cells,
         shape=ReportShape(
             name=_NAMES[first],
+            row_limit="events",
             dimension=_METADATA[first],
             subtable_dimension=_METADATA[_DEFAULT_SECOND[first]],
             processed=(EVENT_VALUE,),
@@ -169,6 +170,7 @@ def _event_part(first: str, second: str) -> Method:
         required=("idSubtable",),
         shape=ReportShape(
             name=_NAMES[second],
+            row_limit="events",
             dimension=_METADATA[second],
             processed=(EVENT_VALUE,) if second == _DEFAULT_SECOND[first] else (),
         ),
@@ -230,6 +232,7 @@ def _contents(first: int) -> Method:
         cells=cells,
         shape=ReportShape(
             name=("Content Name", "Content Piece")[first],
+            row_limit="contents",
             dimension=("Contents_ContentName", "Contents_ContentPiece")[first],
             recursive=True,
             processed=(_RATE,),

@@ -380,6 +380,7 @@ def _shape(
         subtable_method=method,
         flat_separator=separator,
         sort_stored=sort_stored,
+        row_limit="referrers",
     )
 
 
@@ -399,6 +400,7 @@ METHODS: dict[str, Method] = {
         several_sites=False,
         shape=replace(
             _shape("Channel Type", "Referrers_ReferrerType", "Referrers_Referrer"),
+            row_limit="",
             nested_metadata=True,
             flattens=False,
             segment_early=True,
@@ -408,7 +410,7 @@ METHODS: dict[str, Method] = {
     "Referrers.getAll": Method(
         cells=_all,
         several_sites=False,
-        shape=replace(_shape("All Channels", "Referrers_Referrer"), segment_early=True),
+        shape=replace(_shape("All Channels", "Referrers_Referrer"), row_limit="", segment_early=True),
     ),
     "Referrers.getKeywords": _report(
         KEYWORDS,

@@ -74,5 +74,7 @@ METHODS: dict[str, Method] = {
         with_goals=False,
         in_language=_language_code,
     ),
-    "UserId.getUsers": Method(cells=_users, shape=dimension_shape("User IDs", "UserId_UserId")),
+    "UserId.getUsers": Method(
+        cells=_users, shape=dimension_shape("User IDs", "UserId_UserId", row_limit="users")
+    ),
 }

@@ -171,6 +171,17 @@ def test_a_path_of_labels_may_be_sent_as_html_has_them() -> None:
     assert row.label == '<a> & "b"'
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("a%3E+%40++%2540one%2540", " @one@"), ("a%3E++%2540one%2540", "@one@"), ("a > @%40one%40", " @one@")],
+)  # fmt: skip
+def test_an_at_sign_prefers_the_leaf_unless_it_is_encoded(wanted: str, found: str) -> None:
+    below = Table([Row({"label": " @one@"}), Row({"label": "@one@"}, {}, table((" two", 1)), 2)])
+    row = filters.find_label(Table([Row({"label": "a"}, {}, below, 1)]), wanted)
+    assert row is not None
+    assert row.label == found
+
+
 def test_folders_name_their_segment_before_the_dimension() -> None:
     below = Table([Row({"label": "/b"}, {"segment": "s2"})])
     value = Table([Row({"label": "a"}, {"segment": "s1"}, below, 1)])
