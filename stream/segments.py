@@ -348,6 +348,10 @@ def _seal(connection: sqlite3.Connection) -> None:
     connection.close()
 
 
+def total_bytes(messages: Sequence[Message]) -> int:
+    return sum(len(message.value) for message in messages)
+
+
 class SegmentReader:
     """Reads a topic's segments from any process."""
 
@@ -410,7 +414,7 @@ class SegmentReader:
                 break  # the segment before was not read to its end
             connection = self._connection(segment.path, is_last=segment is segments[-1])
             messages += frames.read_frames(connection, "batch", partition, following, wanted)
-            if len(messages) >= max_messages:
+            if len(messages) >= max_messages or total_bytes(messages) >= frames.MAX_READ_BYTES:
                 break
         return messages
 
