@@ -6,7 +6,7 @@ POST /hitstream/reset             yes=1; empties the instance; tracking=, privac
 POST /hitstream/configure         tracking=, privacy= JSON: changes of instance-wide settings
 GET  /hitstream/sites             ids, names and addresses
 GET  /hitstream/explain           visit=ID
-POST /hitstream/replay            site=1,2 (else all), from=, to= (days), dry_run=1: only what would change
+POST /hitstream/replay            site=1,2 (else all), from=, to= (days), dry_run=1 says what changes; whole=1
 GET  /hitstream/export            kind=visits, site=, day=, format=csv or parquet, after=: a part of the rows
 GET  /hitstream/export/days       kind=, site=, from=, to=: the days that have rows
 GET  /hitstream/diagnosis         facts for `hitstream doctor`

@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--site", default="", metavar="IDS", help="such as 1,2 (default: all)")
     replay.add_argument("--from", dest="first", default="", metavar="DAY", help="first day, YYYY-MM-DD")
     replay.add_argument("--to", dest="last", default="", metavar="DAY", help="last day, YYYY-MM-DD")
+    replay.add_argument(
+        "--whole", action="store_true", help="store rows again that stay the same (after an upgrade)"
+    )
     replay.add_argument("--dry-run", action="store_true", help="only print what would change, by report")
     export = client("export", "write visits, actions or conversions as Parquet or CSV files, one per day")
     export.add_argument("--site", type=int, required=True, help="site id")

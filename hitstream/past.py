@@ -71,6 +71,7 @@ async def replay(operations: Operations, parameters: Mapping[str, str]) -> Mappi
         replays = plan_replays(
             config, sites, parameters.get("from", ""), parameters.get("to", ""),
             parameters.get("login", ""), frozen_before(engine.database),
+            whole=parameters.get("whole") == "1",
         )  # fmt: skip
     except ReplayError as error:
         raise RefusedError(400, str(error)) from None

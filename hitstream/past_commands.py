@@ -29,7 +29,9 @@ def run_past_command(options: argparse.Namespace) -> int:
 
 
 def _replay(client: InstanceClient, options: argparse.Namespace) -> None:
-    asked = {"site": options.site, "from": options.first, "to": options.last}
+    asked = {
+        "site": options.site, "from": options.first, "to": options.last, "whole": str(int(options.whole)),
+    }  # fmt: skip
     found = client.json("POST", "/hitstream/replay", **asked, dry_run="1")
     print("\n".join(preview_lines(found)), flush=True)
     if options.dry_run:

@@ -47,7 +47,14 @@ class Asked:
 
 
 def plan_replays(
-    config: Config, sites: Sequence[int], first: str, last: str, login: str, frozen: date | None = None
+    config: Config,
+    sites: Sequence[int],
+    first: str,
+    last: str,
+    login: str,
+    frozen: date | None = None,
+    *,
+    whole: bool = False,
 ) -> list[Replay]:
     """One replay per time zone: days are those of the sites. `sites` empty: all; dates empty: open. Days
     before `frozen` have no rows any more and stay as they are.
@@ -73,7 +80,7 @@ def plan_replays(
         )
         by_times[times].append(site_id)
     return [
-        Replay(site_ids=tuple(of_zone), begin=times[0], end=times[1], login=login)
+        Replay(site_ids=tuple(of_zone), begin=times[0], end=times[1], login=login, whole=whole)
         for times, of_zone in by_times.items()
     ]
 
@@ -190,7 +197,7 @@ class Replayer:
             for owner in owners_of(self._database, site_id, replay, level):
                 partition = partition_of(owner, self._log.partitions)
                 if partition in partitions:
-                    fact = encode_fact(OwnerRefold(site_id, owner, level))
+                    fact = encode_fact(OwnerRefold(site_id, owner, level, replay.whole))
                     entries.append((partition, owner.to_bytes(8, "big"), fact))
                 if len(entries) >= OWNERS_PER_APPEND:
                     count += self._append(entries)

@@ -91,6 +91,8 @@ class _Past:
     """Hits of the owner in event order, and what was said of each before and now."""
 
     ready: list[ReadyHit]
+    before: list[ReadyHit]
+    """As they were folded until now; empty when nobody needs that."""
     recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]]
     """Hits whose exclusion the new level changes: before, now."""
 
@@ -111,26 +113,23 @@ class Repairs:
         return record is None or record.level < wanted.level
 
     def repair(self, unit: Unit, history: OwnerHistory, wanted: Wanted) -> None:
-        """Everything that the owner's hits make now is emitted, what they no longer make is deleted."""
+        """What the owner's hits make now and the tables don't have is emitted, what they no longer make is
+        deleted."""
         home = unit.batch.home
         state = self._worker.state(home)
         key = owner_key(history.site_id, history.owner)
         record = load_records(state, [key]).get(key) or new_record(load_level(state))
         level = max(record.level, wanted.level)
         erased = self._erased(state, key, wanted)
-        past = self._past(home, history, record, level, erased)
-        rebuilt = msgspec.structs.replace(
-            new_record(level), lost_orders=record.lost_orders, links=record.links
-        )
-        if history.before:
-            last = _decode_visit(history.before)
-            rebuilt = msgspec.structs.replace(
-                rebuilt, state=FoldState(visit=last), horizon=(last.last_time, 1 << 63)
-            )
-            rebuilt.tail.before = msgspec.msgpack.encode(rebuilt.state)
+        past = self._past(home, history, record, level, erased, wanted)
         rows = Rows()
-        rebuilt, full, excluded = _folded(rebuilt, self._placed(state, key, record, past), rows)
+        hits = self._placed(state, key, record, past)
+        rebuilt, full, excluded = _folded(_beginning(history, record, level), hits, rows)
         self._delete_others(rows, history)
+        if past.before:
+            before = Rows()
+            _folded(_beginning(history, record, level), past.before, before)
+            _drop_same(rows, before, history)
         stored = segments_from(state, key, 0, 0)
         delete_segments(state, key, stored)
         save_segments(state, key, full)
@@ -157,30 +156,44 @@ class Repairs:
         record: OwnerRecord,
         level: int,
         erased: frozenset[int],
+        wanted: Wanted,
     ) -> _Past:
+        """What the rows of the tables were made of is only known when nothing else than this request can
+        have changed it: not for a late hit that waits for its refold."""
+        compares = not wanted.always
         consumed = self._worker.committed().get(TopicPartition(HITS.name, home), 0)
         ready: dict[int, ReadyHit] = {}
+        folded: dict[int, ReadyHit] = {}
         recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]] = []
         for offset, value in history.hits:
             hit = decode_hit(value)
-            if offset >= consumed or hit.hit_id in erased:
+            if offset >= consumed or (hit.hit_id in erased and hit.hit_id not in wanted.erased):
                 continue
-            try:
-                prepared = self._prepare(hit, level)
-            except LogError:
-                raise
-            except Exception:  # noqa: S112 - as when the hit came: it is on `dead` since then
-                continue
-            now = prepared if isinstance(prepared, Exclusion) else None
+            entry = Entry(hit.time, hit.hit_id, offset)
+            now = self._ready(hit, entry, level)
+            was = now
             if self._config_offset(hit, level) != self._config_offset(hit, record.level):
-                before = self._prepare(hit, record.level)
-                was = before if isinstance(before, Exclusion) else None
-                if was is not now:
-                    recounts.append((hit, was, now))
-            if not isinstance(prepared, Exclusion):
-                entry = Entry(hit.time, hit.hit_id, offset)
-                ready[hit.hit_id] = ReadyHit(entry, prepared[0], prepared[1], self._config_offset(hit, level))
-        return _Past(sorted(ready.values(), key=lambda one: one.key), recounts)
+                was = self._ready(hit, entry, record.level)
+                reasons = tuple(one if isinstance(one, Exclusion) else None for one in (was, now))
+                if reasons[0] is not reasons[1] and now is not None:
+                    recounts.append((hit, reasons[0], reasons[1]))
+            if compares and isinstance(was, ReadyHit):
+                folded[hit.hit_id] = was
+            if isinstance(now, ReadyHit) and hit.hit_id not in erased:
+                ready[hit.hit_id] = now
+        return _Past(_in_order(ready), _in_order(folded), recounts)
+
+    def _ready(self, hit: Hit, entry: Entry, level: int) -> ReadyHit | Exclusion | None:
+        """None for a hit that can't be prepared: it is on `dead` since it came."""
+        try:
+            prepared = self._prepare(hit, level)
+        except LogError:
+            raise
+        except Exception:
+            return None
+        if isinstance(prepared, Exclusion):
+            return prepared
+        return ReadyHit(entry, prepared[0], prepared[1], self._config_offset(hit, level))
 
     def _placed(self, state: State, key: OwnerKey, record: OwnerRecord, past: _Past) -> Sequence[ReadyHit]:
         """The hits with their places in the journal; those that it reaches back to are put in it as they are
@@ -231,6 +244,31 @@ class Repairs:
         claims = [claim for ready in hits if (claim := claim_of(ready.hit)) is not None]
         if claims:
             self._worker.emit_keyed(home, ORDERS.name, claims)
+
+
+def _in_order(hits: Mapping[int, ReadyHit]) -> list[ReadyHit]:
+    return sorted(hits.values(), key=lambda one: one.key)
+
+
+def _beginning(history: OwnerHistory, record: OwnerRecord, level: int) -> OwnerRecord:
+    """The record that the fold of the history starts from."""
+    begun = msgspec.structs.replace(new_record(level), lost_orders=record.lost_orders, links=record.links)
+    if history.before:
+        last = _decode_visit(history.before)
+        begun = msgspec.structs.replace(begun, state=FoldState(visit=last), horizon=(last.last_time, 1 << 63))
+        begun.tail.before = msgspec.msgpack.encode(begun.state)
+    return begun
+
+
+def _drop_same(rows: Rows, before: Rows, history: OwnerHistory) -> None:
+    """Leave out of `rows` what the tables have as it is: a replay of a day writes no other day anew."""
+    stored = set(history.keys)
+    for key, row in before.rows.items():
+        if rows.rows.get(key) == row and (key in stored or key[0] == "links"):
+            del rows.rows[key]
+    for key in before.deleted:
+        if key not in stored and key[0] != "links":
+            rows.deleted.pop(key, None)
 
 
 def _folded(

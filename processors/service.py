@@ -41,7 +41,7 @@ GATHERING = 3
 """While other hits come, late ones of busy owners are gathered for this many times as long as the last refold
 of such took."""
 LONGEST_GATHERING_SECONDS = 30.0
-OWNERS_AT_ONCE = 200
+OWNERS_AT_ONCE = 500
 """Whose past is in memory together; hits have their turn between two such units."""
 
 logger = logging.getLogger("hitstream.processor")
@@ -260,7 +260,7 @@ def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
             case OwnerRefold():
                 asked = wanted[(fact.site_id, fact.owner)]
                 asked.level = max(asked.level, fact.level)
-                asked.always |= fact.level == 0
+                asked.always |= fact.level == 0 or fact.whole
             case ReplayAsked() | ErasureDone():
                 pass
     return level, wanted

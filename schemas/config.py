@@ -203,6 +203,8 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     end: int
     login: str = ""
+    whole: bool = False
+    """Rows that stay the same are stored again too, as after an upgrade that makes other rows of hits."""
 
 
 ConfigEntity = Site | Goal | Dimension | StoredSegment | Annotation | ScheduledReport | Tracking | Privacy

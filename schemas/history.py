@@ -20,11 +20,14 @@ class ReplayAsked(msgspec.Struct, tag="asked", array_like=True, frozen=True):
 
 
 class OwnerRefold(msgspec.Struct, tag="refold", array_like=True, frozen=True):
-    """Fold the owner anew, under the replays before config offset `level`."""
+    """Fold the owner anew, under the replays before config offset `level`; 0: as it is, and emit every row,
+    whatever the tables have."""
 
     site_id: int
     owner: int
     level: int = 0
+    whole: bool = False
+    """Also emit the rows that are as they were."""
 
 
 class Erasure(msgspec.Struct, tag="erase", array_like=True, frozen=True):

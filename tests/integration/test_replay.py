@@ -195,3 +195,33 @@ def test_asking_an_owner_twice_for_the_same_replay_refolds_it_once(tmp_path: Pat
     pipeline.tell(partition_of(0xA1, pipeline.log.partitions), OwnerRefold(1, 0xA1, level))
     assert pipeline.process_with_history() == 0
     pipeline.close()
+
+
+def test_a_replay_emits_only_the_rows_that_differ(tmp_path: Path) -> None:
+    order = {"idgoal": "0", "revenue": "9", "ec_id": "one", "ec_items": '[["a","A","x",1,1]]'}
+    cart = {"idgoal": "0", "revenue": "5", "ec_items": '[["b","B","x",1,1]]'}
+    pipeline = Pipeline(tmp_path / "log", config_events(ecommerce=True))
+    pipeline.send(a_hit(NOON), a_hit(NOON + 5, **cart), a_hit(NOON + 10, **order))
+    pipeline.send(a_hit(NOON + 9000, url="http://example.org/thanks"), a_hit(NOON + 90_000))
+    pipeline.process()
+
+    def emitted() -> dict[str, int]:
+        reader = pipeline.log.reader()
+        topics = ("visits", "actions", "conversions", "conversion_items")
+        found = {topic: sum(reader.end_offsets(topic).values()) for topic in topics}
+        reader.close()
+        return found
+
+    before = emitted()
+    level = replay(pipeline)
+    assert pipeline.process_with_history() == 1
+    assert emitted() == before
+    pipeline.configure(LATER[0])
+    level = replay(pipeline)
+    assert pipeline.process_with_history() == 1
+    assert emitted() == {**before, "visits": before["visits"] + 1, "conversions": before["conversions"] + 1}
+    # Asked for all of it, an owner emits all of it.
+    pipeline.tell(partition_of(0xA1, pipeline.log.partitions), OwnerRefold(1, 0xA1, level, whole=True))
+    pipeline.process_with_history()
+    assert emitted()["actions"] == before["actions"] + 3
+    pipeline.close()
