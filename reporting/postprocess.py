@@ -13,6 +13,7 @@ from typing import Any
 from reporting import generic_filters as filters
 from reporting.comparison import Series, comparison_series, with_comparisons
 from reporting.errors import ApiError
+from reporting.labels import keep_labels
 from reporting.method import ApiRequest, Method, ProcessedMetric, ReportShape, Unit
 from reporting.parameters import Parameters
 from reporting.table import Result, Row, Table, TableMap, Value
@@ -91,7 +92,7 @@ async def _process(table: Table, steps: Postprocessing, comparison: _Comparison 
     table = _select_columns(table, parameters, shape)
     labels = tuple(label for label in parameters.texts("label") if label.strip())
     if labels:
-        table = filters.keep_labels(table, labels, parameters.flag("labelFilterAddLabelIndex"))
+        table = keep_labels(table, labels, parameters.flag("labelFilterAddLabelIndex"))
     table = _hide_trees(_format(table, steps, prepared.metrics), parameters, shape)
     if parameters.text("format").lower() == "console":
         table.metadata = _console_metadata(whole, steps)

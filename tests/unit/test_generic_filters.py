@@ -6,6 +6,7 @@ import pytest
 
 from reporting import generic_filters as filters
 from reporting.errors import ApiError
+from reporting.labels import find_label, keep_labels
 from reporting.method import ProcessedMetric, ReportShape, Unit
 from reporting.table import Row, Table
 from reporting.wording import format_value, pretty_seconds
@@ -160,13 +161,13 @@ def test_pages_join_with_one_slash() -> None:
     ],
 )
 def test_a_label_finds_its_row(wanted: str, found: str | None) -> None:
-    row = filters.find_label(tree(), wanted)
+    row = find_label(tree(), wanted)
     assert (None if row is None else row.label) == found
 
 
 def test_a_path_of_labels_may_be_sent_as_html_has_them() -> None:
     value = Table([Row({"label": "Google"}, {}, table(('<a> & "b"', 1)), 1)])
-    row = filters.find_label(value, "Google%3E%26lt%3Ba%26gt%3B%20%26amp%3B%20%26quot%3Bb%26quot%3B")
+    row = find_label(value, "Google%3E%26lt%3Ba%26gt%3B%20%26amp%3B%20%26quot%3Bb%26quot%3B")
     assert row is not None
     assert row.label == '<a> & "b"'
 
@@ -177,7 +178,7 @@ def test_a_path_of_labels_may_be_sent_as_html_has_them() -> None:
 )  # fmt: skip
 def test_an_at_sign_prefers_the_leaf_unless_it_is_encoded(wanted: str, found: str) -> None:
     below = Table([Row({"label": " @one@"}), Row({"label": "@one@"}, {}, table((" two", 1)), 2)])
-    row = filters.find_label(Table([Row({"label": "a"}, {}, below, 1)]), wanted)
+    row = find_label(Table([Row({"label": "a"}, {}, below, 1)]), wanted)
     assert row is not None
     assert row.label == found
 
@@ -204,12 +205,12 @@ def test_values_of_a_dimension_pass_their_segment_on_to_rows_without_one() -> No
 def test_a_label_with_an_arrow_of_its_own_is_found_whole() -> None:
     value = table(("free > proprietary", 1))
     for wanted in ("free > proprietary", "free%20%3E%20proprietary", "free%20%253E%20proprietary"):
-        row = filters.find_label(value, wanted)
+        row = find_label(value, wanted)
         assert row is not None, wanted
 
 
 def test_several_labels_keep_their_order_and_say_which_found_a_row() -> None:
-    kept = filters.keep_labels(tree(), ["Music", "Movie", "Music"], True)
+    kept = keep_labels(tree(), ["Music", "Movie", "Music"], True)
     assert labels(kept) == ["Music", "Movie", "Music"]
     assert [row.metadata["label_index"] for row in kept] == [2, 1, 2]
 
