@@ -11,6 +11,7 @@ from reporting.queries import Metrics, read_aggregates
 from reporting.rows import (
     UNIQUE,
     Shown,
+    cell_number,
     find_subtable,
     number,
     numbered,
@@ -112,15 +113,15 @@ async def _action_scope(request: ApiRequest, cells: list[Cell], dimension: Dimen
                 Row({"label": url, **_action_columns(metrics, day=day)}, metadata)
             )
         rows = []
-        values = sorted(groups[of_value.name].rows.items(), key=lambda item: -item[1]["nb_hits"])
-        for (value,), metrics in values:
+        for (value,), metrics in groups[of_value.name].rows.items():
             row = Row(
                 {"label": value or UNDEFINED, **_action_columns(metrics, day=day)},
                 {"segment": _segment(dimension, value)},
             )
             row.subtable = Table(below.get(value, []))
             rows.append(row)
-        result[cell] = numbered(Table(rows))
+        table = numbered(Table(rows))
+        result[cell] = table.with_rows(sorted(table.rows, key=lambda row: -cell_number(row, "nb_hits")))
     return result
 
 
