@@ -86,7 +86,8 @@ class Answer:
 
 def error_of(error: ClickHouseError) -> SqlRefusedError:
     """ClickHouse's own error, shortened to its sentence."""
-    text = str(error)
+    # The driver adds the address of the server, which is nobody's business.
+    text = re.sub(r"\s*\(for url [^)]*\)\s*$", "", str(error))
     matched = re.search(r"Code: (\d+)\.\s+DB::Exception:\s*", text)
     code = int(matched[1]) if matched else 1002
     sentence = text[matched.end() :] if matched else text
@@ -168,8 +169,7 @@ class SqlRunner:
             query = self._spoken_query(query)
             query = self._canonical(with_catalog(with_parameters(query, parameters), self.scope))
             check_identifiers(query)
-            tree = self._client.query(f"EXPLAIN AST {query}").result_rows
-            check_tree([str(row[0]) for row in tree], self.scope, self._allowed())
+            check_tree(self._tree(query), self.scope, self._allowed())
         chosen = wanted or default_format
         check_format(chosen)
         settings = ", ".join(
@@ -177,6 +177,12 @@ class SqlRunner:
         )
         body = self._client.raw_query(f"{query} FORMAT {chosen} SETTINGS {settings}")
         return Answer(body, chosen)
+
+    def _tree(self, query: str) -> list[str]:
+        """The lines of the parsed query. As tab-separated text: a FORMAT that the driver puts at the end is
+        taken for one of the explained query, and a server then answers in its own."""
+        lines = self._client.raw_query(f"EXPLAIN AST {query}").decode("utf-8", "surrogateescape")
+        return [unescaped(line) for line in lines.split("\n") if line]
 
     def _canonical(self, text: str) -> str:
         rows = self._client.query(

@@ -201,7 +201,7 @@ class Sink:
         pending.entries.extend(
             Entry(partition, message.offset, message.value)
             for message in batch.messages
-            if message.value and not (table is HITS and self._is_erased(partition, message.offset))
+            if table is not HITS or (message.value and not self._is_erased(partition, message.offset))
         )
         pending.size += sum(len(message.value) for message in batch.messages)
         pending.positions[place] = self._next[place] = batch.next_offset

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import compose_spec
 import pytest
 import yaml
 
@@ -52,6 +53,22 @@ def exported_metrics() -> set[str]:
 
 def environment_of(service: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in (service.get("environment") or {}).items()}
+
+
+def filled_in() -> dict[str, Any]:
+    """As Docker reads it: with the variables of ./init, which are numbers here."""
+    text = re.sub(
+        r"\$\{\w+(?::[-?]([^}]*))?\}", lambda m: m[1] or "1", (COMPOSE / "compose.yaml").read_text()
+    )
+    return dict(yaml.safe_load(text))
+
+
+def test_the_file_is_one_of_the_compose_specification() -> None:
+    compose_spec.PyCompose.from_yaml(yaml.safe_dump(filled_in())).validate()
+    wrong = filled_in()
+    wrong["services"]["sink"]["mem_limits"] = "1g"
+    with pytest.raises(ValueError, match="mem_limits"):
+        compose_spec.PyCompose.from_yaml(yaml.safe_dump(wrong)).validate()
 
 
 def test_images_are_pinned_to_a_version() -> None:
