@@ -272,6 +272,13 @@ def test_time_on_a_page_lasts_until_the_next_page_without_the_time_before_an_ord
     assert spent == [400, 401]
 
 
+def test_the_visits_log_is_as_long_as_asked(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(at + 1, at=NOON + at) for at in range(3)])
+    for asked, expected in (({"filter_limit": "2"}, [3, 2]), ({"countVisitorsToFetch": "1"}, [3])):
+        rows = reports.table("Live.getLastVisitsDetails", **asked).rows
+        assert [row.columns["idVisit"] for row in rows] == expected
+
+
 def test_a_click_on_a_google_result_tells_its_place_without_its_session(
     database: Database, reports: Reports
 ) -> None:
