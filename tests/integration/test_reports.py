@@ -231,6 +231,15 @@ def test_the_visits_log_tells_what_a_visit_did(database: Database, reports: Repo
     assert (row["country"], row["visitorId"], row["goalConversions"]) == ("France", "00000000000000a1", 1)
 
 
+def test_the_visits_log_can_be_asked_for_so_many_visits(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(at, visitor_id=at) for at in (1, 2, 3)])
+    method = "Live.getLastVisitsDetails"
+    assert len(reports.table(method)) == 3
+    assert len(reports.table(method, countVisitorsToFetch="2")) == 2
+    assert len(reports.table(method, countVisitorsToFetch="2", filter_limit="1")) == 1
+    assert len(reports.table(method, countVisitorsToFetch="0")) == 3
+
+
 def test_strict_counts_visits_actions_and_urls_of_the_whole_instance_in_order_of_acceptance(
     database: Database,
 ) -> None:
