@@ -215,6 +215,16 @@ def _visitors() -> Iterator[ReportEntry]:
         guide="docs/user-id/",
         documentation="Visits by the user ID that the site sent.",
     )
+    variables = _named(
+        _VISITS, "CustomVariables.getCustomVariables", "Custom Variables", "Custom Variable name",
+        subcategory="Custom Variables", sub="getCustomVariablesValuesFromNameId",
+        guide="docs/custom-variables/", documentation="Visits and actions by the variables that pages set.",
+    )  # fmt: skip
+    parts = tuple(
+        (f"CustomVariables_CustomVariable{part}", f"Custom Variable {part.lower()}")
+        for part in ("Name", "Value")
+    )
+    yield replace(variables, dimensions=parts)
 
 
 def _actions() -> Iterator[ReportEntry]:

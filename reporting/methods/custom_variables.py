@@ -160,7 +160,9 @@ _SHAPE = ReportShape(
 METHODS: dict[str, Method] = {
     "CustomVariables.getCustomVariables": Method(cells=_variables, shape=_SHAPE),
     "CustomVariables.getCustomVariablesValuesFromNameId": Method(
-        cells=_values, shape=ReportShape(name="Custom Variables", sort_column="nb_actions")
+        cells=_values,
+        required=("idSubtable",),
+        shape=ReportShape(name="Custom Variables", sort_column="nb_actions"),
     ),
     "CustomVariables.getUsagesOfSlots": Method(answer=_usages, takes_sites=True, several_sites=False),
 }
