@@ -124,6 +124,13 @@ class DatabaseProcess:
             text = await asyncio.get_running_loop().run_in_executor(self._executor, metrics.text)
             return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
+        async def show_metrics_to_superuser(request: web.Request) -> web.Response:
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+            grant = self.grant_of(token, request.headers.get("X-Forwarded-For", ""))
+            if grant is None or not grant.superuser:
+                return web.json_response({"error": "a token with superuser access is needed"}, status=401)
+            return await show_metrics(request)
+
         async def live(_request: web.Request) -> web.Response:
             return web.json_response({"live": True})
 
@@ -135,6 +142,7 @@ class DatabaseProcess:
 
         return [
             web.get("/metrics", show_metrics),
+            web.get("/hitstream/metrics", show_metrics_to_superuser),
             web.get("/health/live", live),
             web.get("/health/ready", ready),
         ]

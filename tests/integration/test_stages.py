@@ -188,6 +188,16 @@ def test_every_stage_shows_its_metrics(stages: Stages) -> None:
     assert samples(stages.metrics("ingest"), "hitstream_ingest_accepted_hits_total")[""] >= 20
 
 
+def test_the_metrics_of_reports_are_also_behind_the_port_of_ingest_for_who_may_see_them(
+    stages: Stages,
+) -> None:
+    status, body = client(stages.url).request("GET", "/hitstream/metrics")
+    assert status == 200
+    assert samples(body.decode(), "hitstream_works")
+    nobody = InstanceClient(stages.url, "0" * 32, timeout=30)
+    assert nobody.request("GET", "/hitstream/metrics")[0] == 401
+
+
 def test_a_killed_sink_goes_on_where_it_was(stages: Stages) -> None:
     before = pages(stages.url)
     for name in SHARES:  # whichever has the visitor's partition
