@@ -13,7 +13,7 @@ from stream.embedded import EmbeddedLog
 from tests.clickhouse_http import PASSWORD, USER, running_clickhouse
 from tests.integration.sink_process import SMALL_BATCHES, contents, fill
 
-IMAGE = "clickhouse/clickhouse-server:26.3.2"
+IMAGE = "clickhouse/clickhouse-server:26.9.6.6"
 CLUSTER = f"""
 <clickhouse>
     <keeper_server>

@@ -74,7 +74,7 @@ def test_the_file_is_one_of_the_compose_specification() -> None:
 def test_images_are_pinned_to_a_version() -> None:
     for name, service in SERVICES.items():
         if name not in OURS:
-            assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), service["image"]
+            assert re.search(r":v?\d+\.\d+\.\d+(\.\d+)?$", service["image"]), service["image"]
     for line in (ROOT / "Dockerfile").read_text().splitlines():
         if line.startswith("FROM"):
             assert re.search(r":\d+\.\d+\.\d+-", line), line
