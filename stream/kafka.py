@@ -63,7 +63,8 @@ class KafkaLog(Log):
         self._topics = topics
         self.admin = connection.admin()
         self._meta = MetaTopic(connection, self.admin, prefix)
-        self._reader: KafkaReader | None = None
+        self.written = 0
+        """Grows with every append and commit of this process; readers look anew then."""
         with translate_errors(connection, "Opening the log"):
             directory.mkdir(parents=True, exist_ok=True)
             found = self._meta.look() if self._meta.exists() else None

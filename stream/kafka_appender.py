@@ -48,6 +48,7 @@ class KafkaAppender(Appender):
         crash_point("log.appending")
         with translate_errors(self._log.connection, f"Appending to {self._topic}"):
             offsets = self._send(entries)
+        self._log.written += 1
         crash_point("log.appended")
         # A reset returns when its record is durable: what became durable before may have gone with it, what
         # became durable after must not be acknowledged.

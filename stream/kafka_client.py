@@ -17,6 +17,7 @@ from stream.protocol import LogError
 TIMEOUT_S = 30.0
 """Of one request, when a broker is away or slow."""
 LARGEST_MESSAGE = 8 << 20
+SAID_S = 60.0
 RESERVED = frozenset(
     {
         "acks",
@@ -69,8 +70,13 @@ class Connection:
 
     servers: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
-    said: str = ""
-    """The last thing that went wrong on the connection itself, such as a refused login."""
+    _said: str = field(default="", repr=False)
+    _said_at: float = field(default=-SAID_S, repr=False)
+
+    @property
+    def said(self) -> str:
+        """What went wrong lately on the connection itself, such as a refused login; empty: nothing."""
+        return self._said if time.monotonic() - self._said_at < SAID_S else ""
 
     def _settings(self, **more: Any) -> dict[str, Any]:
         given = {name.replace("_", "."): value for name, value in more.items()}
@@ -87,7 +93,7 @@ class Connection:
         }
 
     def _note(self, error: KafkaError) -> None:
-        self.said = error.str() or error.name()
+        self._said, self._said_at = error.str() or error.name(), time.monotonic()
 
     def admin(self) -> AdminClient:
         return AdminClient(self._settings())
@@ -115,8 +121,12 @@ class Connection:
                 enable_auto_commit=False,
                 enable_auto_offset_store=False,
                 auto_offset_reset="earliest",
-                fetch_wait_max_ms=20,
-                **{"queued_min_messages": 10_000, "queued_max_messages_kbytes": 32 << 10, **settings},
+                **{
+                    "fetch_wait_max_ms": 20,
+                    "queued_min_messages": 10_000,
+                    "queued_max_messages_kbytes": 32 << 10,
+                    **settings,
+                },
             )
         )
 

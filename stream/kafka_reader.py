@@ -29,8 +29,9 @@ from stream.protocol import Batch, LogError, Message, Reader, TopicPartition
 if TYPE_CHECKING:
     from stream.kafka import KafkaLog
 
-ENDS_TRUSTED_S = 0.02
-"""For how long one look at the ends of all places answers for places that were not read since."""
+ENDS_TRUSTED_S = 0.2
+"""For how long one look at the ends of all places answers for places that were not read since, unless this
+process has written: a caller that goes through many places asks the broker once."""
 LONGEST_PAUSE_S = 0.05
 UNDECIDED_PATIENCE_S = 10.0
 """For markers of transactions that are committed already; longer ones belong to processes that died."""
@@ -60,6 +61,7 @@ class KafkaReader(Reader):
         self._consumer = log.connection.consumer(enable_partition_eof=True)
         self._places: dict[TopicPartition, _Place] = {}
         self._looked_at = 0.0
+        self._written = 0
         self._tails: TailReader | None = None
         self._heard = -1
 
@@ -68,10 +70,10 @@ class KafkaReader(Reader):
         at = TopicPartition(topic, partition)
         with translate_errors(self._log.connection, f"Reading {topic}"):
             place = self._place_at(at, offset)
-            if not place.buffer and not self._fill(at, place):
-                return None
             if len(place.buffer) < max_messages:
-                self._take(0.0)
+                self._fill(at, place, max_messages)
+            if not place.buffer:
+                return None
         messages = list(islice(place.buffer, max_messages))
         for _ in messages:
             place.buffer.popleft()
@@ -107,22 +109,23 @@ class KafkaReader(Reader):
         self._consumer.incremental_assign([self._kafka(at, offset)])
         return place
 
-    def _fill(self, at: TopicPartition, place: _Place) -> bool:
-        """Fetches until there is a message to give; False when there is none yet."""
+    def _fill(self, at: TopicPartition, place: _Place, wanted: int) -> None:
+        """Fetches until there are as many messages as wanted, or all there are, or as many as are kept."""
         end = self._end_of(place)
         deadline = time.monotonic() + TIMEOUT_S
-        while not place.buffer and place.clear_to < end:
+        while len(place.buffer) < wanted and place.clear_to < end and not place.paused:
             self._take(0.1)
             if time.monotonic() > deadline:
                 raise LogError(
                     f"{at.topic}/{at.partition} did not come up to offset {end} in {TIMEOUT_S:g} s"
                 )
-        return bool(place.buffer)
 
     def _end_of(self, place: _Place) -> int:
         """One look is for all places and answers once for each: what a caller appended itself is seen."""
         now = time.monotonic()
-        if place.end < 0 or now - self._looked_at > ENDS_TRUSTED_S:
+        written = self._log.written
+        if place.end < 0 or now - self._looked_at > ENDS_TRUSTED_S or written != self._written:
+            self._written = written
             names = {(self._log.name(at.topic), at.partition): at for at in self._places}
             for name, end in ends_of(self._log.admin, names).items():
                 self._places[names[name]].end = end

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from schemas.topics import SALTS, TOKENS
@@ -59,7 +60,7 @@ class KafkaSecrets(Secrets):
         self._next = dict.fromkeys(self._names, 0)
         with translate_errors(log.connection, "Opening the secrets"):
             self._producer: Any = log.connection.producer(linger_ms=0)
-            self._consumer = log.connection.consumer(enable_partition_eof=True)
+            self._consumer = log.connection.consumer(fetch_wait_max_ms=500)
             learn_topics(self._consumer, self._names)
             self._consumer.assign([KafkaPartition(name, 0, 0) for name in self._names])
             self._read_to_end()
@@ -80,8 +81,8 @@ class KafkaSecrets(Secrets):
         for message in self._consumer.consume(1 if timeout else 500, timeout):
             name, error = message.topic(), message.error()
             if error is not None:
-                if name in self._next and error.code() not in SOON_THERE:
-                    self._next[name] = max(self._next[name], message.offset())
+                if error.code() not in SOON_THERE and not error.retriable():
+                    raise KafkaException(error)
                 continue
             self._next[name] = message.offset() + 1
             self._apply(self._names[name], message.key(), message.value(), message.offset())

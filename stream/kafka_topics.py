@@ -191,7 +191,7 @@ class MetaTopic:
         self.name = f"{prefix}.meta"
         self._connection, self._admin = connection, admin
         self._mutex = threading.Lock()
-        self._consumer = connection.consumer()
+        self._consumer = connection.consumer(fetch_wait_max_ms=500)
         self._is_assigned = False
         self._next = 0
         self._meta: Meta | None = None

@@ -408,6 +408,7 @@ class KafkaWorker(Worker):
         crash_point("log.committing")
         with translate_errors(self._log.connection, f"Committing for group {self._group}"):
             ends = self._transaction(outputs, changes, offsets)
+        self._log.written += 1
         crash_point("log.committed")
         self._outputs.clear()
         for partition, changed in changes.items():
