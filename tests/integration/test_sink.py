@@ -195,3 +195,14 @@ def test_the_metrics_name_rows_and_lag(log: EmbeddedLog, database: Database) -> 
 
 def test_encode_row_of_a_visit_has_the_header_that_the_sink_cuts() -> None:
     assert encode_row(a_visit()).startswith(ROW_TABLES[0].header)
+
+
+def test_erased_hits_are_not_stored_when_the_log_is_read_again(log: EmbeddedLog, database: Database) -> None:
+    appender = log.appender("hits")
+    hits = [encode_hit(a_hit(NOON + number, hit_id=1000 + number)) for number in range(4)]
+    appender.append([(0, b"", value) for value in hits])
+    appender.erase({0: [3]})
+    appender.close()
+    Sink(log, database, is_erased=lambda partition, offset: (partition, offset) == (0, 1)).run_to_end()
+    assert database.rows("SELECT hit_id FROM hits FINAL ORDER BY hit_id") == [(1000,), (1002,)]
+    assert database.rows("SELECT count() FROM dead") == [(0,)]
