@@ -156,7 +156,8 @@ def test_sql_reads_the_views_and_explain_tells_a_visit(empty: RunningInstance) -
     assert actions == "1"
     explained = empty.command("explain", "--visit", visit)
     assert f"visit {visit}" in explained.stdout
-    assert "-> action" in explained.stdout
+    assert "opened this visit: the first hit of this visitor" in explained.stdout
+    assert "action of kind 1: one.example/a" in explained.stdout
     assert "url=http" in explained.stdout
     assert empty.command("explain", "--visit", "12").returncode == 1
     refused = empty.command("sql", "SELECT * FROM file('/etc/passwd')")
