@@ -97,8 +97,7 @@ def date_not_understood() -> ApiError:
     )
 
 
-def parse_date(text: str, today: date) -> date:
-    """A date or a word for one; raises ApiError. A time of day is dropped, unix timestamps are not dates."""
+def _parse_date(text: str, today: date) -> date:
     text = text.strip()
     word = _WORDS.get(text.lower().replace(" ", "").replace("-", ""))
     if word is not None:
@@ -125,6 +124,18 @@ def parse_date(text: str, today: date) -> date:
         except (ValueError, OverflowError):
             raise date_not_understood() from None
     raise date_not_understood()
+
+
+_FIRST_YEAR, _LAST_YEAR = 1900, 2148
+"""The database knows dates until 2149, and periods around the one asked for must be dates too."""
+
+
+def parse_date(text: str, today: date) -> date:
+    """A date or a word for one; raises ApiError. A time of day is dropped, unix timestamps are not dates."""
+    found = _parse_date(text, today)
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise date_not_understood()
+    return found
 
 
 _RELATIVE = re.compile(r"(last|previous)(\d*)")

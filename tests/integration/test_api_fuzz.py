@@ -42,7 +42,8 @@ TEXTS = st.one_of(
 )  # fmt: skip
 DATES = st.sampled_from(
     [DAY.isoformat(), "today", "last3", "previous2", f"{DAY - timedelta(days=2)},{DAY}", "2010-02-31",
-     "0000-00-00", "9999-12-31", "1970-01-01", "last99999", f"{DAY},today", "-5 days", "lastyear"]
+     "0000-00-00", "9999-12-31", "2148-12-31", "1900-01-01", "1970-01-01", "last99999", f"{DAY},today",
+     "-5 days", "lastyear"]
 )  # fmt: skip
 CONDITIONS = st.builds(
     "{}{}{}".format,

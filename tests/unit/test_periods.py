@@ -31,7 +31,10 @@ def test_a_date_is_understood(text: str, day: date) -> None:
     assert parse_date(text, TODAY) == day
 
 
-@pytest.mark.parametrize("text", ["", "notadate", "2010-02-30", "2010-13-01", "1262304000", "2010-01-05,foo"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "notadate", "2010-02-30", "2010-13-01", "1262304000", "2010-01-05,foo", "9999-12-31", "0001-01-01"],
+)
 def test_what_is_no_date_is_refused_with_the_formats(text: str) -> None:
     with pytest.raises(ApiError, match="Date format must be: YYYY-MM-DD"):
         parse_date(text, TODAY)
