@@ -1,7 +1,7 @@
 """What a visit did, as Live shows it: actions and conversions by time."""
 
 from collections.abc import Mapping, Sequence
-from zoneinfo import ZoneInfo
+from datetime import tzinfo
 
 from reporting.methods.referrers import TYPE_SEGMENTS
 from reporting.numbering import Numbers
@@ -19,7 +19,7 @@ _TIMINGS = ("time_network", "time_server", "time_transfer", "time_dom_processing
 
 
 def _base(
-    action: Found, kind: str, zone: ZoneInfo, numbers: Numbers, url: str | None, *, with_title: bool
+    action: Found, kind: str, zone: tzinfo, numbers: Numbers, url: str | None, *, with_title: bool
 ) -> Columns:
     columns: Columns = {"type": kind, "url": url}
     if with_title:
@@ -32,7 +32,7 @@ def _base(
     }
 
 
-def _page_columns(action: Found, zone: ZoneInfo, numbers: Numbers, spent: int) -> Columns:
+def _page_columns(action: Found, zone: tzinfo, numbers: Numbers, spent: int) -> Columns:
     url = numbers.full_url(action)
     columns = _base(action, "action", zone, numbers, url, with_title=True)
     timings = [int(action[name]) for name in _TIMINGS if int(action[name]) >= 0]
@@ -73,7 +73,7 @@ def _shown_as(name: str, title: str, subtitle: str) -> Columns:
     }
 
 
-def _link_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
+def _link_columns(action: Found, zone: tzinfo, numbers: Numbers) -> Columns:
     url = numbers.full_url(action)
     outlink = int(action["kind"]) == ActionKind.OUTLINK
     columns = _base(action, "outlink" if outlink else "download", zone, numbers, url, with_title=True)
@@ -82,7 +82,7 @@ def _link_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
     return columns | {"timestamp": wall_clock(action["ts"], zone)}
 
 
-def _search_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
+def _search_columns(action: Found, zone: tzinfo, numbers: Numbers) -> Columns:
     columns = _base(action, "search", zone, numbers, None, with_title=False)
     count = int(action["search_count"])
     subtitle = action["search_keyword"]
@@ -100,7 +100,7 @@ def _search_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
     }
 
 
-def _event_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
+def _event_columns(action: Found, zone: tzinfo, numbers: Numbers) -> Columns:
     columns = _base(
         action,
         "event",
@@ -129,7 +129,7 @@ def _event_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
     return columns
 
 
-def _content_columns(action: Found, zone: ZoneInfo, numbers: Numbers) -> Columns:
+def _content_columns(action: Found, zone: tzinfo, numbers: Numbers) -> Columns:
     url = numbers.full_url(action)
     columns = _base(action, str(ActionKind.CONTENT), zone, numbers, url, with_title=True)
     interaction = action["content_interaction"]
@@ -182,7 +182,7 @@ def time_spent(actions: Sequence[Found], at: int, visit: Found) -> int:
 def _action_row(
     part: VisitParts,
     at: int,
-    zone: ZoneInfo,
+    zone: tzinfo,
     numbers: Numbers,
     dimensions: Mapping[int, str],
     *,
@@ -218,7 +218,7 @@ def _referrer_columns(conversion: Found) -> Columns:
 
 
 def _conversion_row(
-    conversion: Found, part: VisitParts, site: Site, config: Config, zone: ZoneInfo, numbers: Numbers
+    conversion: Found, part: VisitParts, site: Site, config: Config, zone: tzinfo, numbers: Numbers
 ) -> Columns:
     goal_id = int(conversion["goal_id"])
     when = pretty_moment(local(conversion["ts"], zone))
@@ -282,7 +282,7 @@ def _item(item: Found) -> Columns:
 
 
 def action_details(
-    part: VisitParts, site: Site, config: Config, zone: ZoneInfo, numbers: Numbers
+    part: VisitParts, site: Site, config: Config, zone: tzinfo, numbers: Numbers
 ) -> list[Value]:
     """Actions and conversions by time. A conversion follows the action of its hit; one that has none comes
     first in its second."""

@@ -10,9 +10,8 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from reporting.access import ANONYMOUS, require_on_sites, require_somewhere, require_superuser, sites_with
 from reporting.errors import ApiError, missing_parameter, unknown_site
@@ -22,6 +21,7 @@ from reporting.periods import Period, names_several, parse_periods
 from reporting.postprocess import Postprocessing, postprocess
 from reporting.row_limits import RowLimits, limited, parse_limits
 from reporting.table import Result, Table, TableMap
+from rules.local_time import timezone_of
 from schemas.access import Grant, Role
 from schemas.config import Config
 
@@ -111,18 +111,12 @@ def today_of(sites: tuple[int, ...], config: Config, now: datetime) -> date:
     return now.astimezone(zone_of(zone)).date()
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """Matomo's `UTC+1`, `UTC-2.5` are fixed offsets; the data base knows them as Etc/GMT-1 or not at all."""
+def zone_of(name: str) -> tzinfo:
+    """The timezone of a site, `UTC+5.5` among them; unknown ones are UTC."""
     try:
-        return ZoneInfo(name)
+        return timezone_of(name)
     except (KeyError, ValueError, OSError):
-        pass
-    hours = name.removeprefix("UTC").strip()
-    try:
-        whole = round(float(hours))
-        return ZoneInfo(f"Etc/GMT{-whole:+d}")
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
+        return UTC
 
 
 _ROLES: Mapping[Access, Role] = {Access.VIEW: "view", Access.WRITE: "write", Access.ADMIN: "admin"}

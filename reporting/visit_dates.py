@@ -1,8 +1,7 @@
 """Moments of visits in words, in the site's timezone."""
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 
 def pretty_date(moment: datetime) -> str:
@@ -15,11 +14,11 @@ def pretty_moment(moment: datetime) -> str:
     return f"{moment:%b} {moment.day}, {moment.year} {moment:%H:%M:%S}"
 
 
-def local(timestamp: Any, zone: ZoneInfo) -> datetime:
+def local(timestamp: Any, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(int(timestamp), zone)
 
 
-def wall_clock(timestamp: Any, zone: ZoneInfo) -> int:
+def wall_clock(timestamp: Any, zone: tzinfo) -> int:
     """The site's local time as if it were UTC: what Matomo calls the timestamp of an action."""
     offset = local(timestamp, zone).utcoffset()
     return int(timestamp) + (0 if offset is None else int(offset.total_seconds()))

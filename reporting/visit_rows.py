@@ -1,6 +1,6 @@
 """A visit with all its fields, as Live shows it."""
 
-from zoneinfo import ZoneInfo
+from datetime import UTC, tzinfo
 
 from reporting.action_details import IMAGES, action_details, custom_variables
 from reporting.api import zone_of
@@ -26,9 +26,9 @@ ECOMMERCE_STATES = ("none", "ordered", "abandonedCart", "orderedThenAbandonedCar
 _ECOMMERCE_ICONS = (None, "ecommerceOrder", "ecommerceAbandonedCart", "ecommerceOrder")
 
 
-def _time_columns(visit: Found, zone: ZoneInfo) -> Columns:
+def _time_columns(visit: Found, zone: tzinfo) -> Columns:
     first, last = local(visit["first_ts"], zone), local(visit["last_ts"], zone)
-    last_utc = local(visit["last_ts"], ZoneInfo("UTC"))
+    last_utc = local(visit["last_ts"], UTC)
     return {
         "serverDate": last_utc.date().isoformat(),
         "visitServerHour": str(last_utc.hour),

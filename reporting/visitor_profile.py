@@ -5,8 +5,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from zoneinfo import ZoneInfo
+from datetime import timedelta, tzinfo
 
 from reporting.icons import icon
 from reporting.method import ApiRequest
@@ -33,7 +32,7 @@ class Profile:
     """What a profile is made of: `parts` and `rows` are the same visits, newest first."""
 
     site: Site
-    zone: ZoneInfo
+    zone: tzinfo
     parts: Sequence[VisitParts]
     rows: Sequence[Row]
     has_more: bool
@@ -144,7 +143,7 @@ def _ecommerce(totals: Totals) -> Columns:
     }
 
 
-def _moment(part: VisitParts, row: Row, zone: ZoneInfo, request: ApiRequest) -> Columns:
+def _moment(part: VisitParts, row: Row, zone: tzinfo, request: ApiRequest) -> Columns:
     first = local(part.visit["first_ts"], zone)
     summary = str(row.columns["referrerTypeName"])
     if row.columns["referrerName"]:

@@ -432,8 +432,8 @@ AGGREGATES: Mapping[str, Aggregate] = {
 
 
 def hour_aggregates(zone: str) -> tuple[Aggregate, ...]:
-    """Visits (and goals) by the hour of their first action in a timezone of the tz database."""
-    if not re.fullmatch(r"[A-Za-z0-9_/+-]{1,64}", zone):
+    """Visits (and goals) by the hour of their first action in a timezone as ClickHouse names it."""
+    if not re.fullmatch(r"[A-Za-z0-9_/+:-]{1,64}", zone):
         raise ValueError(f"{zone!r} is no timezone")
     visits, goals = _with_goals("server_hours", (f"toHour(v.first_time, '{zone}')",))
     # a conversion counts in its own hour, not in that of its visit

@@ -5,7 +5,6 @@ Nothing here is archived: the reports are read from rows, since few instances st
 
 from collections.abc import Mapping
 
-from reporting.errors import ApiError
 from reporting.method import ApiRequest, Cell, Method, ReportShape
 from reporting.methods.actions import part_of
 from reporting.methods.visits_summary import ACTIONS_PER_VISIT, AVERAGE_TIME, BOUNCE_RATE
@@ -120,8 +119,6 @@ async def _variables(request: ApiRequest) -> Mapping[Cell, Table]:
 
 
 async def _values(request: ApiRequest) -> Mapping[Cell, Table]:
-    if not (request.parameters.integer("idSubtable") or 0) > 0:
-        raise ApiError("idSubtable is missing: expected the idsubdatatable of a custom variable's name.")
     return part_of(request, await _variables(request))
 
 

@@ -1,7 +1,8 @@
 """Visits by hour and by weekday."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from reporting.api import zone_of
 from reporting.errors import ApiError
@@ -35,6 +36,15 @@ def _with_every(
     return fill
 
 
+def sql_zone(zone: tzinfo) -> str:
+    """The name that ClickHouse has for a timezone; a fixed offset is `Fixed/UTC+05:30:00` there."""
+    if isinstance(zone, ZoneInfo):
+        return zone.key
+    seconds = int((zone.utcoffset(None) or timedelta(0)).total_seconds())
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    return f"Fixed/UTC{'-' if seconds < 0 else '+'}{hours:02}:{minutes:02}:00" if seconds else "UTC"
+
+
 async def _hour_data(request: ApiRequest, aggregate: str) -> dict[Cell, dict[str, Groups]]:
     """`server_hours` is an aggregate of the site's timezone."""
     if aggregate != "server_hours":
@@ -42,7 +52,7 @@ async def _hour_data(request: ApiRequest, aggregate: str) -> dict[Cell, dict[str
     result: dict[Cell, dict[str, Groups]] = {}
     for site_id in request.sites:
         site = request.config.site(site_id)
-        zone = zone_of(site.timezone if site else "UTC").key
+        zone = sql_zone(zone_of(site.timezone if site else "UTC"))
         cells = [cell for cell in request.cells if cell.site_id == site_id]
         result |= await read_aggregates(request, hour_aggregates(zone), cells)
     return result
