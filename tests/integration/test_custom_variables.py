@@ -63,7 +63,7 @@ def test_values_of_a_name_are_asked_for_by_its_number(reports: Reports) -> None:
     number = next(row.subtable_id for row in table.rows if row.label == "plan")
     values = reports.table("CustomVariables.getCustomVariablesValuesFromNameId", idSubtable=str(number))
     assert set(by_label(values)) == {"free", "paid", "x"}
-    with pytest.raises(ApiError, match="idSubtable is missing"):
+    with pytest.raises(ApiError, match="Please specify a value for 'idSubtable'"):
         reports.table("CustomVariables.getCustomVariablesValuesFromNameId")
 
 
