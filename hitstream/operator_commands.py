@@ -49,9 +49,21 @@ def run_operator_command(options: argparse.Namespace) -> int:
 
 def _status(client: InstanceClient, *, as_json: bool) -> int:
     """Exit status 2 when the numbers do not add up, for scripts that watch."""
-    found = client.json("GET", "/hitstream/status")
+    spooled = _spooled_hits(client)
+    if spooled and not as_json:
+        # First, since the rest can't be told while the broker is away.
+        print(f"spooled       {spooled:>12,}   hits wait in ingest for the broker")
+    found = {**client.json("GET", "/hitstream/status"), "spooled_hits": spooled}
     print(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found)))
     return 2 if found["balance"]["adds_up"] is False else 0
+
+
+def _spooled_hits(client: InstanceClient) -> int:
+    """Told by ingest; 0 where there is no spool."""
+    try:
+        return int(client.json("GET", "/health/ready").get("spooled_hits", 0))
+    except InstanceError:
+        return 0
 
 
 def _sql(settings: ClientSettings, options: argparse.Namespace) -> int:

@@ -206,10 +206,10 @@ def ends_of(
         except KafkaException as error:
             if error_code(error) not in SOON_THERE | MOVED or time.monotonic() > deadline:
                 raise
-            if error_code(error) in MOVED:
-                # The admin client goes on asking with the leader's epoch that it knows, until it is told.
-                for topic in {at.topic for at in asked}:
-                    admin.list_topics(topic, timeout)
+            # The admin client goes on with what it knows of leaders, also that there are none, until it is
+            # told.
+            for topic in {at.topic for at in asked}:
+                admin.list_topics(topic, timeout)
         time.sleep(0.02)
 
 

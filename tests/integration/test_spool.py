@@ -227,6 +227,17 @@ class Ingest:
         lines = self.ask("/metrics").decode().splitlines()
         return float(next(line for line in lines if line.startswith(name + " ")).split()[1])
 
+    def status(self) -> str:
+        """What the command prints; there is no database process to tell more."""
+        return subprocess.run(
+            [sys.executable, "-m", "hitstream", "status", "--url", f"http://127.0.0.1:{self.port}"],
+            env={**self.environment, "HITSTREAM_ADMIN_TOKEN": "none"},
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+
     def died(self) -> bool:
         assert self._process is not None
         return self._process.poll() == -signal.SIGKILL
@@ -289,6 +300,7 @@ def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path
             ingest.send(number)
         assert ingest.metric("hitstream_ingest_spool_hits") == 40
         assert json.loads(ingest.ask("/health/ready"))["spooled_hits"] == 40
+        assert "40   hits wait" in ingest.status()
         broker.start()
         if crash_at:
             until(ingest.died, 60)
