@@ -38,6 +38,7 @@ from sink.rollups import LANES, SWEEP_SECONDS, Lane, Rollups
 from stream.kafka import KafkaLog
 from stream.kafka_marks import marks_topic
 from stream.opening import open_log
+from stream.protocol import LogError
 
 logger = logging.getLogger("hitstream.rollups")
 
@@ -159,7 +160,11 @@ class RollupWorker:
 
     def _compute(self, lane: Lane) -> bool:
         """Whether there was anything to compute."""
-        epoch = self._current_epoch()
+        try:
+            epoch = self._current_epoch()
+        except LogError as error:
+            logger.warning("the log can't be opened, next attempt in %.0f s: %s", TICK_SECONDS, error)
+            return False
         return epoch is not None and epoch.rollups.step(None, lane)
 
     def _current_epoch(self) -> _Epoch | None:

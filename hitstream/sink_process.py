@@ -102,10 +102,17 @@ class SinkProcess:
             self._opened = True
             while not stop.is_set():
                 partitions = share.partitions
-                if partitions:
-                    self._store(log, database, share, partitions, stop)
-                else:
+                if not partitions:
                     stop.wait(SHARE_SECONDS)
+                    continue
+                try:
+                    self._store(log, database, share, partitions, stop)
+                except (ClickHouseError, OSError) as error:
+                    # Rows wait inside the sink; this was the ledger at its start.
+                    logger.warning(
+                        "the ledger can't be read, next attempt in %.0f s: %s", RETRY_SECONDS, error
+                    )
+                    stop.wait(RETRY_SECONDS)
         finally:
             self._opened = False
             if share is not None:

@@ -10,6 +10,8 @@ from typing import Literal
 import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from hitstream.settings import StageSettings
+from hitstream.sink_process import NamedShare, SinkProcess
 from schemas.settings import SettingsError
 from sink.cluster import SETTINGS, clustered
 from sink.database import Database, database_name, server_place
@@ -148,6 +150,41 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_rows(
         storing.join()
         assert contents(database) == undisturbed
         database.close()
+
+
+def test_a_sink_process_whose_server_is_away_at_the_start_waits_and_then_stores(
+    tmp_path: Path, log: EmbeddedLog, undisturbed: dict[str, list[str]]
+) -> None:
+    with running_clickhouse(tmp_path / "clickhouse") as server:
+        server.kill()
+        place = server_place(server.dsn("web", send_receive_timeout=2))
+        stop = threading.Event()
+        process = SinkProcess(
+            StageSettings(),
+            SMALL_BATCHES,
+            place,
+            lambda: EmbeddedLog(log.root.parent, partitions=3),
+            lambda _log: NamedShare(range(3)),
+        )
+        running = threading.Thread(target=process.run, args=(stop,))
+        running.start()
+        assert "do not answer" in process.problem()
+        server.start()
+        server.set_faults(Fault("SELECT topic, partition", "refuse", times=1))
+        database = Database(place, database_name(log.epoch, place.views))
+        wait_until(lambda: not process.problem() and is_stored(database, undisturbed))
+        assert "hitstream_sink_works 1" in process.metrics()
+        stop.set()
+        running.join()
+        assert contents(database) == undisturbed
+        database.close()
+
+
+def is_stored(database: Database, wanted: dict[str, list[str]]) -> bool:
+    try:
+        return contents(database) == wanted
+    except ClickHouseError:
+        return False  # no tables yet
 
 
 def done(log: EmbeddedLog, sink: Sink) -> list[TopicPartition]:
