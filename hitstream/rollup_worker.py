@@ -85,7 +85,7 @@ class RollupWorker:
         self._partitions, replication = log.partitions, log.plan.replication
         log.close()
         self.app = faust.App(
-            f"{settings.kafka_prefix}-rollups",
+            f"{settings.kafka_prefix}.rollups",
             broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
             broker_credentials=credentials(options),
             broker_session_timeout=SESSION_SECONDS,
