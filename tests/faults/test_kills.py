@@ -20,7 +20,7 @@ PROCESSOR_POINTS = (
     "processor.committed:2",
 )
 DATABASE_POINTS = (
-    "sink.read:3",
+    "sink.read:2",
     "sink.inserted.visits:1",
     "sink.inserted.actions:1",
     "sink.inserted.hits:2",
