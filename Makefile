@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; break; }; done)
 CHECKED := ingest processors sink schemas rules stream reporting hitstream bench tests
 
-.PHONY: run demo test lint format conformance bench faults pressure clients hostile fuzz lock clean
+.PHONY: run demo test lint format conformance bench faults pressure soak clients hostile fuzz lock clean
 
 run: $(VENV)/run.stamp
 	@HITSTREAM_SHOW_TOKEN=1 exec $(BIN)/hitstream up
@@ -39,6 +39,9 @@ faults: $(VENV)/dev.stamp
 
 pressure: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.pressure $(PRESSURE_ARGS)
+
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.soak $(SOAK_ARGS)
 
 clients: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow tests/clients $(PYTEST_ARGS)

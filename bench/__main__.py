@@ -9,15 +9,12 @@ The generator of the load runs on the same machine. Exit status 1 when a floor i
 
 import argparse
 import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
+from bench.backends import backend_settings
 from bench.measure import Result, machine, repeated
 from bench.stages import bench_accept, bench_processor, bench_tables
 from bench.whole import bench_whole
@@ -45,21 +42,6 @@ def verdict(name: str, value: float) -> str:
 def end_cleanly(*_: object) -> None:
     """A termination unwinds the stack, so that no process stays behind."""
     sys.exit(143)
-
-
-@contextmanager
-def backend_settings(backend: str) -> Iterator[Mapping[str, str]]:
-    """What an instance needs to run on the backend; a broker runs meanwhile for `kafka`."""
-    if backend == "embedded":
-        yield {}
-        return
-    from tests.kafka.broker import running_broker  # needs Java or Docker
-
-    with running_broker() as address:
-        settings = {"HITSTREAM_KAFKA": address}
-        command = [sys.executable, "-m", "hitstream", "topics", "--replication", "1"]
-        subprocess.run(command, env={**os.environ, **settings}, check=True)
-        yield settings
 
 
 def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result]:

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.stages import PARTITIONS, Result, site_events
+from bench.measure import Result
+from bench.stages import PARTITIONS, site_events
 from bench.traffic import traffic
 from processors.agent_cache import AgentCache
 from processors.owners import OWNERS_TABLE, owner_key

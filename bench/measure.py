@@ -20,12 +20,21 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def peak_mib(pid: int) -> float:
-    """The most memory that a process held, its files mapped into memory included."""
+def _mib(pid: int, field: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(field):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process held, its files mapped into memory included."""
+    return _mib(pid, "VmHWM:")
+
+
+def memory_mib(pid: int) -> float:
+    """The memory that a process holds now."""
+    return _mib(pid, "VmRSS:")
 
 
 def machine() -> dict[str, object]:

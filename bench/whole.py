@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str, str]) -> Result:
-    """`rate` hits per second for `seconds`; end to end: hits by the time until all are in reports."""
+@contextmanager
+def instance_under_load(folder: Path, settings: Mapping[str, str]) -> Iterator[RunningInstance]:
+    """Site 1 for the load, site 2 for probes."""
     instance = RunningInstance(folder / "whole", {"HITSTREAM_ADMIN_TOKEN": TOKEN, **BEHIND_PROXY, **settings})
     instance.token = TOKEN
     instance.start()
@@ -90,24 +92,40 @@ def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str
             pattern="",
             patternType="contains",
         )
+        yield instance
+    finally:
+        instance.stop()
+
+
+def send_load(
+    instance: RunningInstance, folder: Path, rate: float, seconds: float, seed: int
+) -> Callable[[], list[dict[str, Any]]]:
+    """Starts sending `rate` hits per second for `seconds`; what it returns waits for the end and gives what
+    the generators measured: of single requests, and of those in bulk."""
+    now = int(time.time())
+    count = int(rate * seconds)
+    singles = int(count * SINGLE_SHARE)
+    one_by_one = single_requests(list(traffic(singles, seed=seed)), now)
+    in_bulk = bulk_requests(list(traffic(count - singles, seed=seed + 1)), now, 20)
+    senders = [
+        start_sending(one_by_one, instance.port, folder, connections=32, rate=len(one_by_one) / seconds),
+        start_sending(in_bulk, instance.port, folder, connections=8, rate=len(in_bulk) / seconds),
+    ]
+    return lambda: [json.loads(sender.communicate()[0]) for sender in senders]
+
+
+def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str, str]) -> Result:
+    """`rate` hits per second for `seconds`; end to end: hits by the time until all are in reports."""
+    count = int(rate * seconds)
+    with instance_under_load(folder, settings) as instance:
         client = instance.client()
-        now = int(time.time())
-        count = int(rate * seconds)
-        singles = int(count * SINGLE_SHARE)
-        one_by_one = single_requests(list(traffic(singles, seed=5)), now)
-        in_bulk = bulk_requests(list(traffic(count - singles, seed=6)), now, 20)
         with FreshnessProbe(instance, 2) as probe:
             time.sleep(3)
             probe.seconds.clear()
-            began = time.perf_counter()
             processes = Processes(instance.children())
-            senders = [
-                start_sending(
-                    one_by_one, instance.port, folder, connections=32, rate=len(one_by_one) / seconds
-                ),
-                start_sending(in_bulk, instance.port, folder, connections=8, rate=len(in_bulk) / seconds),
-            ]
-            measured = [json.loads(sender.communicate()[0]) for sender in senders]
+            finished = send_load(instance, folder, rate, seconds, seed=5)
+            began = time.perf_counter()
+            measured = finished()
             sent = time.perf_counter() - began
             client.json("POST", "/hitstream/drain")
             drained = time.perf_counter() - began
@@ -116,8 +134,6 @@ def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str
         client.close()
         if not status["balance"]["adds_up"] or status["accepted"] < count:
             raise RuntimeError(f"the numbers do not add up: {status}")
-    finally:
-        instance.stop()
     return {
         "end_to_end_hits_s": count / drained,
         "end_to_end_sent_hits_s": count / sent,
