@@ -39,32 +39,34 @@ def answer_length(head: bytes, end: int) -> int:
 
 
 def run(requests: list[bytes], host: str, port: int, connections: int, rate: float) -> dict[str, object]:
-    """Each connection has one request under way, as trackers do."""
+    """Each connection has one request under way, as trackers do; it is opened when it is needed, since a
+    server cuts those over which nothing comes."""
     selector = selectors.DefaultSelector()
     idle: list[socket.socket] = []
-    for _ in range(min(connections, len(requests))):
-        connection = socket.create_connection((host, port))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(connection, selectors.EVENT_READ)
-        idle.append(connection)
     due: dict[socket.socket, float] = {}
-    buffers: dict[socket.socket, bytes] = dict.fromkeys(idle, b"")
+    buffers: dict[socket.socket, bytes] = {}
     latencies: list[float] = []
     statuses: dict[str, int] = {}
     following, total = 0, len(requests)
     began = time.perf_counter()
     while len(latencies) < total:
         now = time.perf_counter()
-        while idle and following < total:
+        while following < total and (idle or len(buffers) < connections):
             at = began + following / rate if rate else now
             if at > now:
                 break
-            connection = idle.pop()
+            if idle:
+                connection = idle.pop()
+            else:
+                connection = socket.create_connection((host, port))
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                selector.register(connection, selectors.EVENT_READ)
+                buffers[connection] = b""
             connection.sendall(requests[following])
             due[connection] = at
             following += 1
         wait = None
-        if rate and idle and following < total:
+        if rate and following < total and (idle or len(buffers) < connections):
             wait = max(0.0, began + following / rate - time.perf_counter())
         for key, _ in selector.select(wait):
             connection = key.fileobj  # type: ignore[assignment]

@@ -3,7 +3,7 @@
     python -m bench.soak [--minutes 30] [--rate 3000] [--backend kafka|embedded]
 
 Prints a line a minute. Exit status 1 when a limit is missed: the memory of a process in the last third may
-be a fifth more than in the second, the lag a quarter of a minute's hits, freshness 5 s at the 95th percentile.
+be a fifth more than in the second, the lag a quarter of a minute's hits, freshness p95 5 s.
 """
 
 import argparse
