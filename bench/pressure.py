@@ -1,6 +1,7 @@
 """`make pressure`: what one stopped consumer and one hot owner cost the others.
 
-    python -m bench.pressure [--only wal,hot] [--seconds 60] [--minutes 1] [--backlog 600000]
+    python -m bench.pressure [--only wal,hot] [--seconds 60] [--backlog 600000] [--minutes 1]
+                             [--minutes-alone 1]
 
 `wal`: the database process is stopped (SIGSTOP) while a processor works off a backlog at full rate and single
 hits keep arriving: the largest -wal file and the p99 of ingest. `hot`: the same 500 visitors without and with
@@ -190,8 +191,8 @@ def cpu_per_hit(before: tuple[int, float], after: tuple[int, float]) -> float:
     return 1e6 * (after[1] - before[1]) / max(1, after[0] - before[0])
 
 
-def hot_owner(folder: Path, seconds: float) -> Result:
-    alone = neighbours(folder, seconds, hot=False)
+def hot_owner(folder: Path, seconds: float, seconds_alone: float) -> Result:
+    alone = neighbours(folder, seconds_alone, hot=False)
     beside = neighbours(folder, seconds, hot=True)
     return {
         **{f"alone_{name}": value for name, value in alone.items()},
@@ -215,7 +216,8 @@ def main() -> int:
     )
     parser.add_argument("--only", default="wal,hot")
     parser.add_argument("--seconds", type=float, default=60.0, help="for which the consumer is stopped")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each run of `hot`")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of the run of `hot` with the hot owner")
+    parser.add_argument("--minutes-alone", type=float, default=1.0, help="of the run without it")
     parser.add_argument("--backlog", type=int, default=600_000, help="hits to process while it is stopped")
     options = parser.parse_args()
     parts = options.only.split(",")
@@ -225,7 +227,7 @@ def main() -> int:
         if "wal" in parts:
             results |= stopped_consumer(Path(name), options.seconds, options.backlog)
         if "hot" in parts:
-            results |= hot_owner(Path(name), 60 * options.minutes)
+            results |= hot_owner(Path(name), 60 * options.minutes, 60 * options.minutes_alone)
     for name, value in results.items():
         verdict = ""
         if name in LIMITS:
