@@ -10,12 +10,19 @@ from reporting.names import resolve_names
 from reporting.segments import archived_segments, compile_segment, parse_segment
 from schemas.config import Config
 from schemas.reports import Aggregate
-from sink.archives import ArchivedSegment, archive_sql, current_days, frozen_before, report_key
+from sink.archives import (
+    FROZEN_KNOWN_SECONDS,
+    ArchivedSegment,
+    archive_sql,
+    current_days,
+    frozen_before,
+    report_key,
+)
 from sink.database import Database
 from stream.config import ConfigFollower
 from stream.protocol import Log
 
-FROZEN_TRUSTED_SECONDS = 5.0
+FROZEN_TRUSTED_SECONDS = FROZEN_KNOWN_SECONDS / 2
 
 
 class SharedConfig:
@@ -83,7 +90,7 @@ class EngineArchives:
         return report_key(aggregate)
 
     def frozen_before(self) -> date | None:
-        """Asked every few seconds: it moves once a month."""
+        """Asked about once a second: it moves once a month."""
         asked_at, found = self._frozen
         if not asked_at or time.monotonic() - asked_at > FROZEN_TRUSTED_SECONDS:
             found = frozen_before(self._database)

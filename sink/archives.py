@@ -47,6 +47,10 @@ class FrozenDayError(Exception):
     """The rows of the day are gone: its archive is final and can't be computed again."""
 
 
+FROZEN_KNOWN_SECONDS = 2.0
+"""After so long every reader must know of days that were frozen: only then their rows may go."""
+
+
 def frozen_before(database: Database) -> date | None:
     """Days before this one have no rows any more; None when all have theirs."""
     rows = database.rows("SELECT before FROM frozen FINAL")

@@ -5,6 +5,7 @@ of the month gets its last archive; after that nothing computes one of them agai
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -12,7 +13,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.config import Privacy
 from schemas.reports import AGGREGATES
-from sink.archives import archive_day, frozen_before, report_key, stale_days
+from sink.archives import FROZEN_KNOWN_SECONDS, archive_day, frozen_before, report_key, stale_days
 from sink.database import Database
 from sink.settings import SinkSettings
 from stream.faults import crash_point
@@ -38,9 +39,10 @@ def months_before(database: Database, table: str, before: date) -> list[int]:
     return [int(month) for (month,) in found]
 
 
-def drop_rows(database: Database, before: date) -> int:
-    """Archive what is stale before a day, freeze those days, then drop their rows. `before` is the first of a
-    month. May be repeated and killed anywhere. Returns how many partitions went."""
+def drop_rows(database: Database, before: date, wait: Callable[[float], object] = time.sleep) -> int:
+    """Archive what is stale before a day, freeze those days, `wait` until readers know it, then drop their
+    rows. `before` is the first of a month. May be repeated and killed anywhere. Returns how many partitions
+    went."""
     frozen = frozen_before(database)
     if frozen is None or before > frozen:
         for stale in stale_days(database, reports=[report_key(one) for one in AGGREGATES.values()]):
@@ -49,6 +51,7 @@ def drop_rows(database: Database, before: date) -> int:
         crash_point("retention.archived")
         database.execute("INSERT INTO frozen (before) SELECT {before:Date}", {"before": before})
         crash_point("retention.frozen")
+        wait(FROZEN_KNOWN_SECONDS)
     return _drop(database, ROW_TABLES, before)
 
 
@@ -101,7 +104,7 @@ class Retention:
         privacy, today = self._privacy(), self._today()
         if days := privacy.keep_rows_days or self._settings.keep_rows_days:
             before = first_of_month(today, days)
-            if count := drop_rows(self._database, before):
+            if count := drop_rows(self._database, before, self._stop.wait):
                 logger.info("rows before %s are gone (%d partitions); their days are frozen", before, count)
         if days := privacy.keep_archives_days or self._settings.keep_archives_days:
             before = first_of_month(today, days)
