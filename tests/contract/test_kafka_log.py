@@ -100,6 +100,7 @@ def test_workers_share_the_partitions_and_each_message_is_processed_once(backend
     check_all_copied(log, 5000, second)
 
 
+@pytest.mark.slow
 def test_a_killed_member_loses_its_partitions_to_the_others_and_no_message(backend, log, closing):
     closing(log.appender(HITS)).append([(n % 4, b"", b"%d" % n) for n in range(2000)])
     other = backend.start(
@@ -122,6 +123,7 @@ def test_a_killed_member_loses_its_partitions_to_the_others_and_no_message(backe
     check_all_copied(log, 2000, worker)
 
 
+@pytest.mark.slow
 def test_a_zombie_that_the_group_gave_up_cannot_commit(backend, log, closing):
     """It was stopped amid a unit of work and goes on when another has its partitions."""
     closing(log.appender(HITS)).append([(n % 4, b"", b"%d" % n) for n in range(400)])
