@@ -13,7 +13,7 @@ class UpSettings(LogSettings):
     """`hitstream up`: the supervisor."""
 
     host: str = setting("127.0.0.1", "address that the tracker and the API listen on")
-    port: int = setting(8080, "port of the tracker, the Reporting API and the page", minimum=1)
+    port: int = setting(8080, "port of the tracker and the Reporting API", minimum=1)
     sql_port: int = setting(8123, "port of the SQL endpoint; 0 switches it off", minimum=0)
     admin_token: str = setting(
         "", "token of the super user; when empty one is made and kept in the data directory", secret=True
@@ -43,7 +43,7 @@ class DatabaseSettings(LogSettings):
     """`hitstream database`: sink, rollups, Reporting API, SQL endpoint. The sink has settings of its own."""
 
     host: str = setting("127.0.0.1", "address that the tracker and the API listen on")
-    port: int = setting(8080, "port of the tracker, the Reporting API and the page", minimum=1)
+    port: int = setting(8080, "port of the tracker and the Reporting API", minimum=1)
     reporting_host: str = setting("127.0.0.1", "address of the API inside, to which ingest forwards")
     reporting_port: int = setting(8081, "its port; `up` chooses a free one", minimum=1)
     sql_host: str = setting("127.0.0.1", "address of the SQL endpoint")
