@@ -10,27 +10,31 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from ingest.addresses import CRAWLER_RANGES, AddressRanges, canonical_address, masked_address
+from ingest.addresses import masked_address
 from ingest.event_time import event_time
 from ingest.exclusions import header_exclusion, request_exclusion
-from ingest.fingerprint import fingerprint, plugin_flags
+from ingest.fingerprint import SaltedHash, fingerprint, plugin_flags, salted
 from ingest.identity import Claim, Identity, visitor_id_from_hex, visitor_id_of_user
-from ingest.privacy import changes_query, only_counted, pseudonym, shortened_referrers, spelled_as_lists
-from ingest.query import Params, cached_decode, decode, integer, with_value, with_values
-from ingest.site_rules import Rules, local_day
+from ingest.privacy import only_counted, pseudonym, shortened_referrers, spelled_as_lists
+from ingest.query import (
+    PLACE_NAMES,
+    Params,
+    SplitQuery,
+    cached_decode,
+    decode,
+    with_value,
+    with_values,
+)
+from ingest.site_rules import CRAWLERS, QUARTER, Rules, SiteRules, local_day
 from ingest.validation import fault
 from rules.spam import is_referrer_spam
 from schemas.config import Config, Site
 from schemas.hit import HIT_ID_EPOCH_US, Hit, Location
 from schemas.outcomes import COUNTED_ONLY, Exclusion
 
-_GEO = ("country", "region", "city", "lat", "long")
-_GEO_NAMES = frozenset(_GEO)
-_GUARDED = frozenset(("cip", "cdt", "cdo", *_GEO))
 _GUARDED_TEXTS = frozenset(("token_auth", "cip", "uid", "_id", "ec_id", "urlref", "_ref"))
 """What privacy settings may change; in any other spelling it goes."""
 _NOWHERE = Location()
-_CRAWLERS = AddressRanges(CRAWLER_RANGES)
 
 LONGEST_USER_AGENT = 2048
 LONGEST_USER_ID = 1024
@@ -89,7 +93,7 @@ class HitIds:
         self._last = (last >> 4 << 4) + ingest_number
 
     def next(self, now_us: int) -> int:
-        """`now_us`: unix microseconds."""
+        """`now_us`: unix microseconds, perhaps the same for many hits: then their ids count up from there."""
         hit_id = ((now_us - HIT_ID_EPOCH_US) << 4) + self._number
         if hit_id <= self._last:
             hit_id = self._last + 16
@@ -109,7 +113,6 @@ class Acceptance:
         salts: SaltSource,
         locate: Callable[[str], Location] | None,
         secret: bytes,
-        clock_us: Callable[[], int],
     ) -> None:
         self.identity = identity
         self._hit_ids = hit_ids
@@ -117,9 +120,9 @@ class Acceptance:
         self._salts = salts
         self._locate = locate
         self._secret = secret
-        self._clock_us = clock_us
         self._rules = Rules(Config())
-        self._salt_cache: dict[tuple[int, int], bytes] = {}
+        self._salted_cache: dict[tuple[int, str, int], SaltedHash] = {}
+        """By site, timezone and quarter of an hour."""
 
     def rules(self, config: Config) -> Rules:
         """The rules of this configuration, read once per version."""
@@ -129,96 +132,94 @@ class Acceptance:
             self.identity.visit_length = config.tracking.visit_standard_length
         return self._rules
 
-    def accept(self, query: str, params: Params, sender: Sender, rules: Rules) -> Hit | Refusal:
+    def accept(self, query: str, params: SplitQuery, sender: Sender, rules: Rules) -> Hit | Refusal:
         """The hit of one tracking request, or why there is none. `query` is clean text (ingest.query)."""
-        get = params.get
-        raw_site = get("idsite")
-        site_id = integer(raw_site, 0)
-        site = rules.site(site_id) if site_id > 0 else None
+        shape = params.shape
+        (
+            raw_site, recorded, raw_id, raw_address, raw_agent, raw_language, raw_hints, raw_token, ping,
+        ) = shape.usual(params.raw)  # fmt: skip
+        site = rules.site_of(raw_site)
         if site is None:
             return Refusal("unknown_site", f"idsite={raw_site or ''!r}: no such site")
+        site_id = site.site_id
 
-        raw_token = get("token_auth")
         token = decode(raw_token) if raw_token else sender.token
         may_write = bool(token) and self._authority(token, site_id)
 
-        now = sender.received_at // 1000
-        time = now
-        address = sender.address
+        received_at = sender.received_at
+        now = time = received_at // 1000
         location = None
-        if not _GUARDED.isdisjoint(params):
-            time = event_time(params, now)
+        known = rules.address(sender.address)
+        if shape.is_guarded:
+            if shape.has_times:
+                time = event_time(params, now)
             limit = rules.tracking.tracking_requests_require_authentication_when_custom_timestamp_newer_than
             if not may_write:
                 refusal = _lacks_authority(params, age=now - time, oldest_without_token=limit)
                 if refusal is not None:
                     return refusal
-            raw_address = get("cip")
             if raw_address:
-                address = canonical_address(decode(raw_address))
-            if not _GEO_NAMES.isdisjoint(params) and any(map(get, _GEO)):
-                location = self._overridden(params, address, rules)
+                known = rules.address(raw_address)
+            if shape.has_places and any(map(params.get, PLACE_NAMES)):
+                location = self._overridden(params, known.text, rules)
 
-        visitor_id, claim, user_id, refusal = _claimed_id(params, sender, rules, self._secret)
-        if refusal is not None:
-            return refusal
+        user_id = ""
+        claim, visitor_id = Claim.NONE, 0
+        if shape.has_ids or not rules.takes_plain_ids:
+            visitor_id, claim, user_id, refusal = _claimed_id(params, sender, rules, self._secret)
+            if refusal is not None:
+                return refusal
+        elif raw_id:
+            visitor_id, claim = _plain_id(raw_id, rules)
 
-        exclusion = request_exclusion(
-            params,
-            address,
-            header_reason=(
-                header_exclusion(
-                    purpose=sender.purpose,
-                    moz=sender.moz,
-                    cookies=sender.cookies,
-                    ignore_cookies=rules.tracking.ignore_visits_cookie_names,
-                    do_not_track=sender.do_not_track,
-                    honour_do_not_track=rules.privacy.honour_do_not_track,
-                )
-                if sender.purpose or sender.moz or sender.cookies or sender.do_not_track
-                else ""
-            ),
-            crawlers=_CRAWLERS,
-            excluded=site.excluded,
-            require_consent=rules.privacy.require_consent,
-        )
+        exclusion = ""
+        if (
+            recorded != "1"
+            or known.is_crawler
+            or sender.purpose
+            or sender.moz
+            or sender.cookies
+            or sender.do_not_track
+            or site.excluded
+            or rules.privacy.require_consent
+        ):
+            exclusion = _exclusion(params, known.text, sender, rules, site)
         if exclusion in COUNTED_ONLY:
             return only_counted(
-                self._hit_ids.next(self._clock_us()), site_id, sender.received_at, exclusion,
+                self._hit_ids.next(received_at * 1000), site_id, received_at, exclusion,
                 rules.offset, sender.origin,
             )  # fmt: skip
         if rules.privacy.anonymise_referrer and exclusion in ("", Exclusion.PREFETCH):
             # The processors tell spam by the whole referrer, which they will not see.
             spam = rules.tracking.exclude_referrer_spam and is_referrer_spam(decode(params.get("urlref", "")))
             exclusion = Exclusion.REFERRER_SPAM if spam else exclusion
-        if not exclusion:
+        if not exclusion and (
+            shape.is_checked
+            # Nothing is wrong with timings that are digits, or empty.
+            or (shape.is_timed and shape.timings and not "".join(shape.timings(params.raw)).isdigit())
+        ):
             found = fault(params, site.site, rules.config)
             if found:
                 return Refusal("bad_parameter", found)
 
-        raw_agent = get("ua")
         user_agent = (
             cached_decode(raw_agent, LONGEST_USER_AGENT)
             if raw_agent
             else sender.user_agent[:LONGEST_USER_AGENT]
         )
-        raw_language = get("lang")
         language = (
             cached_decode(raw_language, LONGEST_LANGUAGE)
             if raw_language
             else sender.language[:LONGEST_LANGUAGE]
         ).lower()
+        across_sites = rules.tracking.enable_fingerprinting_across_websites
         config_id = fingerprint(
-            salt=(
-                self._salt("UTC", 0, time)
-                if rules.tracking.enable_fingerprinting_across_websites
-                else self._salt(site.timezone, site_id, time)
-            ),
-            site_id=0 if rules.tracking.enable_fingerprinting_across_websites else site_id,
-            address=address,
-            user_agent=user_agent,
-            language=language,
-            plugins=plugin_flags(params),
+            self._salted("UTC", 0, time) if across_sites else self._salted(site.timezone, site_id, time),
+            0 if across_sites else site_id,
+            known.text,
+            user_agent,
+            language,
+            plugin_flags(params),
         )
         if exclusion:
             # An excluded hit is written for the count but makes no visitor active.
@@ -231,23 +232,28 @@ class Acceptance:
                 claim,
                 config_id,
                 user_id,
-                is_ping=get("ping", "0") != "0",
+                is_ping=ping is not None and ping != "0",
                 ids_only=rules.tracking.trust_visitors_cookies,
             )
         if location is None:
-            location = self._located(address, rules)
-        raw_hints = get("uadata")
-        masked = masked_address(address, rules.privacy.ip_mask_bytes)
+            location = _NOWHERE if self._locate is None else self._located(known.text, rules)
+        if shape.has_lists or rules.changes_query:
+            query = self._cleaned(query, params, known.masked, rules, site.site, sender.referer)
+        else:
+            if raw_address is not None:
+                query = with_value(query, params, "cip", known.masked)
+            if raw_token is not None:
+                query = with_value(query, params, "token_auth", None)
         return Hit(
-            hit_id=self._hit_ids.next(self._clock_us()),
+            hit_id=self._hit_ids.next(received_at * 1000),
             site_id=site_id,
             time=time,
-            received_at=sender.received_at,
+            received_at=received_at,
             owner=owner,
             visitor_id=visitor_id,
             config_id=config_id,
             user_id=user_id[:STORED_USER_ID],
-            query=self._cleaned(query, params, masked, rules, site.site, sender.referer),
+            query=query,
             user_agent=user_agent,
             client_hints=(
                 cached_decode(raw_hints, LONGEST_CLIENT_HINTS)
@@ -256,7 +262,7 @@ class Acceptance:
             ),
             language=language,
             referer=sender.referer,
-            ip=masked,
+            ip=known.masked,
             location=location,
             authenticated=may_write,
             exclusion=exclusion,
@@ -264,19 +270,20 @@ class Acceptance:
             origin=sender.origin,
         )
 
-    def _salt(self, timezone: str, site_id: int, time: int) -> bytes:
-        """The salt of a site's day; site 0 is all sites."""
-        key = (site_id, local_day(timezone, time))
-        salt = self._salt_cache.get(key)
-        if salt is None:
-            if len(self._salt_cache) > 10_000:
-                self._salt_cache.clear()
-            salt = self._salt_cache[key] = self._salts.salt(*key)
-        return salt
+    def _salted(self, timezone: str, site_id: int, time: int) -> SaltedHash:
+        """The hash under the salt of a site's day; site 0 is all sites."""
+        key = (site_id, timezone, time // QUARTER)
+        under = self._salted_cache.get(key)
+        if under is None:
+            if len(self._salted_cache) > 10_000:
+                self._salted_cache.clear()
+            salt = self._salts.salt(site_id, local_day(timezone, time))
+            under = self._salted_cache[key] = salted(salt)
+        return under
 
     def forget_salts(self) -> None:
         """Ask the source again: salts of past days are erased there."""
-        self._salt_cache.clear()
+        self._salted_cache.clear()
 
     def _located(self, address: str, rules: Rules) -> Location:
         if self._locate is None:
@@ -296,18 +303,14 @@ class Acceptance:
         )
 
     def _cleaned(
-        self, query: str, params: Params, masked: str, rules: Rules, site: Site, referer: str
+        self, query: str, params: SplitQuery, masked: str, rules: Rules, site: Site, referer: str
     ) -> str:
         """The query without token, with the masked address for `cip`, ids and referrer as privacy says."""
         privacy = rules.privacy
-        if "[" in query or "%5B" in query or "%5b" in query:
+        if params.shape.has_lists:
             stray = spelled_as_lists(params, _GUARDED_TEXTS)
             if stray:
                 query = with_values(query, dict.fromkeys(stray))
-        if not changes_query(privacy):
-            if "cip" in params:
-                query = with_value(query, params, "cip", masked)
-            return with_value(query, params, "token_auth", None) if "token_auth" in params else query
         values: dict[str, str | None] = {}
         if "token_auth" in params:
             values["token_auth"] = None
@@ -329,7 +332,7 @@ def _lacks_authority(params: Params, *, age: int, oldest_without_token: int) -> 
     """Why a request without a token that may write is refused, None when it needs none."""
     if params.get("cip"):
         return Refusal("no_authority", "cip: needs a token with write access to the site")
-    for name in _GEO:
+    for name in PLACE_NAMES:
         if params.get(name) not in (None, "", "0"):
             return Refusal("no_authority", f"{name}: needs a token with write access to the site")
     if age >= oldest_without_token:
@@ -339,6 +342,35 @@ def _lacks_authority(params: Params, *, age: int, oldest_without_token: int) -> 
             f" without one it must be less than {oldest_without_token} s",
         )
     return None
+
+
+def _exclusion(params: Params, address: str, sender: Sender, rules: Rules, site: SiteRules) -> str:
+    return request_exclusion(
+        params,
+        address,
+        header_reason=header_exclusion(
+            purpose=sender.purpose,
+            moz=sender.moz,
+            cookies=sender.cookies,
+            ignore_cookies=rules.tracking.ignore_visits_cookie_names,
+            do_not_track=sender.do_not_track,
+            honour_do_not_track=rules.privacy.honour_do_not_track,
+        ),
+        crawlers=CRAWLERS,
+        excluded=site.excluded,
+        require_consent=rules.privacy.require_consent,
+    )
+
+
+def _plain_id(cookie_id: str, rules: Rules) -> tuple[int, Claim]:
+    """The visitor id of an undecoded `_id`."""
+    if "%" in cookie_id or "+" in cookie_id:
+        cookie_id = decode(cookie_id)
+    if len(cookie_id) >= 16:
+        visitor_id = visitor_id_from_hex(cookie_id)
+        if visitor_id not in rules.anonymous_ids:
+            return visitor_id, Claim.COOKIE
+    return 0, Claim.NONE
 
 
 def _claimed_id(
@@ -368,13 +400,8 @@ def _claimed_id(
             return visitor_id, Claim.FORCED, user_id, None
     if not rules.privacy.force_cookieless:
         cookie_id = sender.third_party_id if rules.tracking.use_third_party_id_cookie else ""
-        cookie_id = cookie_id or params.get("_id", "")
-        if "%" in cookie_id or "+" in cookie_id:
-            cookie_id = decode(cookie_id)
-        if len(cookie_id) >= 16:
-            visitor_id = visitor_id_from_hex(cookie_id)
-            if visitor_id not in rules.anonymous_ids:
-                return visitor_id, Claim.COOKIE, user_id, None
+        visitor_id, claim = _plain_id(cookie_id or params.get("_id", ""), rules)
+        return visitor_id, claim, user_id, None
     return 0, Claim.NONE, user_id, None
 
 

@@ -16,7 +16,7 @@ from ingest.answers import Answer
 from ingest.intake import Intake
 from ingest.metrics import Metrics
 from ingest.query import (
-    Params,
+    SplitQuery,
     clean_text,
     decode,
     form_query,
@@ -134,7 +134,7 @@ class TrackerEndpoint:
             return answers.EMPTY_GET if method == "GET" else answers.EMPTY_OTHER
         return await self._single(request, intake, query, params)
 
-    async def _single(self, request: web.Request, intake: Intake, query: str, params: Params) -> Answer:
+    async def _single(self, request: web.Request, intake: Intake, query: str, params: SplitQuery) -> Answer:
         with_image = params.get("send_image") != "0"
         if not intake.rules.tracking.record_statistics:
             self._metrics.rejected["recording_off"] += 1
@@ -171,14 +171,14 @@ class TrackerEndpoint:
         sender = sender._replace(token=token)
         invalid: list[int] = []
         written = []
-        decide, entry, orders = self._decide, intake.entry, intake.orders
+        entry, orders = intake.entry, intake.orders
         for start in range(0, len(bulk.queries), _BULK_CHUNK):
             if start:
                 await asyncio.sleep(0)
             entries = []
             for index, each in enumerate(bulk.queries[start : start + _BULK_CHUNK], start):
                 params = split_query(each or "")
-                hit = decide(intake, each or "", params, sender)
+                hit = self._decide(intake, each or "", params, sender)
                 if isinstance(hit, Refusal):
                     self._metrics.rejected[hit.reason] += 1
                     invalid.append(index)
@@ -199,7 +199,7 @@ class TrackerEndpoint:
             with_indices=bool(bulk.queries) and intake.tokens.is_superuser(token),
         )
 
-    def _decide(self, intake: Intake, query: str, params: Params, sender: Sender) -> Hit | Refusal:
+    def _decide(self, intake: Intake, query: str, params: SplitQuery, sender: Sender) -> Hit | Refusal:
         if len(query) > self._settings.max_hit_bytes:
             # A unit of work holds thousands of hits in memory: none of them may be of any size.
             return Refusal("hit_too_large", f"{len(query)} bytes, at most {self._settings.max_hit_bytes}")
@@ -250,7 +250,7 @@ class TrackerEndpoint:
         )
 
     @staticmethod
-    def _is_authorised(intake: Intake, params: Params, sender: Sender) -> bool:
+    def _is_authorised(intake: Intake, params: SplitQuery, sender: Sender) -> bool:
         token = decode(params["token_auth"]) if params.get("token_auth") else sender.token
         return intake.tokens.is_superuser(token)
 

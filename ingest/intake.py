@@ -20,7 +20,7 @@ from ingest.settings import IngestSettings
 from ingest.site_rules import Rules
 from ingest.spool import Spool, drop_other_epochs
 from schemas.access import Grant
-from schemas.hit import Hit, Location, decode_hit
+from schemas.hit import Hit, Location, decode_hit, encode_hit
 from schemas.topics import HITS, partition_of
 from stream.config import ConfigFollower
 from stream.protocol import Appender, Log, Reader
@@ -36,8 +36,6 @@ _SECRET_DAY = 1 << 31
 
 _READ_HITS = 2000
 _ROTATION_SLACK_S = 300
-
-_encode_into = msgspec.msgpack.Encoder().encode_into
 
 
 class Tokens:
@@ -118,7 +116,6 @@ class Intake:
             salts=self._salts,
             locate=locate,
             secret=self._salts.salt(0, _SECRET_DAY),
-            clock_us=lambda: clock_ns() // 1000,
         )
         self.rules: Rules = self.acceptance.rules(self._follower.current)
         self._rotate_at = time.monotonic() + window + _ROTATION_SLACK_S
@@ -175,9 +172,8 @@ class Intake:
 
     def entry(self, hit: Hit) -> Entry:
         """What the log gets for a hit."""
-        value = bytearray()
-        _encode_into(hit, value)
-        return partition_of(hit.owner, self._partitions), hit.owner.to_bytes(8, "big"), bytes(value)
+        owner = hit.owner
+        return partition_of(owner, self._partitions), owner.to_bytes(8, "big"), encode_hit(hit)
 
     async def close(self) -> None:
         """Appends what is queued and releases the log."""

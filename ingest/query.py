@@ -1,18 +1,20 @@
 """Tracking queries: split once, decode only what ingest needs.
 
-A raw query is percent-encoded text. Parameters are kept undecoded in a dict, the last of a repeated name wins
-(as PHP does), and `decode` is called for the few values that ingest looks into.
+A raw query is percent-encoded text. Values are kept undecoded, the last of a repeated name wins (as PHP
+does), and `decode` is called for the few values that ingest looks into. What names alone tell is found out
+once for all queries with the same names in the same order (`Shape`): few clients send anything new there.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote_plus
 
 import msgspec
 
-Params = dict[str, str]
+Params = Mapping[str, str]
 
 _URL_SAFE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _CLEAN = re.compile(r"[!-~]*", re.ASCII).fullmatch
@@ -26,19 +28,120 @@ def clean_text(raw: str) -> str:
     return quote(raw.encode("utf-8", "surrogateescape"), safe=_URL_SAFE)
 
 
-def split_query(query: str) -> Params:
-    """Undecoded values by name. Names are decoded (rarely needed, so only then paid for)."""
-    if not query:
-        return {}
-    params = {}
-    for part in query.split("&"):
-        name, _, value = part.partition("=")
-        params[name] = value
-    params.pop("", None)
-    names = "".join(params)
-    if "%" in names or "+" in names:
-        return {unquote_plus(name): value for name, value in params.items()}
-    return params
+PLUGIN_FLAGS = ("fla", "java", "qt", "realp", "pdf", "wma", "ag", "cookie")
+"""Parameters that say which plugins a browser has."""
+PLACE_NAMES = ("country", "region", "city", "lat", "long")
+TIMINGS = ("pf_net", "pf_srv", "pf_tfr", "pf_dm1", "pf_dm2", "pf_onl")
+
+_USUAL = ("idsite", "rec", "_id", "cip", "ua", "lang", "uadata", "token_auth", "ping")
+_TIMES = frozenset(("cdt", "cdo"))
+_GUARDED = frozenset(("cip", *_TIMES, *PLACE_NAMES))
+_TIMED = frozenset(("pf_net", "pf_srv", "pf_dm1", "pf_onl"))
+_CHECKED = frozenset(("idgoal", "ping", "e_c", "ca"))
+_IDS = frozenset(("uid", "cid"))
+
+
+class Shape:
+    """What the names of a query's parameters tell. `places` has the place of each name's last value."""
+
+    __slots__ = (
+        "has_ids",
+        "has_lists",
+        "has_places",
+        "has_repeats",
+        "has_times",
+        "is_checked",
+        "is_guarded",
+        "is_timed",
+        "places",
+        "plugins",
+        "timings",
+        "usual",
+    )
+
+    def __init__(self, raw_names: Sequence[str]) -> None:
+        text = "".join(raw_names)
+        names = [unquote_plus(name) for name in raw_names] if "%" in text or "+" in text else raw_names
+        self.places = {name: place for place, name in enumerate(names) if raw_names[place]}
+        given = self.places.keys()
+        self.has_repeats = len(given) < len(raw_names) or names is not raw_names
+        """Or an empty or encoded name: then a value can't be replaced in place."""
+        self.has_lists = any("[" in name for name in given)
+        self.has_ids = not _IDS.isdisjoint(given)
+        self.is_guarded = not _GUARDED.isdisjoint(given)
+        self.has_times = not _TIMES.isdisjoint(given)
+        self.has_places = not frozenset(PLACE_NAMES).isdisjoint(given)
+        self.is_checked = not _CHECKED.isdisjoint(given)
+        """Whether parameters are there that may be refused, besides timings."""
+        self.is_timed = not _TIMED.isdisjoint(given)
+        # A query's values end with a None, the value of what is not there.
+        self.usual = itemgetter(*(self.places.get(name, -1) for name in _USUAL))
+        """Of a query's values those that every hit is asked for, in the order of `_USUAL`."""
+        self.plugins = itemgetter(*(self.places.get(name, -1) for name in PLUGIN_FLAGS))
+        timings = [self.places[name] for name in TIMINGS if name in self.places]
+        self.timings = itemgetter(*timings) if timings else None
+
+
+_MOST_SHAPES, _LONGEST_SHAPE = 4096, 2048
+_shapes: dict[str, Shape] = {}
+
+
+class SplitQuery(Mapping[str, str]):
+    """Undecoded values by decoded name. `raw` has all values in order, then a None."""
+
+    __slots__ = ("raw", "shape")
+
+    def __init__(self, shape: Shape, raw: list[Any]) -> None:
+        self.shape = shape
+        self.raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        value: str = self.raw[self.shape.places[name]]
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        place = self.shape.places.get(name)
+        return default if place is None else self.raw[place]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.shape.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shape.places)
+
+    def __len__(self) -> int:
+        return len(self.shape.places)
+
+    def __repr__(self) -> str:
+        return f"SplitQuery({dict(self)!r})"
+
+
+_NO_DELIMITERS = bytes(byte for byte in range(256) if byte not in b"&=")
+_ONE_VALUE_EACH = frozenset(b"=" + b"&=" * others for others in range(200))
+"""The delimiters of queries in which every name has one value, and no value has an `=`."""
+
+
+def split_query(query: str) -> SplitQuery:
+    """The parameters of a query."""
+    if query.encode("utf-8", "replace").translate(None, _NO_DELIMITERS) in _ONE_VALUE_EACH:
+        parts: list[Any] = query.replace("&", "=").split("=")
+        names, raw = parts[::2], parts[1::2]
+    else:
+        names, raw = [], []
+        for part in query.split("&") if query else ():
+            name, _, value = part.partition("=")
+            names.append(name)
+            raw.append(value)
+    raw.append(None)
+    key = "&".join(names)
+    shape = _shapes.get(key)
+    if shape is None:
+        shape = Shape(names)
+        if len(key) <= _LONGEST_SHAPE:
+            if len(_shapes) >= _MOST_SHAPES:
+                _shapes.clear()
+            _shapes[key] = shape
+    return SplitQuery(shape, raw)
 
 
 def decode(value: str) -> str:
@@ -79,18 +182,16 @@ def without(query: str, names: frozenset[str]) -> str:
 _quote_cached = lru_cache(maxsize=16384)(quote_plus)
 
 
-def with_value(query: str, params: Params, name: str, value: str | None) -> str:
+def with_value(query: str, params: SplitQuery, name: str, value: str | None) -> str:
     """The query with another decoded value for a parameter that it has; None removes it.
 
-    One that is there once and plainly is replaced in place: 0.9 us against 4 us for 18 parameters."""
-    start = f"&{query}&".find(f"&{name}={params[name]}&")
-    if start < 0 or query.count("&") + 1 != len(params):
-        # It or another is repeated, without a value or encoded: every occurrence must go.
-        return with_values(query, {name: value})
-    end = start + len(name) + 1 + len(params[name])
-    if value is None:
-        return query[: max(0, start - 1)] + query[end if start else end + 1 :]
-    return f"{query[: start + len(name) + 1]}{_quote_cached(value)}{query[end:]}"
+    Where all are there once and plainly it is replaced in place: 0.5 us against 4 us for 18 parameters."""
+    if not params.shape.has_repeats:
+        # No value holds a `&`, so this is found where the parameter begins.
+        before, found, after = query.partition(f"&{name}={params[name]}")
+        if found:
+            return before + after if value is None else f"{before}&{name}={_quote_cached(value)}{after}"
+    return with_values(query, {name: value})
 
 
 def with_values(query: str, values: Mapping[str, str | None]) -> str:
@@ -189,13 +290,22 @@ def read_bulk(body: bytes) -> Bulk:
         entries = list(entries.values())
     if not isinstance(entries, list):
         entries = []
+    # JSON allows no control character in a text but by an escape: a body without escapes is clean but for
+    # blanks. 0.3 us for each text instead of 0.8 us.
+    is_clean = body.isascii() and b"\\" not in body and b"\x7f" not in body
     queries = tuple(
-        query_of_text(entry)
-        if isinstance(entry, str)
-        else query_of_object(entry)
-        if isinstance(entry, dict)
-        else None
-        for entry in entries
+        [
+            (
+                entry[1:]
+                if is_clean and entry[:1] == "?" and " " not in entry and "#" not in entry
+                else query_of_text(entry)
+            )
+            if type(entry) is str
+            else query_of_object(entry)
+            if isinstance(entry, dict)
+            else None
+            for entry in entries
+        ]
     )
     token = raw.token_auth if isinstance(raw.token_auth, str) else ""
     return Bulk(queries=queries, token=token, send_image=str(raw.send_image) not in ("0", "False"))

@@ -2,14 +2,20 @@
 
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
-from ingest.addresses import AddressRanges
+from ingest.addresses import CRAWLER_RANGES, AddressRanges, canonical_address, masked_address
 from ingest.identity import visitor_id_from_hex
+from ingest.privacy import changes_query
+from ingest.query import decode, integer
 from rules.local_time import timezone_of
 from schemas.config import Config, Site
 
-_QUARTER = 900
+QUARTER = 900
+_MOST_ADDRESSES, _LONGEST_ADDRESS = 50_000, 128
+_MOST_SITE_TEXTS = 10_000
+CRAWLERS = AddressRanges(CRAWLER_RANGES)
 
 
 @lru_cache(maxsize=1024)
@@ -23,24 +29,34 @@ def _zone(name: str) -> tzinfo:
 @lru_cache(maxsize=65536)
 def _day_of_quarter(timezone: str, quarter: int) -> int:
     # Offsets of timezones are multiples of a quarter of an hour, so a quarter lies within one day.
-    moment = datetime.fromtimestamp(quarter * _QUARTER, UTC).astimezone(_zone(timezone))
+    moment = datetime.fromtimestamp(quarter * QUARTER, UTC).astimezone(_zone(timezone))
     return moment.date().toordinal() - 719_163
 
 
 def local_day(timezone: str, time: int) -> int:
     """Days since 1970-01-01 of a unix time in a timezone; unknown timezones are UTC."""
-    return _day_of_quarter(timezone, time // _QUARTER)
+    return _day_of_quarter(timezone, time // QUARTER)
 
 
 class SiteRules:
     """What ingest needs of one site."""
 
-    __slots__ = ("excluded", "site", "timezone")
+    __slots__ = ("excluded", "site", "site_id", "timezone")
 
     def __init__(self, site: Site, config: Config) -> None:
         self.site = site
+        self.site_id: int = site.site_id
         self.timezone = site.timezone
         self.excluded = AddressRanges((*config.tracking.excluded_ips, *site.excluded_ips))
+
+
+class KnownAddress(NamedTuple):
+    """What is decided about an address alone."""
+
+    text: str
+    """Canonical."""
+    masked: str
+    is_crawler: bool
 
 
 class Rules:
@@ -55,7 +71,38 @@ class Rules:
         self.anonymous_ids = frozenset(
             visitor_id_from_hex(each) for each in config.tracking.anonymous_visitor_ids
         )
+        self.changes_query = changes_query(config.privacy)
+        self.takes_plain_ids = not (
+            config.privacy.force_cookieless or config.tracking.use_third_party_id_cookie
+        )
+        """Whether `_id` is the id of a request that has neither `uid` nor `cid`."""
         self._sites: dict[int, SiteRules] = {}
+        self._sites_by_text: dict[str, SiteRules] = {}
+        self._addresses: dict[str, KnownAddress] = {}
+
+    def site_of(self, raw: str | None) -> SiteRules | None:
+        """The site that an undecoded `idsite` names."""
+        if raw is None:
+            return None
+        rules = self._sites_by_text.get(raw)
+        if rules is None:
+            site_id = integer(raw, 0)
+            rules = self.site(site_id) if site_id > 0 else None
+            if rules is not None and len(self._sites_by_text) < _MOST_SITE_TEXTS:
+                self._sites_by_text[raw] = rules
+        return rules
+
+    def address(self, raw: str) -> KnownAddress:
+        """Of an address as it was sent, undecoded; remembered for a while."""
+        known = self._addresses.get(raw)
+        if known is None:
+            text = canonical_address(decode(raw))
+            known = KnownAddress(text, masked_address(text, self.privacy.ip_mask_bytes), text in CRAWLERS)
+            if len(raw) <= _LONGEST_ADDRESS:
+                if len(self._addresses) >= _MOST_ADDRESSES:
+                    self._addresses.clear()
+                self._addresses[raw] = known
+        return known
 
     def site(self, site_id: int) -> SiteRules | None:
         """None for a site that does not exist or was deleted."""

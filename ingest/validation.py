@@ -2,10 +2,8 @@
 
 from urllib.parse import parse_qsl, urlsplit
 
-from ingest.query import Params, decode, integer
+from ingest.query import TIMINGS, Params, decode, integer
 from schemas.config import Config, Site
-
-TIMINGS = ("pf_net", "pf_srv", "pf_tfr", "pf_dm1", "pf_dm2", "pf_onl")
 
 _STORED_KINDS = ("ma_id", "cra", "cra_tp", "cra_st")
 """Media and crash requests: they are kept as they came."""

@@ -53,7 +53,6 @@ def _acceptance() -> Acceptance:
         salts=_Salts(),
         locate=None,
         secret=b"secret",
-        clock_us=lambda: NOW * 1_000_000,
     )
 
 

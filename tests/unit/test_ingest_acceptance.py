@@ -37,7 +37,6 @@ def an_acceptance(locate: Location | None = None, number: int = 0) -> Acceptance
         salts=SaltsOfTheTest(),
         locate=(lambda address: Location(country=address)) if locate is None else lambda _address: locate,
         secret=b"secret",
-        clock_us=lambda: NOW * 1_000_000,
     )
 
 
@@ -363,3 +362,8 @@ def test_two_ingest_processes_decide_as_one_for_clients_that_keep_to_theirs() ->
     assert [hit.owner for hit in alone] == [0xA1, 0xB1, 0xA1, 0xB1, 0xB1, 0xA1]
     assert len({hit.hit_id for hit in shared}) == len(sent)
     assert {hit.hit_id % 16 for hit in shared} == {0, 1}
+
+
+def test_every_repeated_address_is_masked_where_a_list_is_dropped() -> None:
+    hit = accepted(f"idsite=1&rec=1&cip=10.8.8.8&cip=10.9.9.9&uid[]=bob&token_auth={TOKEN}")
+    assert hit.query == "idsite=1&rec=1&cip=10.9.0.0&cip=10.9.0.0"

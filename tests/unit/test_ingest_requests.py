@@ -1,5 +1,6 @@
 """Parsing, addresses, time, exclusions and faults of tracking requests."""
 
+import json
 from datetime import datetime
 from urllib.parse import quote_plus
 
@@ -16,7 +17,7 @@ from ingest.addresses import (
 )
 from ingest.event_time import event_time, read_time
 from ingest.exclusions import header_exclusion, request_exclusion
-from ingest.fingerprint import fingerprint, plugin_flags
+from ingest.fingerprint import fingerprint, plugin_flags, salted
 from ingest.orders import RecentOrders
 from ingest.query import (
     clean_text,
@@ -100,6 +101,29 @@ def test_one_value_is_replaced_wherever_and_however_it_stands(parts: list[str], 
         replaced = split_query(with_value(query, params, "cip", value))
         assert replaced == split_query(with_values(query, {"cip": value}))
         assert replaced.get("cip") == (None if value is None else quote_plus(value))
+
+
+_QUERY_TEXT = st.text(st.sampled_from("ab&=%5B[]+"), max_size=30)
+
+
+@given(_QUERY_TEXT)
+def test_a_query_is_split_as_its_parts_say(query: str) -> None:
+    expected = {}
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name:
+            expected[decode(name)] = value
+    params = split_query(query)
+    assert params == expected
+    assert (len(params), bool(params)) == (len(expected), bool(expected))
+    assert {name: params.get(name) for name in expected} == expected
+    assert [name in params for name in ("a", "b", "ab")] == [name in expected for name in ("a", "b", "ab")]
+
+
+@given(st.text(st.sampled_from("?# \\\x7f\u00e9\nab=&")), st.booleans())
+def test_an_entry_of_a_bulk_body_is_cleaned_however_it_is_spelled(text: str, ascii_only: bool) -> None:
+    body = json.dumps({"requests": [text]}, ensure_ascii=ascii_only).encode()
+    assert read_bulk(body).queries == (query_of_text(text),)
 
 
 @given(st.text())
@@ -426,12 +450,12 @@ def test_a_search_is_none_where_site_search_is_off() -> None:
 
 def a_fingerprint(**changes: object) -> int:
     values: dict[str, object] = {
-        "salt": b"s" * 16,
+        "under": salted(b"s" * 16),
         "site_id": 1,
         "address": "10.1.2.3",
         "user_agent": "Firefox",
         "language": "en",
-        "plugins": plugin_flags({}),
+        "plugins": plugin_flags(split_query("")),
     }
     return fingerprint(**(values | changes))  # type: ignore[arg-type]
 
@@ -439,12 +463,12 @@ def a_fingerprint(**changes: object) -> int:
 @pytest.mark.parametrize(
     "change",
     [
-        {"salt": b"t" * 16},
+        {"under": salted(b"t" * 16)},
         {"site_id": 2},
         {"address": "10.1.2.4"},
         {"user_agent": "Chrome"},
         {"language": "fr"},
-        {"plugins": plugin_flags({"pdf": "1"})},
+        {"plugins": plugin_flags(split_query("pdf=1"))},
     ],
 )
 def test_everything_in_a_fingerprint_tells_visitors_apart(change: dict[str, object]) -> None:
