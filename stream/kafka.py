@@ -61,11 +61,11 @@ class KafkaLog(Log):
         self.directory = directory
         self._prefix = prefix
         self._topics = topics
-        self.admin = connection.admin()
-        self._meta = MetaTopic(connection, self.admin, prefix)
         self.written = 0
         """Grows with every append and commit of this process; readers look anew then."""
         with translate_errors(connection, "Opening the log"):
+            self.admin = connection.admin()
+            self._meta = MetaTopic(connection, self.admin, prefix)
             directory.mkdir(parents=True, exist_ok=True)
             found = self._meta.look() if self._meta.exists() else None
             if found is None:
@@ -260,8 +260,8 @@ def make_log(
     """Creates what is missing of the log; returns its record and the topics that were made.
 
     Raises LogMismatchError when the log has another number of partitions, LogError."""
-    admin = connection.admin()
     with translate_errors(connection, "Creating topics"):
+        admin = connection.admin()
         meta = MetaTopic(connection, admin, prefix)
         try:
             meta.create(plan or default_plan(brokers(admin)))

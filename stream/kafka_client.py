@@ -60,8 +60,20 @@ MOVED = frozenset(
 logger = logging.getLogger("hitstream.kafka")
 
 
+REFUSALS = {
+    KafkaError._AUTHENTICATION: "the broker refuses the login, see sasl.* in HITSTREAM_KAFKA_OPTIONS",
+    KafkaError._SSL: "TLS fails, see ssl.* in HITSTREAM_KAFKA_OPTIONS",
+}
+"""What another try soon after changes nothing about."""
+REACH_S = 1.0
+
+
 class OptionsError(ValueError):
     """A file of options that can't be used; the message names the line and never a value."""
+
+
+class RefusedError(Exception):
+    """The broker is there and does not let us in, or is another than expected."""
 
 
 @dataclass
@@ -72,6 +84,7 @@ class Connection:
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     _said: str = field(default="", repr=False)
     _said_at: float = field(default=-SAID_S, repr=False)
+    _refused: str = field(default="", repr=False)
 
     @property
     def said(self) -> str:
@@ -93,10 +106,30 @@ class Connection:
         }
 
     def _note(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self.said:
+            return  # why is known already
         self._said, self._said_at = error.str() or error.name(), time.monotonic()
+        if error.code() in REFUSALS:
+            self._refused = f"{REFUSALS[error.code()]} ({self._said})"
 
     def admin(self) -> AdminClient:
-        return AdminClient(self._settings())
+        """Returns when a broker has answered. Raises RefusedError at once when none takes the login or has a
+        trusted certificate, KafkaException when none answers in time."""
+        admin = AdminClient(self._settings())
+        deadline = time.monotonic() + TIMEOUT_S
+        self._refused = ""
+        while True:
+            try:
+                admin.list_topics(timeout=min(REACH_S, TIMEOUT_S))
+                return admin
+            except KafkaException:
+                # What the connection said is told by `poll` only.
+                while admin.poll(0):
+                    pass
+                if self._refused:
+                    raise RefusedError(self._refused) from None
+                if time.monotonic() > deadline:
+                    raise
 
     def producer(self, **settings: Any) -> Producer:
         """Idempotent, with everything acknowledged by all replicas in sync."""
@@ -157,6 +190,8 @@ def translate_errors(connection: Connection, doing: str) -> Iterator[None]:
     """A LogError of whatever the client or the local disk raises."""
     try:
         yield
+    except RefusedError as error:
+        raise LogError(f"{doing} at {connection.servers} failed: {error}") from None
     except (KafkaException, OSError, BufferError) as error:
         said = f" (the connection said: {connection.said})" if connection.said else ""
         raise LogError(f"{doing} at {connection.servers} failed: {describe(error)}{said}") from error

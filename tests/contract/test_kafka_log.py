@@ -325,10 +325,10 @@ def test_options_are_read_from_a_file_and_no_value_is_shown(tmp_path):
 
 
 def test_a_broker_that_is_away_is_a_log_error(tmp_path, monkeypatch):
-    from stream import kafka_topics
+    from stream import kafka_client
     from stream.kafka import KafkaLog
     from stream.kafka_client import Connection
 
-    monkeypatch.setattr(kafka_topics, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(kafka_client, "TIMEOUT_S", 1.0)
     with pytest.raises(LogError, match=r"127\.0\.0\.1:1"):
         KafkaLog(Connection("127.0.0.1:1"), tmp_path)

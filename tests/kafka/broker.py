@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,9 +59,19 @@ def jars() -> str:
 
 
 class JavaBroker:
-    """One node, broker and controller. `kill` and `start` again keep address and data."""
+    """One node, broker and controller. `kill` and `start` again keep address and data.
 
-    def __init__(self, directory: Path) -> None:
+    `more` are settings beside or instead of those of one node alone; `format_arguments` go to the formatting
+    of its storage."""
+
+    def __init__(
+        self,
+        directory: Path,
+        more: Mapping[str, object] | None = None,
+        format_arguments: Sequence[str] = (),
+        *,
+        controller_port: int = 0,
+    ) -> None:
         self.directory = directory
         self._class_path = jars()
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,11 +79,14 @@ class JavaBroker:
         self.address = f"127.0.0.1:{self.port}"
         directory.mkdir(parents=True, exist_ok=True)
         self._properties = directory / "server.properties"
-        self._properties.write_text(self._settings(free_port()))
-        self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self._properties)
+        values = {**self._settings(controller_port or free_port()), **(more or {})}
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+        self._java(
+            "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self._properties, *format_arguments
+        )
 
-    def _settings(self, controller_port: int) -> str:
-        values = {
+    def _settings(self, controller_port: int) -> dict[str, object]:
+        return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
@@ -102,7 +115,6 @@ class JavaBroker:
             "socket.send.buffer.bytes": -1,
             "socket.receive.buffer.bytes": -1,
         }
-        return "".join(f"{name}={value}\n" for name, value in values.items())
 
     def _java(self, *arguments: object) -> None:
         found = subprocess.run(
@@ -116,6 +128,11 @@ class JavaBroker:
 
     def start(self) -> None:
         """Returns when the broker answers."""
+        self.launch()
+        wait_until_it_answers(self.address, self.is_running)
+
+    def launch(self) -> None:
+        """Returns at once: a node of several answers when most of them are there."""
         log = (self.directory / "broker.log").open("ab")
         self._process = subprocess.Popen(
             [
@@ -131,7 +148,9 @@ class JavaBroker:
             stderr=log,
         )
         log.close()
-        wait_until_it_answers(self.address, self.is_running)
+
+    def log(self) -> str:
+        return (self.directory / "broker.log").read_text(errors="replace")
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -146,6 +165,50 @@ class JavaBroker:
         if self.is_running():
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Cluster:
+    """Three nodes; internal topics have three copies, of which two must have a message."""
+
+    COPIES = 3
+
+    def __init__(self, directory: Path) -> None:
+        controllers = {node: free_port() for node in range(1, self.COPIES + 1)}
+        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in controllers.items())
+        replicated: dict[str, object] = {
+            f"{topic}.replication.factor": self.COPIES
+            for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+        }
+        self.nodes = [
+            JavaBroker(
+                directory / f"node{node}",
+                {
+                    **replicated,
+                    "node.id": node,
+                    "controller.quorum.voters": voters,
+                    "min.insync.replicas": 2,
+                    "transaction.state.log.min.isr": 2,
+                    "share.coordinator.state.topic.min.isr": 2,
+                    # So that a test need not wait long until a dead node leads nothing any more.
+                    "broker.session.timeout.ms": 4000,
+                    "broker.heartbeat.interval.ms": 500,
+                    "replica.lag.time.max.ms": 5000,
+                },
+                controller_port=port,
+            )
+            for node, port in controllers.items()
+        ]
+        self.address = ",".join(node.address for node in self.nodes)
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            wait_until_it_answers(node.address, node.is_running)
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
 
 
 def wait_until_it_answers(address: str, is_alive: Callable[[], bool] = lambda: True) -> None:

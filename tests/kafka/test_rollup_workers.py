@@ -91,6 +91,12 @@ class Workers:
             process.send_signal(signal.SIGTERM)
         return {name: process.wait(30) for name, process in self.processes.items()}
 
+    def kill(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
 
 @pytest.fixture
 def workers(tmp_path: Path, kafka: str) -> Iterator[Workers]:
@@ -98,10 +104,7 @@ def workers(tmp_path: Path, kafka: str) -> Iterator[Workers]:
         started = Workers(tmp_path, kafka, server, f"rollups{time.time_ns()}")
         started.command("topics")
         yield started
-        for process in started.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        started.kill()
 
 
 def store_day(database: Database, day: int) -> None:
