@@ -35,7 +35,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 faults: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m slow tests/faults tests/integration tests/contract $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow tests/faults tests/integration tests/contract tests/kafka $(PYTEST_ARGS)
 
 pressure: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.pressure $(PRESSURE_ARGS)

@@ -1,29 +1,29 @@
 """The broker goes away and comes back: ingest keeps taking hits, and each is counted once."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingest.settings import IngestSettings
 from ingest.spool import FORWARDER, Spool
-from schemas.config import encode_config_event
-from schemas.hit import decode_hit
 from schemas.topics import HITS
 from stream.embedded import EmbeddedLog
 from stream.protocol import LogError
-from tests.builders import config_events
-from tests.kafka.broker import JavaBroker, NoBrokerError, free_port
-
-REPOSITORY = Path(__file__).parents[2]
-PARTITIONS = 2
+from tests.kafka.broker import JavaBroker, NoBrokerError
+from tests.kafka.stages import (
+    PARTITIONS,
+    Ingest,
+    Stage,
+    hits_on,
+    make_site,
+    messages_of,
+    opened_log,
+    outcomes_on,
+    pages_on,
+    until,
+)
 
 
 class FailingAppender:
@@ -60,13 +60,6 @@ def values_of(log: EmbeddedLog, partition: int = 0) -> list[int]:
 
 def entry(number: int) -> tuple[int, bytes, bytes]:
     return (0, b"k", b"%d" % number)
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -183,113 +176,13 @@ def broker(tmp_path: Path) -> Iterator[JavaBroker]:
     broker.stop()
 
 
-class Ingest:
-    def __init__(self, broker: JavaBroker, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._output = data_dir.with_suffix(".log")
-        self.port = free_port()
-        self.environment = {
-            **os.environ,
-            "HITSTREAM_KAFKA": broker.address,
-            "HITSTREAM_DATA_DIR": str(data_dir),
-            "HITSTREAM_PORT": str(self.port),
-            "HITSTREAM_SPOOL_AFTER_S": "1",
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, crash_at: str = "") -> None:
-        with self._output.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "hitstream", "ingest"],
-                env={**self.environment, "HITSTREAM_CRASH_AT": crash_at},
-                cwd=REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
-
-    def is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.output()
-        try:
-            return bool(self.ask("/health/ready"))
-        except OSError:
-            return False
-
-    def ask(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
-            return answer.read()
-
-    def send(self, number: int) -> None:
-        self.ask(f"/matomo.php?idsite=1&rec=1&send_image=0&url=http://example.org/{number}")
-
-    def metric(self, name: str) -> float:
-        lines = self.ask("/metrics").decode().splitlines()
-        return float(next(line for line in lines if line.startswith(name + " ")).split()[1])
-
-    def status(self) -> str:
-        """What the command prints; there is no database process to tell more."""
-        return subprocess.run(
-            [sys.executable, "-m", "hitstream", "status", "--url", f"http://127.0.0.1:{self.port}"],
-            env={**self.environment, "HITSTREAM_ADMIN_TOKEN": "none"},
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-
-    def died(self) -> bool:
-        assert self._process is not None
-        return self._process.poll() == -signal.SIGKILL
-
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    def output(self) -> str:
-        return self._output.read_text(errors="replace")
-
-
-def make_site(broker: JavaBroker, data_dir: Path) -> None:
-    from stream.kafka import KafkaLog, make_log
-    from stream.kafka_client import Connection
-    from stream.kafka_topics import TopicPlan
-
-    connection = Connection(broker.address)
-    make_log(connection, "hitstream", TopicPlan(partitions=PARTITIONS))
-    log = KafkaLog(connection, data_dir)
-    log.appender("config").append([(0, b"", encode_config_event(event)) for event in config_events()])
-    log.close()
-
-
-def hits_on(broker: JavaBroker, data_dir: Path) -> dict[int, str]:
-    """hit_id -> query of all hits on the broker."""
-    from stream.kafka import KafkaLog
-    from stream.kafka_client import Connection
-
-    log = KafkaLog(Connection(broker.address), data_dir)
-    reader = log.reader()
-    found = {}
-    for partition in range(PARTITIONS):
-        offset = 0
-        while (batch := reader.read(HITS.name, partition, offset, 1000)) is not None:
-            for message in batch.messages:
-                hit = decode_hit(message.value)
-                found[hit.hit_id] = hit.query
-            offset = batch.next_offset
-    reader.close()
-    log.close()
-    return found
-
-
 @pytest.mark.parametrize(
     "crash_at", ["", "spool.forwarded", pytest.param("spool.marked", marks=pytest.mark.slow)]
 )
 def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path, crash_at):
     """Also when ingest dies between forwarding and marking: hits may come twice, with the same hit_id."""
-    make_site(broker, tmp_path / "site")
-    ingest = Ingest(broker, tmp_path / "data")
+    make_site(broker.address, tmp_path / "site")
+    ingest = Ingest(broker.address, tmp_path / "data")
     ingest.start(crash_at)
     try:
         until(ingest.is_ready, 60)
@@ -298,7 +191,7 @@ def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path
         broker.kill()
         for number in range(20, 60):
             ingest.send(number)
-        assert ingest.metric("hitstream_ingest_spool_hits") == 40
+        assert ingest.spooled() == 40
         assert json.loads(ingest.ask("/health/ready"))["spooled_hits"] == 40
         assert "40   hits wait" in ingest.status()
         broker.start()
@@ -306,13 +199,44 @@ def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path
             until(ingest.died, 60)
             ingest.start()
             until(ingest.is_ready, 60)
-        until(lambda: ingest.metric("hitstream_ingest_spool_hits") == 0, 60)
+        until(lambda: ingest.spooled() == 0, 60)
         for number in range(60, 70):
             ingest.send(number)
-        queries = sorted(hits_on(broker, tmp_path / "site").values())
+        queries = sorted(hits_on(broker.address, tmp_path / "site").values())
         assert len(queries) == 70, ingest.output()
         assert len(set(queries)) == 70
     finally:
+        ingest.stop()
+
+
+@pytest.mark.slow
+def test_hits_that_are_forwarded_twice_are_counted_once(broker, tmp_path):
+    """Ingest dies when the broker has the hits of its spool and before that is marked."""
+    make_site(broker.address, tmp_path / "site")
+    ingest = Ingest(broker.address, tmp_path / "data")
+    processor = Stage("processor", broker.address, tmp_path / "processor")
+    ingest.start("spool.forwarded")
+    try:
+        until(ingest.is_ready, 60)
+        broker.kill()
+        for number in range(40):
+            ingest.send(number)
+        broker.start()
+        until(ingest.died, 60)
+        ingest.start()
+        until(ingest.is_ready, 60)
+        until(lambda: ingest.spooled() == 0, 60)
+        ingest.send(40)
+        with opened_log(broker.address, tmp_path / "site") as log:
+            on_the_log = len(list(messages_of(log, HITS.name)))
+            repeated = on_the_log - len(hits_on(broker.address, tmp_path / "site"))
+            assert repeated > 0, "nothing was forwarded twice"
+            processor.start()
+            until(lambda: outcomes_on(log).total() >= on_the_log, 90, processor.output)
+            assert outcomes_on(log) == {"stored": 41, "duplicate": repeated}
+            assert pages_on(log) == {f"example.org/{number}": 1 for number in range(41)}
+    finally:
+        processor.stop()
         ingest.stop()
 
 
