@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import itertools
 import os
 import sqlite3
 import threading
@@ -156,11 +157,13 @@ class Bell:
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close
         self._file.close()
         self._file = open(path, "r+b", buffering=0)  # noqa: SIM115
+        self._mine = os.urandom(8)
+        self._rings = itertools.count()
 
     def ring(self) -> None:
         # A full disk or a closed log: those who listen find out a little later.
         with contextlib.suppress(OSError, ValueError):
-            os.pwrite(self._file.fileno(), os.urandom(16), 0)
+            os.pwrite(self._file.fileno(), self._mine + next(self._rings).to_bytes(8, "big"), 0)
 
     def look(self) -> bytes:
         """What the last ring left; empty when nobody has rung."""
