@@ -147,6 +147,8 @@ def client_address(peer: str, forwarded_for: str, trusted: AddressRanges) -> str
     address = canonical_address(peer)
     if not forwarded_for or not trusted or address not in trusted:
         return address
+    if "," not in forwarded_for:
+        return canonical_address(forwarded_for)
     for hop in reversed(forwarded_for.split(",")):
         address = canonical_address(hop)
         if address not in trusted:

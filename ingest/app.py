@@ -189,6 +189,13 @@ class IngestProcess:
         return self.metrics.text(gauges, intake.log.sizes())
 
 
+def tracker_paths(settings: IngestSettings) -> tuple[str, ...]:
+    """Paths that take hits."""
+    more = (path if path.startswith("/") else f"/{path}" for path in settings.tracker_paths)
+    return tuple(dict.fromkeys((*TRACKER_PATHS, *more)))
+
+
+TRACKER: web.AppKey[TrackerEndpoint] = web.AppKey("tracker", TrackerEndpoint)
 PROCESS: web.AppKey[IngestProcess] = web.AppKey("process", IngestProcess)
 
 
@@ -243,9 +250,10 @@ def create_app(
 
     app = web.Application(client_max_size=settings.max_body_bytes)
     app[PROCESS] = process
+    app[TRACKER] = endpoint
     app.cleanup_ctx.append(run_process)
-    for path in dict.fromkeys((*TRACKER_PATHS, *settings.tracker_paths)):
-        app.router.add_route("*", path if path.startswith("/") else f"/{path}", endpoint.handle)
+    for path in tracker_paths(settings):
+        app.router.add_route("*", path, endpoint.handle)
     app.router.add_get("/robots.txt", robots)
     app.router.add_route("*", "/index.php", index)
     app.router.add_get("/health/live", live)

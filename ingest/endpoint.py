@@ -1,13 +1,15 @@
 """The tracker endpoint: HTTP requests in, hits into the log, answers out."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
-from multidict import CIMultiDict, istr
+from multidict import CIMultiDict
 
 from ingest import answers
 from ingest.acceptance import Refusal, Sender, client_hints_of_headers
@@ -15,6 +17,7 @@ from ingest.addresses import AddressRanges, client_address
 from ingest.answers import Answer
 from ingest.intake import Intake
 from ingest.metrics import Metrics
+from ingest.plain_requests import PlainRequest, answer_bytes
 from ingest.query import (
     SplitQuery,
     clean_text,
@@ -29,24 +32,15 @@ from ingest.settings import IngestSettings
 from schemas.hit import Hit, format_visitor_id
 from stream.protocol import LogError
 
-_CLIENT_HINTS = tuple(
-    istr(name)
-    for name in (
-        "Sec-CH-UA",
-        "Sec-CH-UA-Mobile",
-        "Sec-CH-UA-Platform",
-        "Sec-CH-UA-Platform-Version",
-        "Sec-CH-UA-Model",
-        "Sec-CH-UA-Full-Version-List",
-        "Sec-CH-UA-Full-Version",
-    )
+_CLIENT_HINTS = (
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-ch-ua-platform-version",
+    "sec-ch-ua-model",
+    "sec-ch-ua-full-version-list",
+    "sec-ch-ua-full-version",
 )
-_X_PURPOSE = istr("X-Purpose")
-_X_MOZ = istr("X-Moz")
-_DNT = istr("DNT")
-_X_DO_NOT_TRACK = istr("X-Do-Not-Track")
-_GLOBAL_PRIVACY_CONTROL = istr("Sec-GPC")
-_X_FORWARDED_FOR = istr("X-Forwarded-For")
 
 _THIRD_PARTY_COOKIE = "_pk_uid"
 _THIRD_PARTY_COOKIE_SECONDS = 393 * 86400
@@ -55,6 +49,8 @@ _THIRD_PARTY_COOKIE_SECONDS = 393 * 86400
 _LONGEST_HEADER = 4096
 _BULK_CHUNK = 500
 """Hits of a bulk request decided at a stretch, about 10 ms; then other requests have their turn."""
+
+logger = logging.getLogger(__name__)
 
 CurrentIntake = Callable[[], Intake | None]
 
@@ -125,21 +121,73 @@ class TrackerEndpoint:
             finally:
                 self._buffered_bytes -= buffered
             if looks_like_bulk(body):
-                return await self._bulk(request, intake, body, query)
+                return await self._bulk(request.headers, _peer(request), intake, body, query)
             query = merge(query, form_query(body))
         elif method not in ("GET", "POST", "HEAD", "OPTIONS"):
             return answers.METHOD_NOT_ALLOWED
         params = split_query(query)
         if not params:
             return answers.EMPTY_GET if method == "GET" else answers.EMPTY_OTHER
-        return await self._single(request, intake, query, params)
+        began = self._begin_single(request.headers, _peer(request), intake, query, params)
+        if isinstance(began, Answer):
+            return began
+        hit, durable = began
+        await durable
+        return self._end_single(intake, params, hit)
 
-    async def _single(self, request: web.Request, intake: Intake, query: str, params: SplitQuery) -> Answer:
+    def take_plain(self, request: PlainRequest, peer: str, answer: Callable[[bytes], None]) -> None:
+        """As `handle`, of a request by a client at `peer`; `answer` is called once, now or later."""
+        extra_headers = answers.cross_origin_headers(request.method, request.headers.get("origin", ""))
+        began = self._begin_plain(request, peer)
+        if isinstance(began, Answer):
+            answer(answer_bytes(began, extra_headers))
+            return
+        future, answer_to = began
+
+        def end(done: "asyncio.Future[Any]") -> None:
+            error = asyncio.CancelledError() if done.cancelled() else done.exception()
+            if error is None:
+                found = answer_to(done.result())
+            else:
+                if not isinstance(error, LogError | asyncio.CancelledError):
+                    logger.error("a request could not be taken", exc_info=error)
+                found = self._reject("log_unavailable", answers.LOG_UNAVAILABLE)
+            answer(answer_bytes(found, extra_headers))
+
+        future.add_done_callback(end)
+
+    def _begin_plain(
+        self, request: PlainRequest, peer: str
+    ) -> "Answer | tuple[asyncio.Future[Any], Callable[[Any], Answer]]":
+        """The answer, or what it waits for and how it is made from that."""
+        intake = self._intake()
+        if intake is None:
+            return self._reject("not_ready", answers.NOT_READY)
+        if intake.committer.is_full():
+            return self._reject("overloaded", answers.OVERLOADED)
+        method, _, query, headers, body = request
+        if looks_like_bulk(body):
+            return asyncio.ensure_future(self._bulk(headers, peer, intake, body, query)), _the_answer
+        if body:
+            query = merge(query, form_query(body))
+        params = split_query(query)
+        if not params:
+            return answers.EMPTY_GET if method == "GET" else answers.EMPTY_OTHER
+        began = self._begin_single(headers, peer, intake, query, params)
+        if isinstance(began, Answer):
+            return began
+        hit, durable = began
+        return durable, lambda _: self._end_single(intake, params, hit)
+
+    def _begin_single(
+        self, headers: Mapping[str, str], peer: str, intake: Intake, query: str, params: SplitQuery
+    ) -> Answer | tuple[Hit, asyncio.Future[None]]:
+        """The hit and when it is durable, or the answer to what is no hit."""
         with_image = params.get("send_image") != "0"
         if not intake.rules.tracking.record_statistics:
             self._metrics.rejected["recording_off"] += 1
             return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE
-        sender = self._sender(request, "web")
+        sender = self._sender(headers, peer, "web")
         hit = self._decide(intake, query, params, sender)
         if isinstance(hit, Refusal):
             self._metrics.rejected[hit.reason] += 1
@@ -148,7 +196,11 @@ class TrackerEndpoint:
             return answers.REFUSED if with_image else answers.REFUSED_WITHOUT_IMAGE
         if hit.exclusion:
             self._metrics.excluded[hit.exclusion] += 1
-        await intake.committer.submit_one(intake.entry(hit))
+        return hit, intake.committer.submit_one(intake.entry(hit))
+
+    def _end_single(self, intake: Intake, params: SplitQuery, hit: Hit) -> Answer:
+        """The answer to a hit that is durable."""
+        with_image = params.get("send_image") != "0"
         if hit.authenticated and params.get("debug") == "1":
             return answers.debug_answer(200, _debug_facts(hit))
         if "ec_id" in params and not hit.exclusion and intake.orders.add(hit.site_id, params):
@@ -158,7 +210,9 @@ class TrackerEndpoint:
             answer = answer._replace(headers=(*answer.headers, _third_party_cookie(hit.visitor_id)))
         return answer
 
-    async def _bulk(self, request: web.Request, intake: Intake, body: bytes, query: str) -> Answer:
+    async def _bulk(
+        self, headers: Mapping[str, str], peer: str, intake: Intake, body: bytes, query: str
+    ) -> Answer:
         self._metrics.bulk_requests += 1
         bulk = read_bulk(body)
         shared = split_query(query)
@@ -166,7 +220,7 @@ class TrackerEndpoint:
         if not intake.rules.tracking.record_statistics:
             self._metrics.rejected["recording_off"] += len(bulk.queries)
             return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE
-        sender = self._sender(request, "bulk")
+        sender = self._sender(headers, peer, "bulk")
         token = bulk.token or decode(shared.get("token_auth", "")) or sender.token
         sender = sender._replace(token=token)
         invalid: list[int] = []
@@ -213,39 +267,33 @@ class TrackerEndpoint:
             return intake.acceptance.accept(query, params, sender, rules)
         return decision
 
-    def _sender(self, request: web.Request, origin: str) -> Sender:
-        headers = request.headers
-        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        authorization = headers.get(hdrs.AUTHORIZATION, "")
-        cookies = headers.get(hdrs.COOKIE, "")
+    def _sender(self, headers: Mapping[str, str], peer: str, origin: str) -> Sender:
+        """`headers` are found by their lower-case names."""
+        header = headers.get
+        authorization = header("authorization", "")
+        cookies = header("cookie", "")
         hints = ""
         if _CLIENT_HINTS[0] in headers:
             hints = client_hints_of_headers(
-                {name.lower(): headers[name][:_LONGEST_HEADER] for name in _CLIENT_HINTS if name in headers}
+                {name: headers[name][:_LONGEST_HEADER] for name in _CLIENT_HINTS if name in headers}
             )
         return Sender(
-            address=client_address(
-                peer[0] if isinstance(peer, tuple) else "",
-                headers.get(_X_FORWARDED_FOR, ""),
-                self._trusted_proxies,
-            ),
+            address=client_address(peer, header("x-forwarded-for", ""), self._trusted_proxies),
             received_at=time.time_ns() // 1_000_000,
             token=authorization[7:].strip() if authorization[:7].lower() == "bearer " else "",
-            user_agent=_text(headers.get(hdrs.USER_AGENT, "")),
-            language=_text(headers.get(hdrs.ACCEPT_LANGUAGE, "")),
-            referer=_text(headers.get(hdrs.REFERER, "")),
+            user_agent=_text(header("user-agent", "")),
+            language=_text(header("accept-language", "")),
+            referer=_text(header("referer", "")),
             client_hints=hints,
-            purpose=headers.get(_X_PURPOSE, ""),
-            moz=headers.get(_X_MOZ, ""),
+            purpose=header("x-purpose", ""),
+            moz=header("x-moz", ""),
             cookies=cookies,
             do_not_track=(
-                headers.get(_DNT, "")[:1] == "1"
-                or headers.get(_X_DO_NOT_TRACK, "")[:1] == "1"
-                or headers.get(_GLOBAL_PRIVACY_CONTROL, "")[:1] == "1"
+                header("dnt", "")[:1] == "1"
+                or header("x-do-not-track", "")[:1] == "1"
+                or header("sec-gpc", "")[:1] == "1"
             ),
-            third_party_id=request.cookies.get(_THIRD_PARTY_COOKIE, "")
-            if _THIRD_PARTY_COOKIE in cookies
-            else "",
+            third_party_id=_third_party_id(cookies) if _THIRD_PARTY_COOKIE in cookies else "",
             origin=origin,
         )
 
@@ -257,6 +305,16 @@ class TrackerEndpoint:
     def _reject(self, reason: str, answer: Answer) -> Answer:
         self._metrics.rejected[reason] += 1
         return answer
+
+
+def _peer(request: web.Request) -> str:
+    return peer_of(request.transport) if request.transport is not None else ""
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address at the other end of a connection, empty where there is none."""
+    peer = transport.get_extra_info("peername")
+    return peer[0] if isinstance(peer, tuple) else ""
 
 
 def _text(value: str) -> str:
@@ -280,6 +338,19 @@ async def _multipart_query(request: web.Request) -> str:
         return ""
     texts = [(name, value) for name, value in fields.items() if isinstance(value, str)]
     return urlencode(texts, errors="surrogateescape")
+
+
+def _the_answer(answer: Answer) -> Answer:
+    return answer
+
+
+def _third_party_id(cookies: str) -> str:
+    found = ""
+    for pair in cookies.split(";"):
+        name, _, value = pair.partition("=")
+        if name.strip() == _THIRD_PARTY_COOKIE:
+            found = value.strip().strip('"')
+    return found
 
 
 def _third_party_cookie(visitor_id: int) -> tuple[str, str]:

@@ -15,9 +15,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from ingest.app import PROCESS, create_app
+from ingest.app import PROCESS, TRACKER, create_app, tracker_paths
+from ingest.endpoint import peer_of
 from ingest.geolocation import Geolocator
 from ingest.metrics import Metrics
+from ingest.plain_requests import PlainRequest, read_plain_request
 from ingest.settings import IngestSettings
 from schemas.hit import Location
 from schemas.settings import SettingsError
@@ -31,6 +33,8 @@ _BUSY = (
     b"Retry-After: 1\r\nConnection: close\r\n\r\nToo many connections.\n"
 )
 _REQUEST_LINE = re.compile(rb"(?:GET|POST|HEAD|OPTIONS) /[^\r\n]*").match
+_LONGEST_PLAIN_TARGET = 8000
+_LONGEST_PLAIN = 1 << 20
 _LONGEST_LINE = 1 << 20
 """Longer request lines are refused before they are read to the end; shorter ones get a clear 414."""
 
@@ -55,14 +59,32 @@ class MalformedRequests(logging.Filter):
 
 
 class Guard(asyncio.Protocol):
-    """Between the socket and aiohttp's handler: notes when a request began to arrive."""
+    """A connection: it answers plain tracking requests itself and goes to aiohttp's handler when another kind
+    of request comes, with all that follow; notes when a request began to arrive."""
 
-    __slots__ = ("handler", "limits", "partial_since", "seen_requests", "transport")
+    __slots__ = (
+        "answering",
+        "handler",
+        "held",
+        "idle_since",
+        "limits",
+        "partial_since",
+        "peer",
+        "seen_requests",
+        "transport",
+    )
 
-    def __init__(self, handler: RequestHandler, limits: "ConnectionLimits") -> None:
-        self.handler = handler
+    def __init__(self, limits: "ConnectionLimits") -> None:
         self.limits = limits
+        self.handler: RequestHandler | None = None
+        """None as long as only plain requests came."""
         self.transport: asyncio.Transport | None = None
+        self.peer = ""
+        self.answering = False
+        """A plain request waits for its answer."""
+        self.held: list[bytes] = []
+        """What came meanwhile."""
+        self.idle_since: float | None = None
         self.partial_since: float | None = None
         self.seen_requests = 0
 
@@ -73,50 +95,121 @@ class Guard(asyncio.Protocol):
             transport.write(_BUSY)
             transport.close()
             return
+        self.peer = peer_of(transport)
         # A connection over which nothing comes is as slow as one over which a request never ends.
         self.partial_since = time.monotonic()
-        self.handler.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        if self.partial_since is None:
-            self.partial_since = time.monotonic()
-        if not data.isascii() and self.handler._current_request is None:
-            data = with_ascii_target(data)
-        self.handler.data_received(data)
+        if self.handler is not None:
+            if self.partial_since is None:
+                self.partial_since = time.monotonic()
+            if not data.isascii() and self.handler._current_request is None:
+                data = with_ascii_target(data)
+            self.handler.data_received(data)
+        elif self.answering:
+            assert self.transport is not None
+            self.held.append(data)
+            self.transport.pause_reading()
+        elif self in self.limits.open:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        request = self.limits.read_plain(data)
+        if request is None:
+            self._hand_over(data)
+            return
+        self.answering = True
+        self.limits.take_plain(request, self.peer, self._answer)
+
+    def _answer(self, answer: bytes) -> None:
+        transport = self.transport
+        assert transport is not None
+        self.answering = False
+        self.partial_since = None
+        self.idle_since = time.monotonic()
+        if transport.is_closing():
+            return
+        transport.write(answer)
+        if self.limits.is_closing:
+            transport.close()
+        elif self.held:
+            data = b"".join(self.held)
+            self.held.clear()
+            transport.resume_reading()
+            self._take(data)
+
+    def _hand_over(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.partial_since = time.monotonic()
+        self.handler = self.limits.new_handler()
+        self.handler.connection_made(self.transport)
+        self.data_received(data)
 
     def eof_received(self) -> None:
-        if self in self.limits.open:
+        if self.handler is not None:
             self.handler.eof_received()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self.limits.forget(self):
+        if self.limits.forget(self) and self.handler is not None:
             self.handler.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self.handler.pause_writing()
+        if self.handler is not None:
+            self.handler.pause_writing()
+        elif self.transport is not None:
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self.handler.resume_writing()
+        if self.handler is not None:
+            self.handler.resume_writing()
+        elif self.transport is not None:
+            self.transport.resume_reading()
 
     def is_stuck(self, now: float, timeout_s: float) -> bool:
         """Whether a head has been arriving for longer than a client has."""
-        # Private, but there is no public way to see that no request is being handled.
-        requests = self.handler._request_count
-        if requests != self.seen_requests or self.handler._current_request is not None:
-            self.seen_requests = requests
-            self.partial_since = None
+        if self.handler is not None:
+            # Private, but there is no public way to see that no request is being handled.
+            requests = self.handler._request_count
+            if requests != self.seen_requests or self.handler._current_request is not None:
+                self.seen_requests = requests
+                self.partial_since = None
+                return False
+        elif self.answering:
             return False
         return self.partial_since is not None and now - self.partial_since > timeout_s
 
+    def is_idle(self, now: float, timeout_s: float) -> bool:
+        """Whether nothing came since the last plain request for so long; aiohttp sees to its own."""
+        is_waiting = self.handler is None and not self.answering and self.idle_since is not None
+        return is_waiting and self.idle_since is not None and now - self.idle_since > timeout_s
+
 
 class ConnectionLimits:
-    """The open connections."""
+    """The open connections, and what they share."""
 
-    def __init__(self, settings: IngestSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: IngestSettings,
+        metrics: Metrics,
+        new_handler: Callable[[], RequestHandler],
+        take_plain: Callable[[PlainRequest, str, Callable[[bytes], None]], None],
+    ) -> None:
         self.open: set[Guard] = set()
+        self.is_closing = False
+        self.new_handler = new_handler
+        self.take_plain = take_plain
+        self._paths = frozenset(tracker_paths(settings))
+        self._longest_target = min(settings.max_url_bytes, _LONGEST_PLAIN_TARGET)
+        self._longest_plain = min(settings.max_body_bytes, _LONGEST_PLAIN)
         self._max = settings.max_connections
         self._timeout_s = settings.client_timeout_s
+        self._keepalive_s = settings.keepalive_timeout_s
         self._metrics = metrics
+
+    def read_plain(self, data: bytes) -> PlainRequest | None:
+        if len(data) > self._longest_plain:
+            return None
+        return read_plain_request(data, self._paths, self._longest_target)
 
     def admit(self, guard: Guard) -> bool:
         if len(self.open) >= self._max:
@@ -133,14 +226,28 @@ class ConnectionLimits:
         return False
 
     async def watch(self) -> None:
-        """Cuts slow clients, for ever."""
+        """Cuts slow clients and closes connections that are not used, for ever."""
         while True:
             await asyncio.sleep(min(1.0, self._timeout_s / 2))
             now = time.monotonic()
-            for guard in [each for each in self.open if each.is_stuck(now, self._timeout_s)]:
-                self._metrics.cut_connections += 1
-                if guard.transport is not None:
+            for guard in list(self.open):
+                assert guard.transport is not None
+                if guard.is_stuck(now, self._timeout_s):
+                    self._metrics.cut_connections += 1
                     guard.transport.abort()
+                elif guard.is_idle(now, self._keepalive_s):
+                    guard.transport.close()
+
+    async def end_plain(self, timeout_s: float) -> None:
+        """Answers plain requests that are under way, then closes their connections."""
+        self.is_closing = True
+        deadline = time.monotonic() + timeout_s
+        for guard in list(self.open):
+            if guard.handler is None and not guard.answering and guard.transport is not None:
+                guard.transport.close()
+        # Once in the life of a process: not worth an event that every answer would have to set.
+        while any(guard.answering for guard in self.open) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 class Listener:
@@ -149,7 +256,6 @@ class Listener:
     def __init__(self, app: web.Application, settings: IngestSettings) -> None:
         self._app = app
         self._settings = settings
-        self._limits = ConnectionLimits(settings, app[PROCESS].metrics)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -159,6 +265,7 @@ class Listener:
             shutdown_timeout=settings.shutdown_timeout_s,
         )
         self._server: asyncio.Server | None = None
+        self.limits: ConnectionLimits | None = None
         self._watching: asyncio.Task[None] | None = None
         self.port = 0
 
@@ -170,16 +277,19 @@ class Listener:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
+        self.limits = limits = ConnectionLimits(
+            self._settings, self._app[PROCESS].metrics, server, self._app[TRACKER].take_plain
+        )
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Guard(server(), self._limits),
+            lambda: Guard(limits),
             self._settings.host,
             self._settings.port,
             backlog=1024,
             reuse_address=True,
         )
         self.port = self._server.sockets[0].getsockname()[1]
-        self._watching = asyncio.create_task(self._limits.watch())
+        self._watching = asyncio.create_task(limits.watch())
 
     async def stop(self) -> None:
         """Stops accepting, answers what is in flight, writes what is queued."""
@@ -187,6 +297,8 @@ class Listener:
             self._server.close()
         if self._watching is not None:
             self._watching.cancel()
+        if self.limits is not None:
+            await self.limits.end_plain(self._settings.shutdown_timeout_s)
         await self._runner.cleanup()
 
 
