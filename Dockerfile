@@ -1,6 +1,8 @@
 # Hitstream for containers: the locked packages of a cluster and this program, as a user without rights.
 FROM python:3.13.7-slim-trixie AS build
 WORKDIR /build
+# For the compiled reader of queries.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/hitstream
 COPY requirements-cluster.lock ./
 RUN /opt/hitstream/bin/pip install --no-cache-dir --require-hashes -r requirements-cluster.lock

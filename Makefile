@@ -61,7 +61,7 @@ $(VENV)/venv.stamp:
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) can't make virtual environments (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/run.stamp: requirements.lock pyproject.toml $(VENV)/venv.stamp
+$(VENV)/run.stamp: requirements.lock pyproject.toml rules/_query.c $(VENV)/venv.stamp
 	@echo "Installing the locked packages (some 200 MB, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -11,7 +11,7 @@ class ProcessorSettings(LogSettings):
     allowed_lateness_days: int = setting(
         3, "days for which hits stay in the owner's journal, for late hits and verdicts", minimum=1
     )
-    process_batch: int = setting(2000, "most hits in one unit of work", minimum=1)
+    process_batch: int = setting(8000, "most hits in one unit of work", minimum=1)
     metrics_host: str = setting(
         "127.0.0.1", "address on which stages without a port of their own show /metrics and /health"
     )

