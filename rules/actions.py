@@ -72,9 +72,6 @@ def _lowered(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in names if name.strip())
 
 
-_CLICKS = (("download", ActionKind.DOWNLOAD), ("link", ActionKind.OUTLINK))
-
-
 def action_of(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -> ActionDraft | None:
     """The hit's action, or None for a custom action (`ca=1`) of no known kind.
 
@@ -90,12 +87,13 @@ def action_of(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -
 
 
 def _kind_of_action(params: Params, raw_url: str, page: PageUrl, rules: ActionRules) -> ActionDraft | None:
-    for parameter, kind in _CLICKS:
-        clicked = params.get(parameter, "")
-        if clicked:
-            target = clean_click_url(clicked, rules.max_bytes)
-            # A click on what is no URL (`mailto:...`) is recorded as a view of a page without URL.
-            return _with_url(ActionKind.PAGE, UNTITLED_CLICK) if target is NO_URL else _with_url(kind, target)
+    clicked, kind = params.get("download"), ActionKind.DOWNLOAD
+    if not clicked:
+        clicked, kind = params.get("link"), ActionKind.OUTLINK
+    if clicked:
+        target = clean_click_url(clicked, rules.max_bytes)
+        # A click on what is no URL (`mailto:...`) is recorded as a view of a page without URL.
+        return _with_url(ActionKind.PAGE, UNTITLED_CLICK) if target is NO_URL else _with_url(kind, target)
     if params.get("e_c") and params.get("e_a"):
         event = _event(params, page, rules)
         if event is not None:
@@ -195,8 +193,8 @@ def detect_search(params: Params, raw_url: str, rules: ActionRules) -> Search | 
     The number of results in the URL beats the one in the parameter. What lies beyond the longest URL is not
     read.
     """
-    keyword = clean_name(params.get("search", ""), rules.max_bytes)
-    if keyword and keyword != "0":
+    keyword = params.get("search")
+    if keyword and (keyword := clean_name(keyword, rules.max_bytes)) and keyword != "0":
         category = clean_name(params.get("search_cat", ""), SEARCH_CATEGORY_MAX_BYTES)
         return Search(keyword, category, _count(params.get("search_count")))
     if not rules.keyword_parameters or ("?" not in raw_url and "#" not in raw_url):
@@ -235,16 +233,13 @@ def _count(text: str | None) -> int:
     return int(text)
 
 
-_TIMING_NAMES = frozenset(("pf_net", "pf_srv", "pf_tfr", "pf_dm1", "pf_dm2", "pf_onl"))
-
-
 def page_timings(params: Params) -> Timings:
     """pf_net, pf_srv, pf_tfr, pf_dm1, pf_dm2, pf_onl in milliseconds; -1 when absent or unreadable."""
-    if _TIMING_NAMES.isdisjoint(params):
-        return NO_TIMINGS
     get = params.get
     network, server, transfer = get("pf_net"), get("pf_srv"), get("pf_tfr")
     processing, completion, on_load = get("pf_dm1"), get("pf_dm2"), get("pf_onl")
+    if network is server is transfer is processing is completion is on_load is None:
+        return NO_TIMINGS
     return (
         -1 if network is None else _timing(network),
         -1 if server is None else _timing(server),
@@ -266,7 +261,7 @@ def pageview_id(params: Params) -> str:
 
 def media_parameters(params: Params) -> str:
     """JSON of the parameters of media and crash tracking, empty when there are none."""
-    if not any(name in params for name in MEDIA_SIGNS):
+    if not any(map(params.__contains__, MEDIA_SIGNS)):
         return ""
     found = {name: value for name, value in params.items() if name.startswith(MEDIA_PREFIXES)}
     return _encode_json(found).decode() if found else ""

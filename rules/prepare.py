@@ -6,7 +6,7 @@ What a hit says never raises: what cannot be read counts as not sent.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import msgspec
 
@@ -158,9 +158,11 @@ def prepare(hit: Hit, rules: SiteRules, lookups: Lookups) -> PreparedHit | Exclu
         longitude=degrees(location.longitude),
         ip=hit.ip,
         visitor_seconds=visitor_seconds(params, hit.time),
-        visit_dimensions=visit_dimensions(params, rules.dimensions),
+        visit_dimensions=visit_dimensions(params, rules.dimensions) if rules.dimensions.visit else {},
         action_dimensions=(
-            {} if content.action is None else action_dimensions(params, raw_url, rules.dimensions)
+            action_dimensions(params, raw_url, rules.dimensions)
+            if rules.dimensions.action and content.action is not None
+            else {}
         ),
         visit_custom_variables=custom_variables(params["_cvar"]) if "_cvar" in params else {},
         action_custom_variables=(
@@ -227,18 +229,17 @@ def read_content(params: Params, raw_url: str, page: PageUrl, rules: SiteRules) 
     )
 
 
-@cache
-def _plugins_of(flags: tuple[bool, ...]) -> tuple[str, ...]:
-    return tuple(name for flag, (_, name) in zip(flags, PLUGINS, strict=True) if flag)
+_PLUGIN_PARAMETERS = tuple(parameter for parameter, _ in PLUGINS)
+
+
+@lru_cache(maxsize=1024)
+def _plugins_of(flags: tuple[str | None, ...]) -> tuple[str, ...]:
+    return tuple(name for flag, (_, name) in zip(flags, PLUGINS, strict=True) if flag == "1")
 
 
 def plugins(params: Params) -> tuple[str, ...]:
     """Names of the plugins that the browser says it has (`1`), in fixed order."""
-    get = params.get
-    return _plugins_of((
-        get("pdf") == "1", get("fla") == "1", get("java") == "1", get("dir") == "1", get("qt") == "1",
-        get("realp") == "1", get("wma") == "1", get("gears") == "1", get("ag") == "1", get("cookie") == "1",
-    ))  # fmt: skip
+    return _plugins_of(tuple(map(params.get, _PLUGIN_PARAMETERS)))
 
 
 def degrees(value: float | None) -> str:
@@ -257,12 +258,14 @@ def visitor_seconds(params: Params, time: int) -> int:
     if hour is None and minute is None and second is None:
         return -1
     return (
-        (time // 3600 % 24 if hour is None else _clock_part(hour, time // 3600 % 24, 24)) * 3600
-        + (time // 60 % 60 if minute is None else _clock_part(minute, time // 60 % 60, 60)) * 60
-        + (time % 60 if second is None else _clock_part(second, time % 60, 60))
+        _clock_part(hour, time // 3600 % 24, 24) * 3600
+        + _clock_part(minute, time // 60 % 60, 60) * 60
+        + _clock_part(second, time % 60, 60)
     )
 
 
-def _clock_part(text: str, default: int, limit: int) -> int:
+def _clock_part(text: str | None, default: int, limit: int) -> int:
+    if text is None:
+        return default
     value = read_integer(text, default)
     return value if 0 <= value < limit else 0

@@ -323,11 +323,6 @@ def is_excluded_referrer(url: str, site: Site, tracking: Tracking) -> bool:
 
 
 @lru_cache(maxsize=100)
-def _name_set(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(names)
-
-
-@lru_cache(maxsize=100)
 def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("[?&#/!](?:" + "|".join(map(re.escape, names)) + ")=" if names else r"(?!)")
 
@@ -347,7 +342,7 @@ def campaign(params: Mapping[str, str], page_url: str, tracking: Tracking) -> tu
     keywords are lower-cased, the first non-empty in the order of the settings wins."""
     names, keywords = tracking.campaign_names, tracking.campaign_keywords
     name = keyword = ""
-    if _any_of(names).search(page_url):
+    if ("?" in page_url or "#" in page_url) and _any_of(names).search(page_url):
         front, _, fragment = page_url.partition("#")
         # A fragment may be a whole address of its own: #/page?mtm_campaign=x
         for section in (front.partition("?")[2], fragment.rpartition("?")[2].lstrip("/!")):
@@ -355,7 +350,7 @@ def campaign(params: Mapping[str, str], page_url: str, tracking: Tracking) -> tu
                 values = parse_query(section)
                 name = name or _first(values, names, encoded=True)
                 keyword = keyword or _first(values, keywords, encoded=True)
-    if not name and not _name_set(names).isdisjoint(params):
+    if not name and any(map(params.__contains__, names)):
         name = _first(params, names, encoded=False)
         keyword = keyword or _first(params, keywords, encoded=False)
     return (name, keyword) if name else None
