@@ -12,9 +12,12 @@ import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 from hitstream.client import InstanceClient, InstanceError, find_instance
 from hitstream.import_journal import ImportRecord, begun, committed, file_id_of
@@ -221,52 +224,57 @@ class Importer:
         self, file: LogFile, kind: LogFormat, record: ImportRecord, seen: set[int], tally: Tally
     ) -> None:
         hasher = hashlib.sha256()
-        pending: list[str] = []
-        batches = 0
         number = 0
         started = shown = time.monotonic()
         marker = f"{record.file_id}.{record.generation}."
         window: list[tuple[int, bytes]] = []
+        sending: Future[None] | None = None
 
         def send_window() -> None:
             # Written down first, sent second, committed with the next window: whatever is killed in between,
-            # each line's fate can be told.
-            nonlocal record
+            # each line's fate can be told. While one window is sent the next is read.
+            nonlocal record, sending
             if not window:
                 return
             last = window[-1][0]
-            record = begun(record, last)
-            self._save(record)
+            queries = []
             for line_number, line in window:
                 query = self._query(line, kind, marker, line_number, seen, tally)
                 if query:
-                    pending.append(query)
-                if len(pending) >= self._batch:
-                    self._send(pending, tally)
-            self._send(pending, tally)
+                    queries.append(query)
+            if sending is not None:
+                sending.result()
+            sending = thread.submit(self._save_and_send, begun(record, last), queries, tally)
             for _, line in window:
                 hasher.update(line + b"\n")
             record = committed(record, last, hasher.hexdigest())
             window.clear()
 
-        for line in whole_lines(file.lines()):
-            number += 1
-            tally.lines += 1
-            if number <= record.lines:
-                hasher.update(line + b"\n")
-                tally.known += 1
-                continue
-            window.append((number, line))
-            if len(window) >= self._batch * BATCHES_PER_CHECKPOINT:
-                send_window()
-                batches += 1
-            if not self._quiet and time.monotonic() - shown > PROGRESS_SECONDS:
-                shown = time.monotonic()
-                show_progress(file, tally, shown - started)
-        send_window()
+        with ThreadPoolExecutor(1, thread_name_prefix="send") as thread:
+            for line in whole_lines(file.lines()):
+                number += 1
+                tally.lines += 1
+                if number <= record.lines:
+                    hasher.update(line + b"\n")
+                    tally.known += 1
+                    continue
+                window.append((number, line))
+                if len(window) >= self._batch * BATCHES_PER_CHECKPOINT:
+                    send_window()
+                if not self._quiet and time.monotonic() - shown > PROGRESS_SECONDS:
+                    shown = time.monotonic()
+                    show_progress(file, tally, shown - started)
+            send_window()
+            if sending is not None:
+                sending.result()
         self._save(record)
         if not self._quiet and sys.stderr.isatty():
             print(file=sys.stderr)
+
+    def _save_and_send(self, record: ImportRecord, queries: Sequence[str], tally: Tally) -> None:
+        self._save(record)
+        for start in range(0, len(queries), self._batch):
+            self._send(queries[start : start + self._batch], tally)
 
     def _query(
         self, line: bytes, kind: LogFormat, marker: str, number: int, seen: set[int], tally: Tally
@@ -294,10 +302,8 @@ class Importer:
             request, site=site.site_id, base=site.base, choice=self._choice, line_id=f"{marker}{number}"
         )
 
-    def _send(self, pending: list[str], tally: Tally) -> None:
-        if not pending:
-            return
-        body = json.dumps({"requests": pending, "token_auth": self._client.token}).encode()
+    def _send(self, queries: Sequence[str], tally: Tally) -> None:
+        body = msgspec.json.encode({"requests": queries, "token_auth": self._client.token})
         pause = PAUSE_SECONDS
         for attempt in range(ATTEMPTS):
             status, answer = self._client.request(
@@ -310,13 +316,12 @@ class Importer:
                 pause *= 2
         if status != 200:
             raise InstanceError(
-                f"{self._client.url} answered {status} to {len(pending)} hits; nothing of them counted. "
+                f"{self._client.url} answered {status} to {len(queries)} hits; nothing of them counted. "
                 "Run the same command again to go on from here"
             )
         found = json.loads(answer)
         tally.sent += int(found.get("tracked", 0))
         tally.invalid += int(found.get("invalid", 0))
-        pending.clear()
 
     def _save(self, record: ImportRecord) -> None:
         fields = {name: str(value) for name, value in vars(record).items()}

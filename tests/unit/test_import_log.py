@@ -181,3 +181,7 @@ def test_a_file_to_keep_is_a_download_and_an_error_has_a_title_that_says_so() ->
         == "404/URL = https://example.org/page/From = http://f/"
     )
     assert sent(a_request(), bots=True)["bots"] == "1"
+
+
+def test_half_a_character_in_a_json_line_is_replaced() -> None:
+    assert sent(a_request(agent="a\ud800b"))["ua"] == "a?b"
