@@ -126,7 +126,7 @@ class Engine:
         self.replayer = Replayer(
             self.log, self.database, self.sink, self.facts, self.current_config, self._write_alone
         )
-        self.eraser = Eraser(self.log, self.database, self.sink, changed, self.facts, erased)
+        self.eraser = Eraser(self.log, self.database, self.sink, changed, self.facts, erased, self._window)
         self.retention = Retention(self.database, sink_settings, lambda: self.current_config().privacy)
         self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
@@ -164,6 +164,11 @@ class Engine:
         """The configuration now; microseconds when nothing changed."""
         with self._following:
             return self._follower.refresh()
+
+    def _window(self) -> int:
+        """Seconds for which ingest remembers a visitor."""
+        tracking = self.current_config().tracking
+        return max(tracking.visit_standard_length, tracking.window_look_back_for_visitor)
 
     def _write_alone(self, event: ConfigEvent) -> Config:
         with self.writing:

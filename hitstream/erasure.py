@@ -18,8 +18,29 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from hitstream.history import StoredHit, read_hits, wait_for_sink
 from hitstream.replay import wait_until_committed
-from schemas.history import Erasure, ErasureDone, HistoryFact, decode_fact, encode_fact
-from schemas.topics import HISTORY, HITS, partition_of
+from processors.service import GROUP
+from schemas.history import (
+    GONE_FROM_LOG,
+    Erasure,
+    ErasureDone,
+    HistoryFact,
+    decode_fact,
+    encode_fact,
+)
+from schemas.topics import (
+    ACTIONS,
+    CONVERSION_ITEMS,
+    CONVERSIONS,
+    DEAD,
+    HISTORY,
+    HITS,
+    LINKS,
+    ORDER_VERDICTS,
+    ORDERS,
+    REPAIRS,
+    VISITS,
+    partition_of,
+)
 from sink.archives import forget_days, frozen_before
 from sink.database import Database
 from sink.encoding import SiteDay
@@ -34,6 +55,14 @@ GAP_SECONDS = 1800
 """An excluded hit this near to a deleted visit goes with it."""
 PROCESS_SECONDS = 300.0
 RETRY_SECONDS = 5.0
+LOOK_SECONDS = 2.0
+LONGEST_LOOK_SECONDS = 300.0
+ON_LOG_SECONDS = 86_400.0 + 3_600.0
+"""How long after a deletion the log may have files with what was erased (stream.protocol.Log.forget)."""
+_OUTPUTS = frozenset(topic.name for topic in (VISITS, ACTIONS, CONVERSIONS, CONVERSION_ITEMS, DEAD))
+"""Topics that only the sink reads."""
+_TOLD = frozenset(topic.name for topic in (LINKS, ORDERS, ORDER_VERDICTS, REPAIRS))
+"""Topics by which owners learn of each other."""
 _TABLES = {
     "visits": "visit_id", "actions": "hit_id", "conversions": "hit_id", "conversion_items": "hit_id",
     "hits": "hit_id",
@@ -83,7 +112,10 @@ class Eraser:
         on_site_days: Callable[[set[SiteDay]], None],
         facts: Appender,
         erased: "ErasedHits",
+        window: Callable[[], int],
     ) -> None:
+        """`window`: for how many seconds after their receipt ingest may read hits again."""
+        self._window = window
         self._log, self._database, self._sink, self._on_site_days = log, database, sink, on_site_days
         self._facts, self._erased = facts, erased
         self._working = threading.Lock()
@@ -113,41 +145,58 @@ class Eraser:
         if not visits:
             return
         # What was accepted before the request belongs to it, wherever it is now.
-        self._catch_up({partition_of(one.owner, self._log.partitions) for one in visits})
+        self._catch_up(HITS.name, {partition_of(one.owner, self._log.partitions) for one in visits})
         visits = self._visits(site_id, "visit_id IN {ids:Array(UInt64)}", visit_ids)
         hits = self._hits_of(site_id, visits)
+        places = self._hits_of_rows(site_id, visits)
+        for owner, of_owner in hits.items():
+            places[owner].update((one.hit.hit_id, one.offset) for one in of_owner)
         number = time.time_ns()
         facts = [
             (partition_of(owner, self._log.partitions), fact)
-            for owner, of_owner in hits.items()
+            for owner, of_owner in places.items()
             for fact in erasures_of(site_id, owner, of_owner, number)
         ]
         found.visits += len(visits)
         found.hits += sum(map(len, hits.values()))
         self._erased.add(facts)
-        entries = [(partition, b"", encode_fact(fact)) for partition, fact in facts]
-        offsets = self._facts.append(entries)
+        self._facts.append([(partition, b"", encode_fact(fact)) for partition, fact in facts])
         crash_point("erasure.recorded")
-        committed: dict[TopicPartition, int] = {}
-        for (partition, _), offset in zip(facts, offsets, strict=True):
-            committed[TopicPartition(HISTORY.name, partition)] = offset + 1
-        wait_until_committed(self._log, committed, PROCESS_SECONDS)
-        for place in committed:
-            wait_for_sink(self._log, self._sink, place.partition)
-        for table, count in self._take_out([fact for _, fact in facts]).items():
+        for table, count in self._carry_out(facts).items():
             found.rows[table] = found.rows.get(table, 0) + count
-        self._done(facts)
 
-    def _catch_up(self, partitions: Collection[int]) -> None:
+    def _carry_out(self, facts: Sequence[tuple[int, Erasure]]) -> dict[str, int]:
+        """What follows from recorded facts; may be repeated. Returns the rows that went, by table."""
+        self._catch_up(HISTORY.name, {partition for partition, _ in facts})
+        counts = self._take_out([fact for _, fact in facts])
+        done = {(partition, fact.number) for partition, fact in facts}
+        self._facts.append([(partition, b"", encode_fact(ErasureDone(number))) for partition, number in done])
+        return counts
+
+    def _catch_up(self, topic: str, partitions: Collection[int]) -> None:
+        """Until the processors are past what a topic holds now, and what they made of it is stored."""
         reader = self._log.reader()
         try:
-            ends = reader.end_offsets(HITS.name)
+            ends = reader.end_offsets(topic)
         finally:
             reader.close()
-        wanted = {TopicPartition(HITS.name, partition): ends[partition] for partition in partitions}
+        wanted = {TopicPartition(topic, partition): ends[partition] for partition in partitions}
         wait_until_committed(self._log, wanted, PROCESS_SECONDS)
         for partition in partitions:
             wait_for_sink(self._log, self._sink, partition)
+
+    def _forget_on_log(self) -> None:
+        """Leaves on the log what somebody has still to read: the sink rows, the processors what owners tell
+        each other, a new ingest process the hits of the last window."""
+        stored = self._sink.visible_positions()
+        processed = self._log.committed(GROUP)
+        positions = {at: offset for at, offset in stored.items() if at.topic in _OUTPUTS}
+        positions |= {at: offset for at, offset in processed.items() if at.topic in _TOLD}
+        self._log.forget(positions)
+        hits = {
+            at: min(offset, processed.get(at, 0)) for at, offset in stored.items() if at.topic == HITS.name
+        }
+        self._log.forget(hits, self._window())
 
     def _visits(self, site_id: int, where: str, ids: Sequence[int]) -> list[_Visit]:
         rows = self._database.rows(
@@ -181,6 +230,22 @@ class Eraser:
                 found[hit.owner].append(stored)
         return found
 
+    def _hits_of_rows(self, site_id: int, visits: Sequence[_Visit]) -> dict[int, dict[int, int]]:
+        """Owner -> the hits that its visits' rows name, which may be older than all raw hits; their offsets
+        aren't known."""
+        owner_of = {one.visit_id: one.owner for one in visits}
+        found: dict[int, dict[int, int]] = defaultdict(dict)
+        for visit_id, owner in owner_of.items():
+            found[owner][visit_id] = GONE_FROM_LOG
+        bound = {"site": site_id, "ids": list(owner_of)}
+        where = "site_id = {site:UInt32} AND visit_id IN {ids:Array(UInt64)}"
+        for table, column in _TABLES.items():
+            if column == "hit_id" and table != "hits":
+                query = f"SELECT visit_id, hit_id FROM {table} FINAL WHERE {where}"  # noqa: S608 - constants
+                for visit_id, hit_id in self._database.rows(query, bound):
+                    found[owner_of[visit_id]][hit_id] = GONE_FROM_LOG
+        return found
+
     def _take_out(self, facts: Sequence[Erasure]) -> dict[str, int]:
         """Rows, raw hits, dead letters and the archives of their days leave the database. May be repeated."""
         by_site: dict[int, list[int]] = defaultdict(list)
@@ -207,7 +272,7 @@ class Eraser:
         for fact in facts:
             partition = partition_of(fact.owner, self._log.partitions)
             where = "topic = 'hits' AND partition = {partition:UInt32} AND offset IN {offsets:Array(UInt64)}"
-            self._remove("dead", where, {"partition": partition, "offsets": fact.offsets})
+            self._remove("dead", where, {"partition": partition, "offsets": fact.on_log()})
         return counts
 
     def _remove(self, table: str, where: str, bound: Mapping[str, object]) -> None:
@@ -216,44 +281,34 @@ class Eraser:
             return
         self._database.execute(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", bound)
 
-    def _done(self, facts: Sequence[tuple[int, Erasure]]) -> None:
-        done = {(partition, fact.number) for partition, fact in facts}
-        self._facts.append([(partition, b"", encode_fact(ErasureDone(number))) for partition, number in done])
-
     def stop(self) -> None:
         self._stop.set()
 
     def run(self) -> None:
-        """Finish the deletions that an earlier process began. Raises LogResetError."""
-        while not self._stop.is_set():
+        """Finish the deletions that an earlier process began; then, for as long as the log may hold what was
+        erased, leave nothing there that isn't needed. Until `stop`. Raises LogResetError."""
+        unfinished = self._erased.unfinished()
+        newest = 0.0
+        wait = 0.0
+        while not self._stop.wait(wait):
             try:
                 with self._working:
-                    self._finish(self._erased.unfinished())
-                return
+                    if unfinished:
+                        self._carry_out(unfinished)
+                        logger.info("finished %d deletions that were begun before", len(unfinished))
+                        unfinished = []
+                if newest != self._erased.newest:
+                    newest, wait = self._erased.newest, 0.0
+                if time.time() - newest < ON_LOG_SECONDS + self._window():
+                    self._forget_on_log()
+                    wait = min(max(LOOK_SECONDS, 1.5 * wait), LONGEST_LOOK_SECONDS)
+                else:
+                    wait = LOOK_SECONDS
             except LogResetError:
                 raise
             except (LogError, ClickHouseError) as error:
                 logger.warning("a deletion waits: %s", error)
-                self._stop.wait(RETRY_SECONDS)
-
-    def _finish(self, facts: Sequence[tuple[int, Erasure]]) -> None:
-        if not facts:
-            return
-        self._catch_up_with_facts({partition for partition, _ in facts})
-        self._take_out([fact for _, fact in facts])
-        self._done(facts)
-        logger.info("finished %d deletions that were begun before", len(facts))
-
-    def _catch_up_with_facts(self, partitions: Collection[int]) -> None:
-        reader = self._log.reader()
-        try:
-            ends = reader.end_offsets(HISTORY.name)
-        finally:
-            reader.close()
-        wanted = {TopicPartition(HISTORY.name, partition): ends[partition] for partition in partitions}
-        wait_until_committed(self._log, wanted, PROCESS_SECONDS)
-        for partition in partitions:
-            wait_for_sink(self._log, self._sink, partition)
+                wait = RETRY_SECONDS
 
 
 def visit_of(time: int, hit_id: int, visits: Sequence[_Visit]) -> int:
@@ -265,18 +320,13 @@ def visit_of(time: int, hit_id: int, visits: Sequence[_Visit]) -> int:
     return visits[max(0, place)].visit_id
 
 
-def erasures_of(site_id: int, owner: int, hits: Sequence[StoredHit], number: int) -> list[Erasure]:
-    """The facts about one owner's hits, none of them too long for a message."""
+def erasures_of(site_id: int, owner: int, hits: Mapping[int, int], number: int) -> list[Erasure]:
+    """The facts about one owner's hits (hit_id -> offset), none of them too long for a message."""
+    places = sorted(hits.items())
     return [
-        Erasure(
-            site_id,
-            owner,
-            [one.hit.hit_id for one in part],
-            [one.offset for one in part],
-            number,
-        )
-        for start in range(0, len(hits), HITS_PER_FACT)
-        if (part := hits[start : start + HITS_PER_FACT])
+        Erasure(site_id, owner, [hit_id for hit_id, _ in part], [offset for _, offset in part], number)
+        for start in range(0, len(places), HITS_PER_FACT)
+        if (part := places[start : start + HITS_PER_FACT])
     ]
 
 
@@ -286,6 +336,8 @@ class ErasedHits:
     def __init__(self, log: Log) -> None:
         self._offsets: dict[int, set[int]] = defaultdict(set)
         self._facts: dict[int, list[tuple[int, Erasure]]] = defaultdict(list)
+        self.newest = 0.0
+        """When the last one was asked for, unix seconds."""
         reader = log.reader()
         try:
             for partition, end in reader.end_offsets(HISTORY.name).items():
@@ -301,7 +353,7 @@ class ErasedHits:
 
     def _take(self, partition: int, fact: HistoryFact, oldest: int) -> None:
         if isinstance(fact, Erasure):
-            self._offsets[partition].update(offset for offset in fact.offsets if offset >= oldest)
+            self._note(partition, fact, oldest)
             self._facts[fact.number].append((partition, fact))
         elif isinstance(fact, ErasureDone):
             kept = [one for one in self._facts.get(fact.number, ()) if one[0] != partition]
@@ -310,9 +362,13 @@ class ErasedHits:
             else:
                 self._facts.pop(fact.number, None)
 
+    def _note(self, partition: int, fact: Erasure, oldest: int = 0) -> None:
+        self._offsets[partition].update(offset for offset in fact.on_log() if offset >= oldest)
+        self.newest = max(self.newest, fact.number / 1e9)
+
     def add(self, facts: Sequence[tuple[int, Erasure]]) -> None:
         for partition, fact in facts:
-            self._offsets[partition].update(fact.offsets)
+            self._note(partition, fact)
 
     def __call__(self, partition: int, offset: int) -> bool:
         offsets = self._offsets.get(partition)

@@ -45,7 +45,8 @@ class LogErasures:
             reader.close()
 
     def step(self, reader: Reader) -> int:
-        """Erase what was asked for since the last step; returns how many hits. Raises LogError."""
+        """Erase what was asked for since the last step; returns how many hits, 0 where the log loses them in
+        another way (`Log.forget`). Raises LogError."""
         places: dict[int, set[int]] = defaultdict(set)
         following = dict(self._next)
         for partition, end in reader.end_offsets(HISTORY.name).items():
@@ -54,13 +55,12 @@ class LogErasures:
                 for message in batch.messages:
                     fact = decode_fact(message.value)
                     if isinstance(fact, Erasure):
-                        places[partition].update(fact.offsets)
+                        places[partition].update(fact.on_log())
                 at = batch.next_offset
             following[partition] = at
-        if places:
-            self._hits.erase(places)
+        erased = bool(places) and self._hits.erase(places)
         self._next = following
-        return sum(map(len, places.values()))
+        return sum(map(len, places.values())) if erased else 0
 
     def close(self) -> None:
         """Waits for what is under way."""

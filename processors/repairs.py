@@ -37,6 +37,7 @@ from rules.owner import (
     new_record,
 )
 from rules.prepared import PreparedHit
+from schemas.history import GONE_FROM_LOG
 from schemas.hit import Hit, decode_hit
 from schemas.outcomes import Exclusion, Outcome
 from schemas.rows import Visit, VisitLink
@@ -124,11 +125,11 @@ class Repairs:
         past = self._past(home, history, record, level, erased, wanted)
         rows = Rows()
         hits = self._placed(state, key, record, past)
-        rebuilt, full, excluded = _folded(_beginning(history, record, level), hits, rows)
+        rebuilt, full, excluded = _folded(_beginning(history, record, level, erased), hits, rows)
         self._delete_others(rows, history)
         if past.before:
             before = Rows()
-            _folded(_beginning(history, record, level), past.before, before)
+            _folded(_beginning(history, record, level, erased - wanted.erased.keys()), past.before, before)
             _drop_same(rows, before, history)
         stored = segments_from(state, key, 0, 0)
         delete_segments(state, key, stored)
@@ -145,7 +146,7 @@ class Repairs:
         if wanted.erased:
             state.put_many(ERASED_TABLE, [(key + hit_id.to_bytes(8, "big"), b"") for hit_id in wanted.erased])
             state.put_many(ERASED_TABLE, [(_SCRUB_KEY, b"")])
-            delete_journal(state, wanted.erased.values())
+            delete_journal(state, [offset for offset in wanted.erased.values() if offset != GONE_FROM_LOG])
         known = state.scan(ERASED_TABLE, key, key + b"\xff" * 9)
         return frozenset(int.from_bytes(name[12:], "big") for name, _ in known)
 
@@ -250,11 +251,12 @@ def _in_order(hits: Mapping[int, ReadyHit]) -> list[ReadyHit]:
     return sorted(hits.values(), key=lambda one: one.key)
 
 
-def _beginning(history: OwnerHistory, record: OwnerRecord, level: int) -> OwnerRecord:
-    """The record that the fold of the history starts from."""
+def _beginning(history: OwnerHistory, record: OwnerRecord, level: int, erased: frozenset[int]) -> OwnerRecord:
+    """The record that the fold of the history starts from. Of an erased visit nothing is known, nor what it
+    knew of those before it."""
     begun = msgspec.structs.replace(new_record(level), lost_orders=record.lost_orders, links=record.links)
-    if history.before:
-        last = _decode_visit(history.before)
+    last = _decode_visit(history.before) if history.before else None
+    if last is not None and last.visit_id not in erased:
         begun = msgspec.structs.replace(begun, state=FoldState(visit=last), horizon=(last.last_time, 1 << 63))
         begun.tail.before = msgspec.msgpack.encode(begun.state)
     return begun

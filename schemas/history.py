@@ -5,6 +5,9 @@ They hold numbers only, no text of a hit: they stay on the log for ever.
 
 import msgspec
 
+GONE_FROM_LOG = -1
+"""In place of an offset: the hit left log and tables before."""
+
 
 class ReplayLevel(msgspec.Struct, tag="level", array_like=True, frozen=True):
     """From here on the partition's new owners are folded under all replays of the configuration before offset
@@ -41,6 +44,10 @@ class Erasure(msgspec.Struct, tag="erase", array_like=True, frozen=True):
     """Where they are on `hits`, in the owner's partition."""
     number: int
     """Of the request that it belongs to: unix nanoseconds."""
+
+    def on_log(self) -> list[int]:
+        """The offsets of those that are, or were, there."""
+        return [offset for offset in self.offsets if offset != GONE_FROM_LOG]
 
 
 class ErasureDone(msgspec.Struct, tag="erased", array_like=True, frozen=True):

@@ -258,6 +258,9 @@ class EmbeddedLog(Log):
                 )
         return sizes
 
+    def forget(self, positions: Mapping[TopicPartition, int], older_than_s: float = 0.0) -> None:
+        """Single messages are removed here, and files go when everybody has read them."""
+
     def release(self, consumer: str, positions: Mapping[TopicPartition, int]) -> None:
         with translate_errors(self.root / "consumers", "Writing positions to"):
             consumers.release(self.root / "consumers", consumer, positions)

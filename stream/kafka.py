@@ -11,19 +11,22 @@ Nothing here needs more than the protocol of Kafka 2.5 (transactions fenced by t
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined,unused-ignore]
 
 from schemas.topics import DEFAULT_PARTITIONS, TOPICS
 from stream.kafka_appender import APPEND_TIMEOUT_S, KafkaAppender
 from stream.kafka_client import TIMEOUT_S, Connection, ends_of, error_code, translate_errors
 from stream.kafka_marks import make_marks_topic
-from stream.kafka_reader import KafkaReader
+from stream.kafka_reader import KafkaReader, TailReader
 from stream.kafka_secrets import KafkaSecrets
 from stream.kafka_topics import (
+    APPENDED_TOPICS,
     SINGLE_TOPICS,
     Meta,
     MetaTopic,
@@ -226,6 +229,48 @@ class KafkaLog(Log):
 
     def sizes(self) -> dict[str, int]:
         return {}
+
+    def forget(self, positions: Mapping[TopicPartition, int], older_than_s: float = 0.0) -> None:
+        """At once for readers; the broker's files follow by whole segments (stream.kafka_topics)."""
+        with translate_errors(self.connection, "Removing what was erased"):
+            wanted = {at: offset for at, offset in positions.items() if offset > 0}
+            if older_than_s:
+                old = self._ends_before(wanted, time.time() - older_than_s)
+                wanted = {at: min(offset, old[at]) for at, offset in wanted.items() if old[at] > 0}
+            places = [
+                KafkaPartition(self.name(at.topic), at.partition, offset)
+                for at, offset in self._past_markers(wanted).items()
+            ]
+            for removed in (self.admin.delete_records(places) if places else {}).values():
+                removed.result()
+
+    def _ends_before(self, places: Iterable[TopicPartition], moment: float) -> dict[TopicPartition, int]:
+        """The offset after the last message that was written before a moment (unix)."""
+        asked = {(self.name(at.topic), at.partition): at for at in places}
+        since = OffsetSpec.for_timestamp(int(moment * 1000))
+        found = self.admin.list_offsets({KafkaPartition(*name): since for name in asked})
+        ends = ends_of(self.admin, asked)
+        offsets = {(at.topic, at.partition): one.result().offset for at, one in found.items()}
+        return {at: ends[name] if offsets[name] < 0 else offsets[name] for name, at in asked.items()}
+
+    def _past_markers(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Where only markers of transactions follow, the place's end: a marker would keep its file."""
+        by_topic: dict[str, list[int]] = {}
+        for at in positions:
+            if at.topic not in APPENDED_TOPICS:
+                by_topic.setdefault(at.topic, []).append(at.partition)
+        found = dict(positions)
+        tails = TailReader(self)
+        try:
+            for topic, partitions in by_topic.items():
+                ends = {p: end for (_, p), end in ends_of(self.admin, self.places(topic)).items()}
+                last = tails.after_last_message(topic, {p: ends[p] for p in partitions})
+                for p in partitions:
+                    if positions[TopicPartition(topic, p)] >= last[p]:
+                        found[TopicPartition(topic, p)] = ends[p]
+        finally:
+            tails.close()
+        return found
 
     def release(self, consumer: str, positions: Mapping[TopicPartition, int]) -> None:
         """The broker deletes by time; nothing waits for a consumer."""

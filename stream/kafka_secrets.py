@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from schemas.topics import SALTS, TOKENS
@@ -60,7 +60,7 @@ class KafkaSecrets(Secrets):
         self._next = dict.fromkeys(self._names, 0)
         with translate_errors(log.connection, "Opening the secrets"):
             self._producer: Any = log.connection.producer(linger_ms=0)
-            self._consumer = log.connection.consumer(fetch_wait_max_ms=500)
+            self._consumer = log.connection.consumer(fetch_wait_max_ms=500, enable_partition_eof=True)
             learn_topics(self._consumer, self._names)
             self._consumer.assign([KafkaPartition(name, 0, 0) for name in self._names])
             self._read_to_end()
@@ -81,7 +81,10 @@ class KafkaSecrets(Secrets):
         for message in self._consumer.consume(1 if timeout else 500, timeout):
             name, error = message.topic(), message.error()
             if error is not None:
-                if error.code() not in SOON_THERE and not error.retriable():
+                if error.code() == KafkaError._PARTITION_EOF:
+                    # The last records may be gone, by age or by compaction.
+                    self._next[name] = max(self._next[name], message.offset())
+                elif error.code() not in SOON_THERE and not error.retriable():
                     raise KafkaException(error)
                 continue
             self._next[name] = message.offset() + 1

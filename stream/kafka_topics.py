@@ -50,6 +50,8 @@ APPENDED_TOPICS = frozenset(topic.name for topic in (HITS, CONFIG, HISTORY, TOKE
 """Written outside transactions: their offsets have no gaps."""
 TOMBSTONES_KEPT = timedelta(days=1)
 """How long a changelog shows that a key was deleted; older copies of state can't be brought up to date."""
+_SEGMENT_AGE = timedelta(days=1)
+"""From when on the next message begins a new file: what is forgotten goes from disk by whole files."""
 _SALTS_KEPT = timedelta(days=6)
 _APPEARS_S = 5.0
 """For a topic that was just made to be known to the broker that is asked."""
@@ -96,7 +98,8 @@ def settings_of(topic: str, plan: TopicPlan) -> dict[str, str]:
     settings = {"min.insync.replicas": str(plan.min_insync), "max.message.bytes": str(LARGEST_MESSAGE)}
     hours = timedelta(hours=1)
     if topic == HITS.name:
-        return settings | {"retention.ms": _milliseconds(plan.hits_hours * hours)}
+        kept = _milliseconds(plan.hits_hours * hours)
+        return settings | {"retention.ms": kept, "segment.ms": _milliseconds(_SEGMENT_AGE)}
     if topic in (CONFIG.name, HISTORY.name):
         return settings | {"retention.ms": "-1", "retention.bytes": "-1"}
     if topic == SALTS.name:
@@ -120,7 +123,8 @@ def settings_of(topic: str, plan: TopicPlan) -> dict[str, str]:
             "segment.ms": _milliseconds(TOMBSTONES_KEPT),
             "segment.bytes": str(256 << 20),
         }
-    return settings | {"retention.ms": _milliseconds(plan.outputs_hours * hours)}
+    kept = _milliseconds(plan.outputs_hours * hours)
+    return settings | {"retention.ms": kept, "segment.ms": _milliseconds(_SEGMENT_AGE)}
 
 
 def create_topics(

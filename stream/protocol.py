@@ -279,6 +279,13 @@ class Log(Protocol):
         measure."""
         ...
 
+    def forget(self, positions: Mapping[TopicPartition, int], older_than_s: float = 0.0) -> None:
+        """Remove what lies below these offsets, which nobody reads again, and was appended at least so long
+        ago, from a log that can't remove single messages (`Appender.erase`, `Worker.scrub`). Such a log
+        removes whole files, each begun at most a day before its last message: called again after a day, this
+        also removes the file that held the last of the positions. Blocking."""
+        ...
+
     def release(self, consumer: str, positions: Mapping[TopicPartition, int]) -> None:
         """Say that `consumer` needs nothing below these offsets any more; retention may then delete what no
         consumer needs and the retention time has passed. Not every log uses it."""

@@ -132,6 +132,10 @@ class RunningInstance:
 
 @contextlib.contextmanager
 def running_instance(data_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningInstance]:
+    if settings and "HITSTREAM_KAFKA" in settings:
+        # Before the ports are chosen, which others may take meanwhile.
+        made = RunningInstance(data_dir, settings).command("topics")
+        assert made.returncode == 0, made.stderr
     instance = RunningInstance(data_dir, settings)
     instance.start()
     try:

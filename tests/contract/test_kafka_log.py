@@ -332,3 +332,32 @@ def test_a_broker_that_is_away_is_a_log_error(tmp_path, monkeypatch):
     monkeypatch.setattr(kafka_client, "TIMEOUT_S", 1.0)
     with pytest.raises(LogError, match=r"127\.0\.0\.1:1"):
         KafkaLog(Connection("127.0.0.1:1"), tmp_path)
+
+
+def test_what_is_forgotten_is_gone_for_every_reader_and_offsets_go_on(log, closing):
+    appender, worker = closing(log.appender(HITS)), closing(log.worker("g", [HITS], ALL))
+    offsets = appender.append([(0, b"", b"%d" % number) for number in range(4)])
+    drain(log, worker)
+    end = closing(log.reader()).end_offsets("visits")[0]
+    log.forget({TopicPartition(HITS, 0): offsets[2], TopicPartition("visits", 0): end})
+    reader = closing(log.reader())
+    assert [message.offset for message in reader.read(HITS, 0, 0, 10).messages] == [offsets[2], offsets[3]]
+    assert reader.read("visits", 0, 0, 10) is None
+    # Messages of the last hour stay; what was forgotten before is no error.
+    log.forget({TopicPartition(HITS, 0): offsets[3]}, older_than_s=3600.0)
+    assert closing(log.reader()).read(HITS, 0, 0, 1).messages[0].offset == offsets[2]
+    log.forget({TopicPartition(HITS, 0): offsets[1]})
+    appender.append([(0, b"", b"4")])
+    drain(log, worker)
+    assert [message.value for message in closing(log.reader()).read("visits", 0, 0, 10).messages] == [b"4"]
+
+
+def test_salts_that_all_went_by_age_keep_nobody_from_opening_the_secrets(log, closing):
+    secrets, reader = closing(log.secrets()), closing(log.reader())
+    secrets.salt(1, 20_000, b"a" * 16)
+    secrets.forget_salts_before(20_001)
+    deadline = time.monotonic() + 20
+    while closing(log.reader()).read("salts", 0, 0, 1) is not None:
+        assert time.monotonic() < deadline
+    assert reader.end_offsets("salts")[0] > 0
+    assert closing(log.secrets()).salt(1, 20_001, b"b" * 16) == b"b" * 16

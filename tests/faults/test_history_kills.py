@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.instance import RunningInstance, running_instance
-from tests.integration.test_past_commands import hit, send
+from tests.integration.traffic import hit, send
 
 FINISH_SECONDS = 90.0
 

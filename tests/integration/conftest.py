@@ -6,7 +6,8 @@ DSN of one that runs."""
 
 import os
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -22,7 +23,9 @@ from stream.embedded import EmbeddedLog
 from stream.secrets import TokenStore
 from stream.users import UserStore
 from tests.clickhouse_http import running_clickhouse
+from tests.instance import RunningInstance, running_instance
 from tests.integration.api import ADMIN, Api
+from tests.integration.on_disk import BrokerFiles
 
 _numbers = count(1)
 
@@ -86,3 +89,55 @@ def two_sites(api: Api) -> Api:
     for name in ("One", "Two"):
         api.value("SitesManager.addSite", siteName=name, urls="http://site.example/")
     return api
+
+
+@pytest.fixture(scope="module", params=["embedded", "kafka"])
+def log_settings(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """Where an instance has its log: in its directory, or on a broker. A module may take one of them only."""
+    return settings_of_log(request)
+
+
+def settings_of_log(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """Of the log that the fixture's parameter names."""
+    if request.param == "embedded":
+        return {}
+    return {
+        "HITSTREAM_KAFKA": request.getfixturevalue("kafka"),
+        "HITSTREAM_KAFKA_PREFIX": f"i{uuid.uuid4().hex[:16]}",
+        "HITSTREAM_PARTITIONS": "2",
+    }
+
+
+@pytest.fixture(scope="module")
+def instance_settings() -> Mapping[str, str]:
+    """What else a module's instance is told."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def instance(
+    tmp_path_factory: pytest.TempPathFactory,
+    log_settings: Mapping[str, str],
+    instance_settings: Mapping[str, str],
+) -> Iterator[RunningInstance]:
+    """A whole Hitstream for a module's tests, on either log."""
+    settings = {**log_settings, **instance_settings}
+    with running_instance(tmp_path_factory.mktemp("instance") / "data", settings) as running:
+        yield running
+
+
+@pytest.fixture
+def empty(instance: RunningInstance) -> RunningInstance:
+    """With one site and nothing else."""
+    assert instance.command("reset", "--yes").returncode == 0
+    instance.api("SitesManager.addSite", siteName="One", ecommerce="1", **{"urls[0]": "http://one.example"})
+    return instance
+
+
+@pytest.fixture
+def broker(instance: RunningInstance, request: pytest.FixtureRequest) -> BrokerFiles | None:
+    """None where the instance has its log in its directory, or a broker whose files are elsewhere."""
+    if "HITSTREAM_KAFKA" not in instance.environment:
+        return None
+    directory = request.getfixturevalue("kafka_with_files")[1]
+    return BrokerFiles(instance, directory) if directory is not None else None

@@ -2,27 +2,19 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.instance import RunningInstance, running_instance
-
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+from tests.instance import RunningInstance
+from tests.integration.traffic import AGENT
 
 
 @pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
-    with running_instance(tmp_path_factory.mktemp("commands") / "data") as running:
-        yield running
-
-
-@pytest.fixture
-def empty(instance: RunningInstance) -> RunningInstance:
-    assert instance.command("reset", "--yes").returncode == 0
-    instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
-    return instance
+def log_settings() -> Mapping[str, str]:
+    """The commands here do the same on either log."""
+    return {}
 
 
 def log_lines(count: int, start: int = 0) -> list[str]:

@@ -1,48 +1,10 @@
 """Commands about the past, against a running instance with hits coming in."""
 
-import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from urllib.parse import urlencode
 
-import pytest
-
-from tests.instance import RunningInstance, running_instance
-
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
-    with running_instance(tmp_path_factory.mktemp("past") / "data") as running:
-        yield running
-
-
-@pytest.fixture
-def empty(instance: RunningInstance) -> RunningInstance:
-    assert instance.command("reset", "--yes").returncode == 0
-    instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
-    return instance
-
-
-def hit(visitor: int, second: int, path: str, **fields: str) -> str:
-    """A hit on 2026-09-10, `second` after noon."""
-    at = f"2026-09-10 {12 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
-    return "?" + urlencode(
-        {
-            "idsite": "1", "rec": "1", "url": f"http://one.example/{path}", "action_name": path,
-            "cid": f"{visitor:016x}", "cdt": at, "ua": AGENT, **fields,
-        }
-    )  # fmt: skip
-
-
-def send(instance: RunningInstance, hits: Sequence[str]) -> None:
-    client = instance.client()
-    body = json.dumps({"requests": list(hits), "token_auth": instance.token}).encode()
-    status, answer = client.request("POST", "/matomo.php", body)
-    client.close()
-    assert (status, json.loads(answer)["invalid"]) == (200, 0), answer
+from tests.instance import RunningInstance
+from tests.integration.traffic import hit, send
 
 
 def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningInstance) -> None:

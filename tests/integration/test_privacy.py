@@ -4,16 +4,21 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.instance import RunningInstance, running_instance
-from tests.integration.test_erasure import database_has, files_with, frames_with
+from tests.instance import RunningInstance
+from tests.integration.on_disk import (
+    BrokerFiles,
+    database_has,
+    files_with,
+    frames_with,
+    states_with,
+)
+from tests.integration.traffic import AGENT
 
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
 STRICT = {
     "ip_mask_bytes": 2, "anonymise_user_id": True, "anonymise_order_id": True, "force_cookieless": True,
     "anonymise_referrer": "exclude_all", "honour_do_not_track": True,
@@ -25,10 +30,8 @@ VISITOR = "c0ffee00c0ffee77"
 
 
 @pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
-    settings = {"HITSTREAM_TRUSTED_PROXIES": "127.0.0.1"}
-    with running_instance(tmp_path_factory.mktemp("privacy") / "data", settings) as running:
-        yield running
+def instance_settings() -> Mapping[str, str]:
+    return {"HITSTREAM_TRUSTED_PROXIES": "127.0.0.1"}
 
 
 def ask(
@@ -52,7 +55,11 @@ def forbidden_parameters() -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_no_copy_is_kept_of_what_the_settings_forbid(instance: RunningInstance, tmp_path: Path) -> None:
+def test_no_copy_is_kept_of_what_the_settings_forbid(
+    instance: RunningInstance, broker: BrokerFiles | None
+) -> None:
+    if broker is not None:
+        broker.write_plainly()
     instance.api("SitesManager.addSite", siteName="One", ecommerce="1", **{"urls[0]": "http://one.example"})
     instance.client().json("POST", "/hitstream/configure", privacy=json.dumps(STRICT))
     common = {"idsite": "1", "rec": "1", "url": "http://one.example/seen", "idgoal": "0", "revenue": "1"}
@@ -105,6 +112,8 @@ def test_no_copy_is_kept_of_what_the_settings_forbid(instance: RunningInstance, 
     for text in (CANARY, CANARY.lower(), ADDRESS, ADDRESS_6, VISITOR):
         assert files_with(instance.data_dir, text.encode()) == [], text
         assert frames_with(instance.data_dir, text.encode()) == [], text
+        assert states_with(instance.data_dir, text.encode()) == [], text
+        assert broker is None or broker.with_text(text.encode()) == [], text
         assert text not in instance.log(), text
     for text in (
         CANARY,
@@ -117,6 +126,7 @@ def test_no_copy_is_kept_of_what_the_settings_forbid(instance: RunningInstance, 
     ):
         assert database_has(instance.data_dir, text) == [], text
     assert "hits" in database_has(instance.data_dir, "one.example")
+    assert broker is None or broker.with_text(b"one.example")
     instance.start()
     instance.wait_until_ready()
 

@@ -36,7 +36,7 @@ from sink.settings import SinkSettings
 from tests.builders import NOON, a_hit, config_events
 from tests.instance import running_instance
 from tests.integration.test_archives import store
-from tests.integration.test_past_commands import hit, send
+from tests.integration.traffic import hit, send
 from tests.pipeline import Pipeline
 
 OCTOBER = date(2026, 10, 1)

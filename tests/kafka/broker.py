@@ -107,6 +107,9 @@ class JavaBroker:
             "group.min.session.timeout.ms": 1000,
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 8 << 20,
+            "log.cleaner.backoff.ms": 500,
+            "log.retention.check.interval.ms": 500,
+            "log.segment.delete.delay.ms": 500,
             "log.segment.bytes": 64 << 20,
             "log.index.size.max.bytes": 1 << 20,
             "num.network.threads": 2,
@@ -231,10 +234,17 @@ def wait_until_it_answers(address: str, is_alive: Callable[[], bool] = lambda: T
 @contextmanager
 def running_broker() -> Iterator[str]:
     """The address of a broker that runs meanwhile. Raises NoBrokerError."""
+    with running_broker_with_files() as (address, _):
+        yield address
+
+
+@contextmanager
+def running_broker_with_files() -> Iterator[tuple[str, Path | None]]:
+    """Also the directory of its topics, where that is on this machine."""
     named = os.environ.get("HITSTREAM_TEST_KAFKA", "")
     if named:
         wait_until_it_answers(named)
-        yield named
+        yield named, None
         return
     directory = Path(tempfile.mkdtemp(prefix="hitstream-kafka-"))
     try:
@@ -242,11 +252,11 @@ def running_broker() -> Iterator[str]:
     except NoBrokerError as missing:
         shutil.rmtree(directory, ignore_errors=True)
         with _container(missing) as address:
-            yield address
+            yield address, None
         return
     try:
         broker.start()
-        yield broker.address
+        yield broker.address, directory / "data"
     finally:
         broker.stop()
 
