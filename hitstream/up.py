@@ -22,9 +22,14 @@ from hitstream.data_directory import (
 )
 from hitstream.settings import UpSettings
 from hitstream.supervisor import ProcessPlan, Supervisor, partition_shares
+from schemas.config import ConfigEvent, Site
 from schemas.settings import load_settings
+from stream.config import ConfigWriter
+from stream.opening import open_log
+from stream.protocol import LogError
 
 READY_SECONDS = 120.0
+FIRST_SITE_NAME, FIRST_SITE_URL = "My site", "http://localhost"
 
 
 class PortTakenError(Exception):
@@ -118,11 +123,40 @@ def run_up() -> int:
         except (PortTakenError, OSError) as error:
             print(f"hitstream: {error}", file=sys.stderr)
             return 1
+        if settings.first_site and not settings.kafka:
+            with contextlib.suppress(LogError):  # the processes tell what is wrong with the log
+                write_first_site(settings)
         try:
             return asyncio.run(_supervise(settings, token))
         finally:
             with contextlib.suppress(OSError):
                 withdraw(settings.data_dir)
+
+
+def write_first_site(settings: UpSettings) -> None:
+    """Makes the first site of a log in the data directory that has none, before anything runs: so ingest
+    takes hits for it as soon as it listens. On a broker the API makes it. Raises LogError."""
+    log = open_log(settings)
+    try:
+        writer = ConfigWriter(log)
+        try:
+            config = writer.current
+            if not config.sites:
+                now = time.time()
+                site = Site(
+                    site_id=1,
+                    name=FIRST_SITE_NAME,
+                    urls=(FIRST_SITE_URL,),
+                    created_at=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now)),
+                    creator="admin",
+                    timezone=config.tracking.default_timezone,
+                    currency=config.tracking.default_currency,
+                )
+                writer.write(ConfigEvent(at=int(now * 1000), site=site))
+        finally:
+            writer.close()
+    finally:
+        log.close()
 
 
 async def _supervise(settings: UpSettings, token: str) -> int:
@@ -199,8 +233,8 @@ def _add_first_site(client: InstanceClient) -> None:
     fields = {
         "module": "API",
         "method": "SitesManager.addSite",
-        "siteName": "My site",
-        "urls[0]": "http://localhost",
+        "siteName": FIRST_SITE_NAME,
+        "urls[0]": FIRST_SITE_URL,
         "format": "json",
     }
     _api(client, urllib.parse.urlencode(fields))
