@@ -131,8 +131,10 @@ class Connection:
                 if time.monotonic() > deadline:
                     raise
 
-    def producer(self, **settings: Any) -> Producer:
-        """Idempotent, with everything acknowledged by all replicas in sync."""
+    def producer(self, *, codec: str = "", **settings: Any) -> Producer:
+        """Idempotent, with everything acknowledged by all replicas in sync. `codec`: whatever the options say
+        about compression."""
+        forced = {"compression.type": codec} if codec else {}
         return Producer(
             self._settings(
                 acks="all",
@@ -142,6 +144,7 @@ class Connection:
                 queue_buffering_max_messages=2_000_000,
                 **{"linger_ms": 1, **settings},
             )
+            | forced
         )
 
     def consumer(self, group: str = "hitstream-reader", **settings: Any) -> Any:

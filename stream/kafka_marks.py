@@ -19,6 +19,8 @@ logger = logging.getLogger("hitstream.marks")
 
 SEND_SECONDS = 5.0
 _KEPT_MS = 24 * 3600 * 1000
+CODEC = "gzip"
+"""The only one that Faust's client reads without another library."""
 
 
 def marks_topic(prefix: str) -> str:
@@ -27,7 +29,7 @@ def marks_topic(prefix: str) -> str:
 
 def make_marks_topic(admin: AdminClient, prefix: str, plan: TopicPlan) -> list[str]:
     """Makes it when it is missing; says what was made. Raises KafkaException."""
-    settings = {"retention.ms": str(_KEPT_MS), "cleanup.policy": "delete"}
+    settings = {"retention.ms": str(_KEPT_MS), "cleanup.policy": "delete", "compression.type": CODEC}
     return create_missing(admin, {marks_topic(prefix): (plan.partitions, settings)}, plan.replication)
 
 
@@ -37,7 +39,7 @@ class MarkSender:
     def __init__(
         self, connection: Connection, prefix: str, partitions: int, clock: Callable[[], float] = time.time
     ) -> None:
-        self._producer = connection.producer(linger_ms=50, message_timeout_ms=30_000)
+        self._producer = connection.producer(codec=CODEC, linger_ms=50, message_timeout_ms=30_000)
         self._topic, self._partitions, self._clock = marks_topic(prefix), partitions, clock
         self._waiting: dict[tuple[int, int, int], float] = {}
         self._lock = threading.Lock()
