@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.backends import broker_process
 from bench.measure import Processes, Result
 from bench.stages import BEHIND_PROXY, TOKEN, bulk_requests, single_requests, start_sending
 from bench.traffic import traffic
@@ -122,7 +123,7 @@ def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str
         with FreshnessProbe(instance, 2) as probe:
             time.sleep(3)
             probe.seconds.clear()
-            processes = Processes(instance.children())
+            processes = Processes({**instance.children(), **broker_process()})
             finished = send_load(instance, folder, rate, seconds, seed=5)
             began = time.perf_counter()
             measured = finished()
