@@ -1,7 +1,7 @@
 """`make bench`: runs the benchmarks, prints a table, writes bench/results.json.
 
     python -m bench [--quick] [--only accept,processor,tables,whole] [--repeat 3] [--rate 6500] [--seconds 60]
-                    [--backend embedded,kafka] [--owners 1000000] [--json FILE]
+                    [--backend embedded,kafka] [--load mixed|bulk] [--owners 1000000] [--json FILE]
 
 Figures are medians of the repetitions; the spread is how far the runs lie apart, as a share of the median.
 The generator of the load runs on the same machine. Exit status 1 when a floor is missed.
@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.backends import backend_settings
 from bench.measure import Result, machine, repeated
 from bench.stages import bench_accept, bench_processor, bench_tables
-from bench.whole import bench_whole
+from bench.whole import LOADS, bench_whole
 
 RESULTS = Path(__file__).parent / "results.json"
 PARTS = "accept,processor,tables,whole"
@@ -26,9 +26,12 @@ FLOORS = {
     "accept_bulk_hits_s": 30_000.0,
     "process_hits_s_core": 8_000.0,
     "end_to_end_hits_s": 6_000.0,
-    "kafka_end_to_end_hits_s": 6_000.0,
+    "bulk_end_to_end_hits_s": 12_000.0,
+    "bulk_kafka_end_to_end_hits_s": 6_000.0,
 }
-CEILINGS = {"freshness_p95_s": 5.0, "kafka_freshness_p95_s": 5.0, "bytes_per_action": 80.0}
+CEILINGS = {"bytes_per_action": 80.0} | {
+    f"{prefix}freshness_p95_s": 5.0 for prefix in ("", "kafka_", "bulk_", "bulk_kafka_")
+}
 
 
 def verdict(name: str, value: float) -> str:
@@ -67,8 +70,12 @@ def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result
         found: Result = {}
         for backend in options.backend.split(","):
             with tempfile.TemporaryDirectory(dir=folder) as whole, backend_settings(backend) as settings:
-                figures = bench_whole(Path(whole), options.rate, options.seconds / scale, settings)
-            prefix = "" if backend == "embedded" else f"{backend}_"
+                figures = bench_whole(
+                    Path(whole), options.rate, options.seconds / scale, settings, LOADS[options.load]
+                )
+            prefix = {"mixed": "", "bulk": "bulk_"}[options.load] + {"embedded": "", "kafka": "kafka_"}[
+                backend
+            ]
             found |= {f"{prefix}{name}": value for name, value in figures.items()}
         return found
 
@@ -97,13 +104,20 @@ def main() -> int:
     parser.add_argument(
         "--backend", choices=("embedded", "kafka", "embedded,kafka"), default="embedded", help="of the whole"
     )
+    parser.add_argument(
+        "--load", choices=tuple(LOADS), default="mixed", help="bulk: all hits in bulk of 50, none alone"
+    )
     parser.add_argument("--json", type=Path, help="where the figures go; by default bench/results.json")
     options = parser.parse_args()
     before = machine()
     with tempfile.TemporaryDirectory(prefix="hitstream-bench-") as name:
         results, spreads = run_parts(options, Path(name))
     missed = [name for name, value in results.items() if verdict(name, value).endswith("MISSED")]
-    is_whole = not options.quick and options.only == PARTS and options.backend == "embedded"
+    is_whole = (
+        not options.quick
+        and options.only == PARTS
+        and (options.backend, options.load) == ("embedded", "mixed")
+    )
     file = options.json or (RESULTS if is_whole else None)
     if file is None:
         print("a part or a quick run: bench/results.json is left as it is", file=sys.stderr)

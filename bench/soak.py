@@ -15,7 +15,7 @@ from statistics import fmean
 
 from bench.backends import backend_settings
 from bench.measure import memory_mib
-from bench.whole import FreshnessProbe, instance_under_load, percentile, send_load
+from bench.whole import LOADS, FreshnessProbe, instance_under_load, percentile, send_load
 
 MEMORY_GROWTH, LAG_SHARE, FRESHNESS_S = 1.2, 0.25, 5.0
 
@@ -45,7 +45,7 @@ def main() -> int:
         client = instance.client()
         for minute in range(options.minutes):
             ends = time.monotonic() + 60
-            finished = send_load(instance, Path(name), options.rate, 52, seed=10 * minute)
+            finished = send_load(instance, Path(name), options.rate, 52, 10 * minute, LOADS["mixed"])
             finished()
             lag = client.json("GET", "/hitstream/status")["lag"]["hits"]
             lags.append(lag)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,18 @@ from bench.traffic import traffic
 from tests.instance import RunningInstance
 
 PROBE_SECONDS, LOST_SECONDS = 0.5, 120.0
-SINGLE_SHARE = 0.2
-"""The rest comes in bulk of 20, as offline queues, servers and importers send."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How hits come: some one by one, as browsers send them, the rest in bulk, as offline queues, servers and
+    importers do."""
+
+    single_share: float
+    bulk_size: int
+
+
+LOADS = {"mixed": Load(0.2, 20), "bulk": Load(0.0, 50)}
 
 
 class FreshnessProbe:
@@ -99,23 +110,26 @@ def instance_under_load(folder: Path, settings: Mapping[str, str]) -> Iterator[R
 
 
 def send_load(
-    instance: RunningInstance, folder: Path, rate: float, seconds: float, seed: int
+    instance: RunningInstance, folder: Path, rate: float, seconds: float, seed: int, load: Load
 ) -> Callable[[], list[dict[str, Any]]]:
     """Starts sending `rate` hits per second for `seconds`; what it returns waits for the end and gives what
-    the generators measured: of single requests, and of those in bulk."""
+    the generators measured, of single requests first."""
     now = int(time.time())
     count = int(rate * seconds)
-    singles = int(count * SINGLE_SHARE)
+    singles = int(count * load.single_share)
     one_by_one = single_requests(list(traffic(singles, seed=seed)), now)
-    in_bulk = bulk_requests(list(traffic(count - singles, seed=seed + 1)), now, 20)
+    in_bulk = bulk_requests(list(traffic(count - singles, seed=seed + 1)), now, load.bulk_size)
     senders = [
-        start_sending(one_by_one, instance.port, folder, connections=32, rate=len(one_by_one) / seconds),
-        start_sending(in_bulk, instance.port, folder, connections=8, rate=len(in_bulk) / seconds),
+        start_sending(requests, instance.port, folder, connections=connections, rate=len(requests) / seconds)
+        for requests, connections in ((one_by_one, 32), (in_bulk, 8))
+        if requests
     ]
     return lambda: [json.loads(sender.communicate()[0]) for sender in senders]
 
 
-def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str, str]) -> Result:
+def bench_whole(
+    folder: Path, rate: float, seconds: float, settings: Mapping[str, str], load: Load = LOADS["mixed"]
+) -> Result:
     """`rate` hits per second for `seconds`; end to end: hits by the time until all are in reports."""
     count = int(rate * seconds)
     with instance_under_load(folder, settings) as instance:
@@ -124,7 +138,7 @@ def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str
             time.sleep(3)
             probe.seconds.clear()
             processes = Processes({**instance.children(), **broker_process()})
-            finished = send_load(instance, folder, rate, seconds, seed=5)
+            finished = send_load(instance, folder, rate, seconds, 5, load)
             began = time.perf_counter()
             measured = finished()
             sent = time.perf_counter() - began
@@ -138,7 +152,7 @@ def bench_whole(folder: Path, rate: float, seconds: float, settings: Mapping[str
     return {
         "end_to_end_hits_s": count / drained,
         "end_to_end_sent_hits_s": count / sent,
-        "end_to_end_single_p99_ms": measured[0]["p99_ms"],
+        f"end_to_end_{'single' if load.single_share else 'bulk'}_p99_ms": measured[0]["p99_ms"],
         "freshness_p50_s": percentile(probe.seconds, 0.5),
         "freshness_p95_s": percentile(probe.seconds, 0.95),
         "freshness_probes": float(len(probe.seconds)),

@@ -26,6 +26,10 @@ from stream.config import ConfigFollower
 from stream.protocol import Appender, Log, Reader
 from stream.secrets import SaltStore, TokenStore
 
+REMOTE_APPENDS_APART_S = 0.025
+"""A broker takes a request for each partition of a group: hits in groups of 50 cost it 63 us each, in groups
+of 500 5 us."""
+
 logger = logging.getLogger(__name__)
 
 SALT_DAYS = 5
@@ -141,7 +145,12 @@ class Intake:
 
     def start(self) -> None:
         """Called on the event loop, before the first hit."""
-        self.committer = Committer(self._appender, self._metrics, max_queued=self._settings.max_queued_hits)
+        self.committer = Committer(
+            self._appender,
+            self._metrics,
+            max_queued=self._settings.max_queued_hits,
+            apart_s=REMOTE_APPENDS_APART_S if self.log.is_remote else 0.0,
+        )
 
     def look(self) -> bool:
         """Read what is new of the configuration; False when the log was emptied. Microseconds when nothing

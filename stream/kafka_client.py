@@ -160,9 +160,9 @@ class Connection:
                 **{
                     "fetch_wait_max_ms": 20,
                     "queued_min_messages": 10_000,
-                    # A partition of which enough waits here is asked for more after this, by default a second:
-                    # whoever reads faster than that waits most of the time (400,000 changes of state restored
-                    # in 13.1 s with the default, in 3.5 to 5.1 s with this).
+                    # A partition of which enough waits here is asked for more after this, by default a
+                    # second: whoever reads faster than that waits most of the time (400,000 changes of state
+                    # restored in 13.1 s with the default, in 3.5 to 5.1 s with this).
                     "fetch_queue_backoff_ms": 10,
                     "queued_max_messages_kbytes": 32 << 10,
                     **settings,
