@@ -15,6 +15,8 @@ from sink.encoding import TABLES
 from stream.protocol import Log, Reader, TopicPartition
 
 STEP_SECONDS = 0.5
+IDLE_STEP_SECONDS = 1.0
+"""While everything accepted is visible."""
 MAX_NOTES = 2_000
 """Of a long lag every second note is dropped: the moment then moves in larger steps."""
 
@@ -43,7 +45,7 @@ class Freshness:
         """Until `stop`; raises LogResetError when the log was emptied."""
         reader = self._log.reader()
         try:
-            while not stop.wait(STEP_SECONDS):
+            while not stop.wait(STEP_SECONDS if self._accepted or self._processed else IDLE_STEP_SECONDS):
                 self.step(reader)
         finally:
             reader.close()

@@ -29,6 +29,8 @@ FEW_MESSAGES = 2_000
 """A step that read fewer is followed by a pause: rows then come in batches, and an idle sink costs little."""
 PAUSE_SECONDS = 0.05
 IDLE_PAUSE_SECONDS = 0.2
+UNSEEN_SECONDS = 2.0
+"""How long a commit may stay unseen whose process died before it told of it."""
 LAG_SECONDS = 1.0
 # ClickHouse refuses an insert that touches more than 100 partitions; a batch with many months is cut before.
 MONTHS_AT_ONCE = 30
@@ -141,6 +143,8 @@ class Sink:
                 idle = 0 if read else idle + 1
                 if read < FEW_MESSAGES:
                     self._wake.wait(PAUSE_SECONDS if idle < 40 else IDLE_PAUSE_SECONDS)
+                    if idle >= 40:
+                        self._sleep_on(reader)
                     self._wake.clear()
             for table in TABLES:
                 self._flush([table])
@@ -150,6 +154,16 @@ class Sink:
             )
         finally:
             reader.close()
+
+    def _sleep_on(self, reader: Reader) -> None:
+        """While nothing is to be stored and nobody has committed anything to a log in the data directory: to
+        ask for that costs a microsecond, to look at every partition a millisecond."""
+        if self._log.is_remote or any(pending.positions for pending in self._pending.values()):
+            return
+        deadline = time.monotonic() + UNSEEN_SECONDS
+        while time.monotonic() < deadline and not reader.wait(0):
+            if self._wake.wait(IDLE_PAUSE_SECONDS):
+                return
 
     def run_to_end(self) -> None:
         """Store everything that is on the log now, then return; for tests and one-off commands."""
