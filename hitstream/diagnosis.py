@@ -24,6 +24,7 @@ def gather_diagnosis(engine: Engine, data_dir: Path, settings: SinkSettings) -> 
     newest, now_there = database.rows("SELECT max(received_at), now64(3) FROM hits")[0]
     rollups = engine.rollups.status() if engine.rollups else None
     stale = stale_days(database)
+    privacy = engine.current_config().privacy
     today = time.time()
     return {
         "status": gather_status(engine),
@@ -42,6 +43,10 @@ def gather_diagnosis(engine: Engine, data_dir: Path, settings: SinkSettings) -> 
         "oldest_change": (rollups.oldest_change.timestamp() if rollups and rollups.oldest_change else 0.0),
         "rollup_error": rollups.last_error if rollups else "",
         "frozen_before": str(frozen_before(database) or ""),
+        "privacy": {
+            "do_not_track": privacy.honour_do_not_track,
+            "global_privacy_control": privacy.honour_global_privacy_control,
+        },
         "keep": {
             "hits_days": settings.keep_hits_days,
             "rows_days": settings.keep_rows_days,

@@ -38,6 +38,7 @@ def diagnose(facts: Mapping[str, Any], *, client_clock: float) -> list[Finding]:
         *_dead(facts["dead"]),
         *_archives(facts),
         *_lifetimes(facts),
+        *_privacy(facts["privacy"]),
         *_tables(facts["tables"]),
     ]
 
@@ -179,6 +180,24 @@ def _lifetimes(facts: Mapping[str, Any]) -> Iterator[Finding]:
             "raw hits outlive the rows made of them",
             "set HITSTREAM_KEEP_HITS_DAYS to at most HITSTREAM_KEEP_ROWS_DAYS: no replay reaches further",
         )
+
+
+def _privacy(privacy: Mapping[str, Any]) -> Iterator[Finding]:
+    if privacy["do_not_track"] and not privacy["global_privacy_control"]:
+        yield Finding(
+            "advice",
+            "Do-Not-Track is honoured, Global Privacy Control (Sec-GPC) is not",
+            "where visitors may object by it, call PrivacyManager.activateGlobalPrivacyControl",
+        )
+    else:
+        told = [
+            f"{name} {'honoured' if privacy[key] else 'ignored'}"
+            for name, key in (
+                ("Do-Not-Track", "do_not_track"),
+                ("Global Privacy Control", "global_privacy_control"),
+            )
+        ]
+        yield Finding("ok", ", ".join(told))
 
 
 def _tables(tables: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

@@ -97,10 +97,9 @@ class Engine:
         self.database.keep_hits(sink_settings.keep_hits_days)
         self.writer = ConfigWriter(self.log)
         if settings.compatibility == "strict" and self.writer.current.offset == 0:
-            # The Matomo that strict is compared with knows no AI assistants.
-            self.writer.write(
-                ConfigEvent(at=time.time_ns() // 1_000_000, tracking=Tracking(ai_assistants=False))
-            )
+            # The Matomo that strict is compared with knows no AI assistants and reads no brands from headers.
+            tracking = Tracking(ai_assistants=False, client_hint_headers=False)
+            self.writer.write(ConfigEvent(at=time.time_ns() // 1_000_000, tracking=tracking))
         self.tokens = TokenStore(self.log)
         if settings.admin_token:
             self.tokens.add(settings.admin_token, Grant(login="admin", superuser=True))

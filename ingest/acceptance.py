@@ -69,6 +69,7 @@ class Sender(NamedTuple):
     moz: str = ""
     cookies: str = ""
     do_not_track: bool = False
+    global_privacy_control: bool = False
     third_party_id: str = ""
     origin: str = "web"
 
@@ -180,6 +181,7 @@ class Acceptance:
             or sender.moz
             or sender.cookies
             or sender.do_not_track
+            or sender.global_privacy_control
             or site.excluded
             or rules.privacy.require_consent
         ):
@@ -259,6 +261,8 @@ class Acceptance:
                 cached_decode(raw_hints, LONGEST_CLIENT_HINTS)
                 if raw_hints
                 else sender.client_hints[:LONGEST_CLIENT_HINTS]
+                if rules.tracking.client_hint_headers
+                else ""
             ),
             language=language,
             referer=sender.referer,
@@ -355,6 +359,8 @@ def _exclusion(params: Params, address: str, sender: Sender, rules: Rules, site:
             ignore_cookies=rules.tracking.ignore_visits_cookie_names,
             do_not_track=sender.do_not_track,
             honour_do_not_track=rules.privacy.honour_do_not_track,
+            global_privacy_control=sender.global_privacy_control,
+            honour_global_privacy_control=rules.privacy.honour_global_privacy_control,
         ),
         crawlers=CRAWLERS,
         excluded=site.excluded,

@@ -13,7 +13,7 @@ from ingest.addresses import AddressRanges
 from ingest.endpoint import TrackerEndpoint, response
 from ingest.intake import Intake
 from ingest.metrics import Metrics
-from ingest.opt_out import answer_opt_out, is_opt_out
+from ingest.opt_out import answer_opt_out, honoured_headers, is_opt_out
 from ingest.proxy import ReportingProxy
 from ingest.settings import IngestSettings
 from schemas.hit import Location
@@ -242,8 +242,8 @@ def create_app(
         if not is_opt_out(request.query):
             return await proxy.handle(request)
         intake = process.intake()
-        honours = intake is not None and intake.rules.privacy.honour_do_not_track
-        return await answer_opt_out(request, honours_signals=honours)
+        honoured = () if intake is None else honoured_headers(intake.rules.privacy)
+        return await answer_opt_out(request, honoured=honoured)
 
     async def robots(_request: web.Request) -> web.Response:
         return response(answers.ROBOTS)

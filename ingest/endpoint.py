@@ -288,11 +288,8 @@ class TrackerEndpoint:
             purpose=header("x-purpose", ""),
             moz=header("x-moz", ""),
             cookies=cookies,
-            do_not_track=(
-                header("dnt", "")[:1] == "1"
-                or header("x-do-not-track", "")[:1] == "1"
-                or header("sec-gpc", "")[:1] == "1"
-            ),
+            do_not_track=header("dnt", "")[:1] == "1" or header("x-do-not-track", "")[:1] == "1",
+            global_privacy_control=header("sec-gpc", "")[:1] == "1",
             third_party_id=_third_party_id(cookies) if _THIRD_PARTY_COOKIE in cookies else "",
             origin=origin,
         )

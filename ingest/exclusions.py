@@ -25,10 +25,12 @@ def header_exclusion(
     ignore_cookies: Iterable[str],
     do_not_track: bool,
     honour_do_not_track: bool,
+    global_privacy_control: bool,
+    honour_global_privacy_control: bool,
 ) -> str:
     """Reason told by the headers alone, empty when none. Only the two prefetch headers that trackers' servers
     know count, with their exact values."""
-    if honour_do_not_track and do_not_track:
+    if (honour_do_not_track and do_not_track) or (honour_global_privacy_control and global_privacy_control):
         return Exclusion.DO_NOT_TRACK
     if cookies:
         names = cookie_names(cookies)

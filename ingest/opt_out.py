@@ -9,9 +9,11 @@ with either cookie are only counted (schemas.outcomes.COUNTED_ONLY).
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from aiohttp import hdrs, web
+
+from schemas.config import Privacy
 
 IGNORE_COOKIE = "matomo_ignore"
 COOKIE_SECONDS = 30 * 365 * 86400
@@ -54,10 +56,18 @@ def is_opt_out(query: Mapping[str, str]) -> bool:
     return query.get("module") == "CoreAdminHome" and query.get("action") in ("optOut", "optOutJS")
 
 
-async def answer_opt_out(request: web.Request, *, honours_signals: bool) -> web.Response:
+def honoured_headers(privacy: Privacy) -> tuple[str, ...]:
+    """The headers whose `1` keeps a hit from being counted."""
+    return (
+        *(("DNT", "X-Do-Not-Track") if privacy.honour_do_not_track else ()),
+        *(("Sec-GPC",) if privacy.honour_global_privacy_control else ()),
+    )
+
+
+async def answer_opt_out(request: web.Request, *, honoured: Collection[str]) -> web.Response:
     """The page or the script; a POST of the page's own form changes the choice.
 
-    `honours_signals`: the instance counts no one whose browser asks for that (DNT, GPC)."""
+    `honoured`: the headers by which a browser asks not to be tracked and that the instance obeys."""
     words = _WORDS.get(request.query.get("language", "en")[:2].lower(), _WORDS["en"])
     if request.query.get("action") == "optOutJS":
         return web.Response(
@@ -72,7 +82,7 @@ async def answer_opt_out(request: web.Request, *, honours_signals: bool) -> web.
             return web.Response(status=403, text="The choice can only be made on this page.\n")
         changed = (await request.post()).get("choice") == "stop"
         ignored = changed
-    asked = honours_signals and "1" in (request.headers.get("DNT"), request.headers.get("Sec-GPC"))
+    asked = any(request.headers.get(name, "")[:1] == "1" for name in honoured)
     response = web.Response(
         text=page(request.query, words, ignored=ignored, asked=asked),
         content_type="text/html",

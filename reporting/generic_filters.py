@@ -491,12 +491,17 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
     flat: list[Row] = []
     separator = shape.flat_separator
 
-    def add(row: Row, above: str, inherited: Columns, dimension: str, top: bool) -> None:
+    def join(above: str, text: str) -> str:
+        return above + (text[1:] if separator == "/" and text[:1] == "/" and above[-1:] == "/" else text)
+
+    def add(
+        row: Row, above: str, stored_above: str, inherited: Columns, dimension: str, *, top: bool
+    ) -> None:
         text = str(row.label if row.label is not None else "").strip()
-        joined = text
-        if separator == "/" and joined.startswith("/") and above.endswith("/"):
-            joined = joined[1:]
-        joined = above + joined
+        joined = join(above, text)
+        # metadata has labels as they are stored
+        text = text if row.stored_label is None else row.stored_label.strip()
+        stored = join(stored_above, text)
         own = dict(row.metadata)
         leaf = row.subtable is None or not len(row.subtable)
         always = shape.segment_early and shape.recursive
@@ -506,7 +511,7 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
         if dimension:
             before = metadata.get(dimension)
             if shape.recursive:
-                metadata[dimension] = joined
+                metadata[dimension] = stored
             else:
                 metadata[dimension] = f"{before}{separator}{text}" if isinstance(before, str) else text
         passed_on = {name: value for name, value in metadata.items() if always or name != "segment"}
@@ -521,13 +526,13 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
         if not leaf and row.subtable is not None:
             below = dimension if shape.recursive else shape.subtable_dimension
             for inner in row.subtable:
-                add(inner, joined + separator, passed_on, below, False)
+                add(inner, joined + separator, stored + separator, passed_on, below, top=False)
 
     if not shape.flattens:
         return table.map_rows(lambda row: Row(row.columns, row.metadata))
     summary = table.summary
     for row in table.rows:
-        add(row, "", {}, shape.dimension, True)
+        add(row, "", "", {}, shape.dimension, top=True)
     return table.with_rows(flat, None if summary is None else Row(summary.columns, summary.metadata))
 
 

@@ -37,6 +37,8 @@ class Row:
     metadata: Columns = field(default_factory=dict)
     subtable: "Table | None" = None
     subtable_id: int | None = None
+    stored_label: str | None = None
+    """The label as it was before it was decoded for reading; None: the same."""
 
     @property
     def label(self) -> Scalar:
@@ -44,13 +46,13 @@ class Row:
         return value if not isinstance(value, (Mapping, list, Table, TableMap)) else None
 
     def with_columns(self, columns: Columns) -> "Row":
-        return Row(columns, self.metadata, self.subtable, self.subtable_id)
+        return Row(columns, self.metadata, self.subtable, self.subtable_id, self.stored_label)
 
     def with_metadata(self, metadata: Columns) -> "Row":
-        return Row(self.columns, metadata, self.subtable, self.subtable_id)
+        return Row(self.columns, metadata, self.subtable, self.subtable_id, self.stored_label)
 
     def with_subtable(self, subtable: "Table | None") -> "Row":
-        return Row(self.columns, self.metadata, subtable, self.subtable_id)
+        return Row(self.columns, self.metadata, subtable, self.subtable_id, self.stored_label)
 
 
 @dataclass(slots=True)

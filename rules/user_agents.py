@@ -20,7 +20,7 @@ from device_detector.yaml_loader import app_custom_details, regex_list
 from rules.agent_index import VERSION, NarrowDetector, agent_index
 from rules.prepared import Agent
 
-DETECTOR_VERSION = VERSION + "/1"
+DETECTOR_VERSION = VERSION + "/2"
 """Key of stored answers: the detector's version and that of this module's reading of it."""
 
 DEVICE_TYPES = (
@@ -39,6 +39,8 @@ BOT = "BOT"
 _DEVICE_NUMBERS = {name: number for number, name in enumerate(DEVICE_TYPES)}
 _CLIENT_NUMBERS = {name: number for number, name in enumerate(CLIENT_TYPES)}
 _OTHER_CLIENT = CLIENT_TYPES.index("other")
+_GENERIC = frozenset(("CR", "CV", "AN"))
+"""Chromium, Chrome Webview, Android Browser."""
 _MAX_TEXT = 100
 
 
@@ -193,6 +195,13 @@ def detect(user_agent: str, client_hints: str) -> Agent:
     # Lone surrogates are no text to the detector.
     user_agent = user_agent[:MAX_AGENT].encode("utf-8", "replace").decode()
     agent = agent_of(NarrowDetector(user_agent, headers=headers or None).parse())
+    if headers and agent.browser in _GENERIC:
+        # Hints that name only what the browser is built on yield to the agent's own name.
+        told = agent_of(NarrowDetector(user_agent, headers=None).parse())
+        if told.client_type == agent.client_type and told.browser not in (UNKNOWN, *_GENERIC):
+            agent = msgspec.structs.replace(
+                agent, browser=told.browser, browser_version=told.browser_version
+            )
     _forget_unknown_apps()
     return agent
 

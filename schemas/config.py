@@ -169,6 +169,8 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     keep_url_fragments: bool = False
     exclude_referrer_spam: bool = True
     ai_assistants: bool = True
+    client_hint_headers: bool = True
+    """Whether `Sec-CH-UA` headers tell the browser of a hit that comes without `uadata`."""
     default_timezone: str = "UTC"
     """Of sites that are added without one."""
     default_currency: str = "USD"
@@ -181,7 +183,9 @@ class Privacy(msgspec.Struct, frozen=True, kw_only=True):
     """0..4 bytes of an IPv4 address; IPv6 loses 0, 64, 80, 104 or all 128 bits."""
     use_masked_ip_for_enrichment: bool = False
     honour_do_not_track: bool = False
-    """DNT and Global Privacy Control."""
+    """Hits with `DNT: 1` or `X-Do-Not-Track: 1` are only counted."""
+    honour_global_privacy_control: bool = False
+    """Hits with `Sec-GPC: 1` are only counted."""
     require_consent: bool = False
     """Hits without consent=1 are only counted."""
     force_cookieless: bool = False

@@ -201,8 +201,9 @@ async def page_tables(request: ApiRequest, prefix: str, segment: str, choose: Ch
 def _decoded(row: Row) -> Row:
     """Labels of pages, titles and searches are shown decoded; what is no UTF-8 then is left out."""
     below = row.subtable.map_rows(_decoded) if row.subtable is not None else None
-    label = unquote_plus(str(row.label), errors="ignore")
-    return Row({**row.columns, "label": label}, row.metadata, below, row.subtable_id)
+    stored = str(row.label)
+    label = unquote_plus(stored, errors="ignore")
+    return Row({**row.columns, "label": label}, row.metadata, below, row.subtable_id, stored)
 
 
 def _rooted(row: Row, level: int = 0) -> Row:
@@ -210,9 +211,12 @@ def _rooted(row: Row, level: int = 0) -> Row:
     label = str(row.label)
     if row.subtable is not None:
         below = row.subtable.map_rows(lambda inner: _rooted(inner, level + 1))
-        shown = f"/{label}" if level == 0 else label
-        return Row({**row.columns, "label": shown}, row.metadata, below, row.subtable_id)
-    return row.with_columns({**row.columns, "label": "/"}) if label == "/index" else row
+        root = "/" if level == 0 else ""
+        stored = None if row.stored_label is None else root + row.stored_label
+        return Row({**row.columns, "label": root + label}, row.metadata, below, row.subtable_id, stored)
+    if label != "/index":
+        return row
+    return Row({**row.columns, "label": "/"}, row.metadata, None, row.subtable_id, "/")
 
 
 def _without_segment(metadata: Columns) -> Columns:

@@ -59,14 +59,12 @@ async def _set_ip(request: ApiRequest) -> Result:
     return True
 
 
-async def _activate(request: ApiRequest) -> Result:
-    await _write(request, honour_do_not_track=True)
-    return True
+def _switch(setting: str, *, on: bool) -> Method:
+    async def answer(request: ApiRequest) -> Result:
+        await _write(request, **{setting: on})
+        return True
 
-
-async def _deactivate(request: ApiRequest) -> Result:
-    await _write(request, honour_do_not_track=False)
-    return True
+    return Method(answer=answer, access=Access.SUPERUSER)
 
 
 def _lifetime(request: ApiRequest, enable: str, older: str, unit_days: int) -> int:
@@ -105,6 +103,8 @@ METHODS: dict[str, Method] = {
     "PrivacyManager.setDeleteLogsSettings": Method(answer=_set_rows, access=Access.SUPERUSER),
     "PrivacyManager.setDeleteReportsSettings": Method(answer=_set_archives, access=Access.SUPERUSER),
     "PrivacyManager.executeDataPurge": Method(answer=_purge, access=Access.SUPERUSER),
-    "PrivacyManager.activateDoNotTrack": Method(answer=_activate, access=Access.SUPERUSER),
-    "PrivacyManager.deactivateDoNotTrack": Method(answer=_deactivate, access=Access.SUPERUSER),
+    "PrivacyManager.activateDoNotTrack": _switch("honour_do_not_track", on=True),
+    "PrivacyManager.deactivateDoNotTrack": _switch("honour_do_not_track", on=False),
+    "PrivacyManager.activateGlobalPrivacyControl": _switch("honour_global_privacy_control", on=True),
+    "PrivacyManager.deactivateGlobalPrivacyControl": _switch("honour_global_privacy_control", on=False),
 }

@@ -216,9 +216,12 @@ def test_instance_settings_reach_the_configuration(api: Api) -> None:
     )
     api.value("PrivacyManager.setAnonymizeIpSettings", anonymizeIPEnable="1", maskLength="3")
     api.value("PrivacyManager.activateDoNotTrack")
+    assert not api.config.privacy.honour_global_privacy_control
+    api.value("PrivacyManager.activateGlobalPrivacyControl")
     assert api.config.tracking.excluded_ips == ("10.0.0.5",)
     assert api.config.tracking.site_search_keyword_parameters == ("gkwd",)
     assert (api.config.privacy.ip_mask_bytes, api.config.privacy.honour_do_not_track) == (3, True)
+    assert api.config.privacy.honour_global_privacy_control
     assert api.value("SitesManager.getSearchCategoryParametersGlobal") == "gcat"
 
 

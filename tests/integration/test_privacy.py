@@ -21,7 +21,7 @@ from tests.integration.traffic import AGENT
 
 STRICT = {
     "ip_mask_bytes": 2, "anonymise_user_id": True, "anonymise_order_id": True, "force_cookieless": True,
-    "anonymise_referrer": "exclude_all", "honour_do_not_track": True,
+    "anonymise_referrer": "exclude_all", "honour_do_not_track": True, "honour_global_privacy_control": True,
 }  # fmt: skip
 CANARY = "cAnArY7"
 ADDRESS = "203.0.113.77"

@@ -309,6 +309,12 @@ def test_agent_language_and_hints_in_the_query_win_over_the_headers() -> None:
     assert accepted("idsite=1&rec=1&lang=", language="de").language == "de"
 
 
+def test_an_instance_may_leave_hints_of_headers_alone() -> None:
+    config = a_config(tracking=Tracking(client_hint_headers=False))
+    assert accepted("idsite=1&rec=1", config, client_hints="{}").client_hints == ""
+    assert accepted("idsite=1&rec=1&uadata=%7B%7D", config, client_hints="[]").client_hints == "{}"
+
+
 def test_hit_ids_grow_also_when_the_clock_was_put_back() -> None:
     ids = HitIds(3, last=0)
     first = ids.next(NOW * 1_000_000)

@@ -364,6 +364,7 @@ def test_excluded_addresses() -> None:
 
 def headers_say(**changes: object) -> str:
     values = {"purpose": "", "moz": "", "cookies": "", "do_not_track": False, "honour_do_not_track": False,
+              "global_privacy_control": False, "honour_global_privacy_control": False,
               "ignore_cookies": Tracking().ignore_visits_cookie_names}  # fmt: skip
     return header_exclusion(**(values | changes))  # type: ignore[arg-type]
 
@@ -377,6 +378,9 @@ def headers_say(**changes: object) -> str:
         ({"purpose": "Preview"}, ""),
         ({"do_not_track": True}, ""),
         ({"do_not_track": True, "honour_do_not_track": True}, "do_not_track"),
+        ({"global_privacy_control": True, "honour_do_not_track": True}, ""),
+        ({"global_privacy_control": True, "honour_global_privacy_control": True}, "do_not_track"),
+        ({"do_not_track": True, "honour_global_privacy_control": True}, ""),
         ({"cookies": "a=b; matomo_ignore=x"}, "ignore_cookie"),
         ({"cookies": "piwik_ignore=x"}, "ignore_cookie"),
         ({"cookies": "mtm_consent_removed=1"}, "opt_out"),

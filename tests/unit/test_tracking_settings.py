@@ -50,6 +50,7 @@ def test_defaults_of_tracking(name: str, default: object) -> None:
         ("ip_mask_bytes", 2),
         ("use_masked_ip_for_enrichment", False),
         ("honour_do_not_track", False),
+        ("honour_global_privacy_control", False),
         ("force_cookieless", False),
         ("anonymise_user_id", False),
         ("anonymise_order_id", False),

@@ -84,6 +84,13 @@ def test_client_hints_tell_what_the_agent_hides() -> None:
     assert (agent.os_version, agent.device_brand, agent.device_model) == ("14.0", "Google", "Pixel 8")
 
 
+def test_hints_that_name_only_chromium_yield_to_the_agent() -> None:
+    hints = {"brands": [{"brand": "Chromium", "version": "126"}], "mobile": True, "platform": "Android"}
+    agent = detect(REDUCED, json.dumps(hints))
+    assert (agent.browser, agent.browser_version, agent.browser_engine) == ("CM", "126.0", "Blink")
+    assert detect("Mozilla/5.0 Chromium/126.0 Safari/537.36", json.dumps(hints)).browser == "CR"
+
+
 def test_hints_of_the_tracker_and_of_the_headers_say_the_same() -> None:
     of_tracker = {
         "fullVersionList": [{"brand": "Brave", "version": "126.1"}, {"brand": "Chromium", "version": "126"}],
