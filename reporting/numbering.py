@@ -3,8 +3,9 @@
 Here a visit and an action are known by the id of a hit, which is large. With compatibility=strict the visits
 log shows what Matomo's auto-increments would be: visits and actions are counted over the whole instance in
 the order in which their first hits were accepted, and so are the distinct URLs, titles and names that
-actions bring (those of one order, whose items have no place of their own, by SKU). The numbers are counted
-when they are asked for, over all rows; a deleted visit moves those after it."""
+actions, orders and carts bring, also a cart that a later one replaced: the hits tell of it (of an order whose
+hit is kept no longer, items go by SKU). The numbers are counted when they are asked for, over all rows; a
+deleted visit moves those after it."""
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
@@ -68,6 +69,15 @@ _ITEM_NAMES = (
     "arrayFilter(one -> one.2 != '', arrayConcat([(toUInt8(5), sku), (toUInt8(6), name)],"
     " arrayMap(one -> (toUInt8(7), one), categories)))"
 )
+_SENT_NAMES = (
+    "arrayFilter(one -> one.2 != '', arrayFlatten(arrayMap(item -> arrayConcat("
+    "[(toUInt8(5), JSONExtractString(item, 1)), (toUInt8(6), JSONExtractString(item, 2))],"
+    " if(JSONType(item, 3) = 'Array',"
+    " arrayMap(one -> (toUInt8(7), JSONExtractString(one)), JSONExtractArrayRaw(item, 3)),"
+    " [(toUInt8(7), JSONExtractString(item, 3))])),"
+    " JSONExtractArrayRaw(decodeURLFormComponent(extractURLParameter(concat('?', query), 'ec_items'))))))"
+)
+"""The same of the items that a hit came with: [SKU, name, category or categories, price, quantity]."""
 
 _VISITS = (
     "SELECT visit_id AS id, number FROM (SELECT visit_id, row_number() OVER (ORDER BY visit_id) AS number"
@@ -81,9 +91,11 @@ _TEXTS = (
     "SELECT name.1 AS type, name.2 AS text, number, prefix FROM"
     " (SELECT name, row_number() OVER (ORDER BY min((hit_id, place)), name) AS number,"
     " argMin(url_prefix, (hit_id, place)) AS prefix FROM"
-    f" (SELECT hit_id, url_prefix, {_NAMES} AS names FROM actions FINAL"
-    f" UNION ALL SELECT hit_id, 0, {_ITEM_NAMES} AS names FROM conversion_items FINAL)"
-    " ARRAY JOIN names AS name, arrayEnumerate(names) AS place GROUP BY name)"
+    f" (SELECT hit_id, url_prefix, 0 AS later, {_NAMES} AS names FROM actions FINAL"
+    f" UNION ALL SELECT hit_id, 0, 0, {_SENT_NAMES} AS names FROM hits FINAL"
+    " WHERE exclusion = '' AND position(query, 'ec_items=') > 0"
+    f" UNION ALL SELECT hit_id, 0, 1000, {_ITEM_NAMES} AS names FROM conversion_items FINAL)"
+    " ARRAY JOIN names AS name, arrayMap(at -> at + later, arrayEnumerate(names)) AS place GROUP BY name)"
     " WHERE name.2 IN {texts:Array(String)}"
 )
 

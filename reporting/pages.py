@@ -117,11 +117,19 @@ _MISSING = 2147483.0
 """Smallest value that stands for `no hit had the timing` (schemas.reports)."""
 
 
-def timing_columns(metrics: Metrics, name: str, shown: Callable[[float], Value]) -> Columns:
+def _whole(value: float) -> int | float:
+    return int(value) if value == int(value) else value
+
+
+def timing_columns(
+    metrics: Metrics, name: str, shown: Callable[[float], Value], *, exact: bool = False
+) -> Columns:
+    """`exact`: the sum of floats as it is, 2.1359999999999997 and not 2.136."""
     count = metrics.get(f"nb_hits_with_{name}", 0.0)
+    total = metrics.get(f"sum_{name}", 0.0)
     lowest, highest = metrics.get(f"min_{name}", _MISSING), metrics.get(f"max_{name}", 0.0)
     return {
-        f"sum_{name}": number(metrics.get(f"sum_{name}", 0.0)),
+        f"sum_{name}": _whole(total) if exact else number(total),
         f"nb_hits_with_{name}": shown(count),
         f"min_{name}": f"{lowest:.4f}" if count else None,
         f"max_{name}": f"{highest:.4f}" if count else None,
@@ -171,6 +179,8 @@ class PageColumns:
     goal_totals: Mapping[int, float] = field(default_factory=dict)
     goal_allowed: Callable[[int], bool] = lambda _: True
     with_time: bool = True
+    exact: bool = False
+    """Sums of times are shown as floats add up (strict), not rounded."""
 
     def columns(self, page: Page) -> Columns:
         order = ColumnOrder(self.day)
@@ -183,7 +193,7 @@ class PageColumns:
             if hits.get("nb_hits_following_search"):
                 columns["nb_hits_following_search"] = shown(hits["nb_hits_following_search"])
             for name in self.timings:
-                columns |= timing_columns(hits, name, shown)
+                columns |= timing_columns(hits, name, shown, exact=self.exact)
             order.add(hits["first_day"], columns)
         if page.entry is not None:
             entry: Columns = {}

@@ -258,7 +258,7 @@ def currency_name(code: str) -> str:
 
 
 _COLUMNS: Mapping[str, tuple[str, str]] = {
-    "label": ("Label", "Beschriftung"),
+    "label": ("Label", "Bezeichnung"),
     "date": ("date", "date"),
     "nb_uniq_visitors": ("Unique visitors", "Eindeutige Besucher"),
     "sum_daily_nb_uniq_visitors": ("Unique visitors (daily sum)", "Eindeutige Besucher (Tagessumme)"),
@@ -269,7 +269,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "bounce_count": ("Bounces", "Absprünge"),
     "sum_visit_length": (
         "Total time spent by visitors (in seconds)",
-        "Gesamtzeit der Besucher (in Sekunden)",
+        "Von Besuchern verbrachte Gesamtzeit (in Sekunden)",
     ),
     "max_actions": ("Maximum actions in one visit", "Maximale Aktionen pro Besuch"),
     "bounce_rate": ("Bounce Rate", "Absprungsrate"),
@@ -284,7 +284,10 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "revenue_discount": ("Discount", "Rabatt"),
     "nb_pageviews": ("Pageviews", "Seitenansichten"),
     "nb_hits": ("Pageviews", "Seitenansichten"),
-    "sum_time_spent": ("Total time spent by visitors (in seconds)", "Gesamtzeit der Besucher (in Sekunden)"),
+    "sum_time_spent": (
+        "Total time spent by visitors (in seconds)",
+        "Von Besuchern verbrachte Gesamtzeit (in Sekunden)",
+    ),
     "avg_time_on_page": ("Avg. time on page", "Durchschnittliche Zeit auf der Seite"),
     "exit_rate": ("Exit rate", "Ausstiegsrate"),
     "nb_events": ("Events", "Ereignisse"),

@@ -10,6 +10,15 @@ from schemas.reports import Aggregate, Source
 _ROWS = "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
 
 
+_PINGED = (
+    "SELECT visit_id, first_time + toUInt32(duration) - 1 AS visit_end FROM visits FINAL"
+    " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND addDays({last:Date}, 1)"
+    " AND hits > actions AND visit_end > last_time + 10"
+)
+"""Visits that pings went on with after the last action; a visit counts a second for its last hit and some for
+conversions, which tell no time."""
+
+
 def _entries(column: str) -> str:
     return (
         "(SELECT c.date AS date, c.goal_id AS goal_id, c.revenue AS revenue, v.entry AS entry,"
@@ -30,12 +39,15 @@ _SOURCES: Mapping[Source, str] = {
         f" FROM actions FINAL WHERE {_ROWS} AND kind IN (1, 8) AND %(ids)s GROUP BY visit_id)) AS a"
     ),
     "timed_actions": (
-        "(SELECT *, leadInFrame(time_spent_previous, 1, 0) OVER later AS time_spent,"
+        "(SELECT t.*, if(t.is_last, if(p.visit_end > t.time, dateDiff('second', t.time, p.visit_end), 0),"
+        " t.time_to_next) AS time_spent FROM"
+        " (SELECT *, leadInFrame(time_spent_previous, 1, 0) OVER later AS time_to_next,"
         " row_number() OVER (PARTITION BY visit_id ORDER BY time DESC, hit_id DESC) = 1 AS is_last,"
         " count() OVER (PARTITION BY visit_id) = 1 AS is_only"
         f" FROM (SELECT * FROM actions FINAL WHERE {_ROWS} AND kind != 13 AND %(ids)s)"
         " WINDOW later AS (PARTITION BY visit_id ORDER BY time, hit_id"
-        " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) AS a"
+        " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) AS t"
+        f" LEFT JOIN ({_PINGED}) AS p ON t.visit_id = p.visit_id) AS a"
     ),
     "conversions": f"(SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c",
     "visit_conversions": (

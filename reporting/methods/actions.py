@@ -23,6 +23,7 @@ from reporting.rows import (
     ColumnOrder,
     cell_number,
     find_subtable,
+    is_strict,
     number,
     numbered,
     quotient,
@@ -112,7 +113,11 @@ def _page_columns(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups],
         if any(metrics.get(f"nb_hits_with_{name}") for metrics in groups[prefix].rows.values())
     ]
     return PageColumns(
-        day=cell.period.kind == "day", timings=timings, goal_totals=totals, goal_allowed=allowed
+        day=cell.period.kind == "day",
+        timings=timings,
+        goal_totals=totals,
+        goal_allowed=allowed,
+        exact=is_strict(request),
     )
 
 

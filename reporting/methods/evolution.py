@@ -134,11 +134,26 @@ def _shown_row(request: ApiRequest, entry: ReportEntry, row: Row) -> Row:
     return Row(columns, {}, None, None if hide_ids else row.subtable_id)
 
 
-def _shown_label(request: ApiRequest, entry: ReportEntry, label: str, rows: Mapping[str, Row | None]) -> str:
-    """A page's or website's row is named by its address, a row below another by both names."""
+def _folder_url(row: Row) -> str:
+    """What the addresses of a folder's pages begin with, as its segment has it."""
+    segment = row.metadata.get("segment")
+    field, operator, value = str(segment or "").partition("=^")
+    return unquote_plus(unquote_plus(value)) + "/" if operator and field == "pageUrl" else ""
+
+
+def _shown_label(
+    request: ApiRequest,
+    entry: ReportEntry,
+    label: str,
+    rows: Mapping[str, Row | None],
+    *,
+    alone: bool = False,
+) -> str:
+    """A page's or website's row is named by its address, and so is a folder's that comes `alone`; a row below
+    another by both names."""
     addresses = entry.module == "Actions" or entry.method == "Referrers.getWebsites"
     for row in rows.values() if addresses and request.parameters.flag("labelUseAbsoluteUrl", True) else ():
-        url = row.metadata.get("url") if row is not None else None
+        url = None if row is None else row.metadata.get("url") or (alone and _folder_url(row))
         if isinstance(url, str) and url:
             return url.split("://", 1)[-1].removeprefix("www.")
     return " - ".join(unquote_plus(part) for part in label.split(">"))
@@ -167,7 +182,7 @@ async def _one(request: ApiRequest, entry: ReportEntry, label: str) -> Result:
     for name, title in _titles(request, entry).items():
         metrics[name] = {"name": title, **_bounds(_values_of(rows, name))}
     return {
-        "label": _shown_label(request, entry, label, rows),
+        "label": _shown_label(request, entry, label, rows, alone=True),
         "reportData": data,
         "metadata": {"metrics": metrics, "dimension": entry.dimension},
     }

@@ -148,7 +148,10 @@ async def _read(request: ApiRequest) -> Data:
     return await read_aggregates(request, ["referrers", "referrers_goals"])
 
 
-def _level_table(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], level: _Level) -> Table:
+def _level_table(
+    request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], level: _Level, *, by_visits: bool = True
+) -> Table:
+    """`by_visits`: most visits first; else in stored order, as the rows were first seen."""
     visits, goals = groups["referrers"], groups["referrers_goals"]
     day = cell.period.kind == "day"
 
@@ -194,7 +197,8 @@ def _level_table(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], 
         )
         if len(inner):
             row.subtable = inner
-    return by_stored_label(numbered(top), by_label)
+    top = numbered(top)
+    return by_stored_label(top, by_label) if by_visits else top
 
 
 def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
@@ -216,9 +220,13 @@ def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
 def _report(level: _Level, shape: ReportShape) -> Method:
     async def cells(request: ApiRequest) -> Tables:
         data = await _read(request)
-        return _part_of(
-            request, {cell: _level_table(request, cell, data[cell], level) for cell in request.cells}
-        )
+        # reports that the generic filters do not sort are in the order of their visits
+        by_visits = shape.sort_stored or not request.parameters.flag("disable_generic_filters")
+        tables = {
+            cell: _level_table(request, cell, data[cell], level, by_visits=by_visits)
+            for cell in request.cells
+        }
+        return _part_of(request, tables)
 
     return Method(cells=cells, shape=shape)
 
