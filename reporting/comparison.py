@@ -33,12 +33,13 @@ class Series:
             whole = Period("range", self.dates[0].start, self.dates[-1].end)
         return f"({title_period(whole, self.language)}) ({self.segment_name})"
 
-    def at(self, place: int) -> "Series | None":
-        """The series at one place of a map; None where its dates have ended."""
-        if place >= len(self.dates):
-            return None
-        period = self.dates[place]
-        return replace(self, period=period, date=period.key)
+    def at(self, place: int) -> "Series":
+        """The series at one place of a map; where its dates have ended, all of them."""
+        if place < len(self.dates):
+            period = self.dates[place]
+            return replace(self, period=period, date=period.key)
+        whole = Period("range", self.dates[0].start, self.dates[-1].end)
+        return replace(self, period=whole, date=whole.key)
 
 
 def comparison_series(request: ApiRequest) -> tuple[Series, ...]:
@@ -101,6 +102,11 @@ def _zeros(columns: Columns) -> Columns:
     return {name: 0 for name, value in columns.items() if name != "label" and number(value) is not None}
 
 
+def own_series(series: Sequence[Series]) -> int:
+    """How many of the series are of the request's own dates: one for each segment."""
+    return sum(one.period == series[0].period and one.date == series[0].date for one in series)
+
+
 def with_comparisons(
     table: Table,
     others: Sequence[Table],
@@ -109,11 +115,14 @@ def with_comparisons(
     *,
     inverted: bool,
     temporary: Collection[str] = (),
+    always: Sequence[str] = (),
+    ended: bool = False,
 ) -> Table:
     """`others` are the tables of series[1:]; `temporary` columns are those that the report itself does not
-    show. Changes are against the first date with the same segment, or the
-    other way round when `inverted`; rows of sub tables are compared without them."""
-    width = sum(one.period == series[0].period and one.date == series[0].date for one in series)
+    show, `always` those that a series shows even when it has nothing (a map of dates, some without visits).
+    `ended`: the table has no series of its own here. Changes are against the first date with the same
+    segment, or the other way round when `inverted`; rows of sub tables are compared without them."""
+    width = own_series(series)
 
     # CSV shows the number of the comparison table among the tables of a request: Matomo makes one per series,
     # and one more each for the totals of a report with a dimension.
@@ -123,7 +132,7 @@ def with_comparisons(
         row: Row, found: Sequence[Row | None], *, top: bool, number_of_table: int, tables: Sequence[bool]
     ) -> Row:
         """`tables`: which of the others have a table at this place at all."""
-        partners: list[Row | None] = [row, *found]
+        partners: list[Row | None] = [*found] if ended else [row, *found]
         columns: list[Columns] = []
         for partner in partners:
             held = partner.columns if partner is not None else _zeros(row.columns)
@@ -136,15 +145,15 @@ def with_comparisons(
             if partner is None and not (top or (shape.recursive and index and tables[index - 1])):
                 continue
             changes: Columns = {}
-            if not top:
+            if not top or ended:
                 pass
             elif not inverted and index >= width:
                 changes = _changes(columns[index], columns[index % width], one.language)
             elif inverted and index < width and len(series) > width:
                 changes = _changes(columns[index], columns[index + width], one.language)
-            compared.append(
-                Row({**columns[index], **changes}, _metadata(one, partner, row, shape, first=index == 0))
-            )
+            shown: Columns = {**columns[index], **changes}
+            shown |= {name: 0 for name in always if name not in shown}
+            compared.append(Row(shown, _metadata(one, partner, row, shape, first=index == 0)))
         early = shape.segment_early or (shape.folder_segment_early and row.subtable is not None)
         late = {} if early else {"segment": row.metadata.get("segment")}
         metadata: Columns = {name: value for name, value in row.metadata.items() if name not in late}

@@ -189,6 +189,8 @@ class ReportShape:
     """Columns that are only there to compute others and are never shown."""
     date_key: Literal["date", "period"] = "date"
     """What a map of dates of one site calls its key."""
+    always_compared: tuple[str, ...] = ()
+    """Metrics that a comparison shows of a date without visits; empty: the processed ones of every table."""
     nested_hiding: bool = False
     """hideColumns reaches into nested values (Live)."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reporting import generic_filters as filters
-from reporting.comparison import Series, comparison_series, with_comparisons
+from reporting.comparison import Series, comparison_series, own_series, with_comparisons
 from reporting.errors import ApiError
 from reporting.labels import keep_labels
 from reporting.method import ApiRequest, Method, ProcessedMetric, ReportShape, Unit
@@ -45,13 +45,15 @@ async def postprocess(result: Result, steps: Postprocessing) -> Result:
         }
         return TableMap(result.key_name, sites)
     if isinstance(result, TableMap):
-        comparisons = await _map_comparisons(result, steps)
+        compared = await _map_comparisons(result, steps)
         items: dict[str, Value] = {}
         for at, (key, item) in enumerate(result.items.items()):
             if isinstance(item, Table):
-                items[key] = await _process(item, steps, comparisons[at] if comparisons else None)
+                items[key] = await _process(item, steps, compared[at] if compared else None)
             else:
                 items[key] = await postprocess(item, steps)
+        for comparison in compared[len(items) :]:
+            items[comparison.key] = await _process(Table(), steps, comparison)
         return TableMap(result.key_name, items)
     if isinstance(result, Table):
         return await _process(result, steps)
@@ -65,8 +67,16 @@ def _of_site(steps: Postprocessing, site_id: int) -> Postprocessing:
     return replace(steps, request=replace(steps.request, sites=(site_id,), several_sites=False))
 
 
-_Comparison = tuple[tuple[Series, ...], list[Table]]
-"""The series of a table, its own first, and the tables of the others."""
+@dataclass(frozen=True)
+class _Comparison:
+    series: tuple[Series, ...]
+    """The table's own first, unless it has ended."""
+    others: list[Table]
+    """Of the series after the own one."""
+    key: str = ""
+    """Of the date in a map; empty: a table alone."""
+    ended: bool = False
+    """The table's own dates have ended, others go on."""
 
 
 async def _process(table: Table, steps: Postprocessing, comparison: _Comparison | None = None) -> Table:
@@ -77,15 +87,19 @@ async def _process(table: Table, steps: Postprocessing, comparison: _Comparison 
     if parameters.flag("compare"):
         if comparison is None:
             series = comparison_series(steps.request)
-            comparison = series, [await _other(one, steps) for one in series[1:]]
-        inverted = parameters.flag("invert_compare_change_compute")
+            comparison = _Comparison(series, [await _other(one, steps) for one in series[1:]])
+        elif table.filled or not len(table):
+            table = Table([Row({})], simple=table.simple)
+        processed = tuple(metric.name for metric in shape.processed if metric.applies is None)
         table = with_comparisons(
             table,
-            comparison[1],
-            comparison[0],
+            comparison.others,
+            comparison.series,
             shape,
-            inverted=inverted,
+            inverted=parameters.flag("invert_compare_change_compute"),
             temporary=() if parameters.flag("showRawMetrics") else shape.temporary,
+            always=(shape.always_compared or processed) if comparison.key else (),
+            ended=comparison.ended,
         )
     if parameters.flag("disable_queued_filters"):
         table = filters.number_columns(table)
@@ -94,20 +108,42 @@ async def _process(table: Table, steps: Postprocessing, comparison: _Comparison 
     if labels:
         table = keep_labels(table, labels, parameters.flag("labelFilterAddLabelIndex"))
     table = _hide_trees(_format(table, steps, prepared.metrics), parameters, shape)
-    if parameters.text("format").lower() == "console":
-        table.metadata = _console_metadata(whole, steps)
+    format_name = parameters.text("format").lower()
+    if format_name not in ("console", "original"):
+        return table
+    totals = _totals(whole, steps)
+    if format_name == "console":
+        table.metadata = _console_metadata(totals, shape)
+        return table
+    table.metadata = totals
+    if parameters.flag("keep_totals_row") and "totals" in totals:
+        label = parameters.text("keep_totals_row_label") or "Totals"
+        table.totals = {"label": label, **dict(_columns_of(totals["totals"]))}
     return table
 
 
-def _console_metadata(whole: Table, steps: Postprocessing) -> dict[str, Value]:
-    """What the console format lists below a table; one-row reports with processed metrics have no totals."""
+def _columns_of(value: Value) -> Mapping[str, Value]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _totals(whole: Table, steps: Postprocessing) -> dict[str, Value]:
+    """The sums over all rows, also of those that limits leave out, for formats that show metadata of tables;
+    nothing for totals=0. One-row reports with processed metrics have none."""
     shape = steps.method.shape
+    if not steps.request.parameters.flag("totals", True) or (shape.processed and whole.simple):
+        return {}
+    summed = Table([Row(filters.sum_rows(whole))])
+    totals = filters.compute_processed(summed, shape.processed)
+    return {
+        "totals": _format(totals, steps, shape.processed).rows[0].columns,
+        "totalsUnformatted": totals.rows[0].columns,
+    }
+
+
+def _console_metadata(totals: Mapping[str, Value], shape: ReportShape) -> dict[str, Value]:
+    """What the console format lists below a table."""
     metadata: dict[str, Value] = dict.fromkeys(("ts_archived", "site", "period", "segment", "segmentPretty"))
-    if not shape.processed or not whole.simple:
-        summed = Table([Row(filters.sum_rows(whole))])
-        totals = filters.compute_processed(summed, shape.processed)
-        metadata["totals"] = _format(totals, steps, shape.processed).rows[0].columns
-        metadata["totalsUnformatted"] = totals.rows[0].columns
+    metadata |= totals
     metadata["total_rows_before_limit"] = None
     if shape.processed:
         metadata["processed_metrics_computed"] = None
@@ -249,22 +285,33 @@ async def _other(one: Series, steps: Postprocessing) -> Table:
     return _prepared_for_comparison(await _rerun_for(one, steps), steps)
 
 
-async def _map_comparisons(result: TableMap, steps: Postprocessing) -> list[_Comparison] | None:
-    """What each date of a map is compared with: the dates at its place in the other series."""
-    if not steps.request.parameters.flag("compare") or not steps.request.several_periods:
-        return None
-    series = comparison_series(steps.request)
+async def _map_comparisons(result: TableMap, steps: Postprocessing) -> list[_Comparison]:
+    """What each date of a map is compared with: the dates at its place in the other series. Where another
+    series goes on after the last date, so do the comparisons, of the others alone."""
+    request = steps.request
+    if not request.parameters.flag("compare") or not request.several_periods:
+        return []
+    series = comparison_series(request)
     maps = [await _rerun_for(one, steps) for one in series[1:]]
-    comparisons: list[_Comparison] = []
-    for place in range(len(result.items)):
-        at_place = [one.at(place) for one in series]
-        kept = tuple(one for one in at_place if one is not None)
-        tables = []
-        for one, other in zip(at_place[1:], maps, strict=True):
-            if one is not None:
-                items = list(other.items.values()) if isinstance(other, TableMap) else []
-                tables.append(_prepared_for_comparison(items[place] if place < len(items) else None, steps))
-        comparisons.append((kept, tables))
+
+    def table_at(other: Result, place: int) -> Table:
+        items = list(other.items.values()) if isinstance(other, TableMap) else []
+        table = _prepared_for_comparison(items[place] if place < len(items) else None, steps)
+        return Table() if table.filled else table
+
+    keys = list(result.items)
+    comparisons = [
+        _Comparison(tuple(one.at(place) for one in series), [table_at(other, place) for other in maps], key)
+        for place, key in enumerate(keys)
+    ]
+    longest = max(len(one.dates) for one in series)
+    if steps.method.shape.date_key == "date" and keys:
+        width = own_series(series)
+        for place in range(len(keys), longest):
+            later = tuple(one.at(place) for one in series[width:])
+            tables = [table_at(other, place) for other in maps[width - 1 :]]
+            key = request.periods[-1].following(place - len(keys) + 1).key
+            comparisons.append(_Comparison(later, tables, key, ended=True))
     return comparisons
 
 

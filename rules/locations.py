@@ -113,6 +113,11 @@ def country_name(code: str, locale: str = "en") -> str:
     return _locale(locale).territories.get(code.upper()) or UNKNOWN_NAME
 
 
+def country_names(locale: str = "en") -> dict[str, str]:
+    """Code -> name of every country that has a continent."""
+    return {code: country_name(code, locale) for code in sorted(_CONTINENT_OF)}
+
+
 @cache
 def _regions() -> dict[str, str]:
     return {region.code: region.name for region in pycountry.subdivisions}

@@ -199,9 +199,7 @@ def detect(user_agent: str, client_hints: str) -> Agent:
         # Hints that name only what the browser is built on yield to the agent's own name.
         told = agent_of(NarrowDetector(user_agent, headers=None).parse())
         if told.client_type == agent.client_type and told.browser not in (UNKNOWN, *_GENERIC):
-            agent = msgspec.structs.replace(
-                agent, browser=told.browser, browser_version=told.browser_version
-            )
+            agent = msgspec.structs.replace(agent, browser=told.browser, browser_version=told.browser_version)
     _forget_unknown_apps()
     return agent
 

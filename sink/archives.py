@@ -181,6 +181,27 @@ def stale_days(
     return [StaleDay(int(site), day, _utc(changed)) for site, day, changed in found]
 
 
+def sites_with_archives(database: Database) -> list[int]:
+    """Sites of which some day is archived."""
+    return [
+        int(site) for (site,) in database.rows("SELECT DISTINCT site_id FROM archive_days ORDER BY site_id")
+    ]
+
+
+def days_without_segments(database: Database, site_id: int, segments: Sequence[str]) -> list[date]:
+    """Archived days of a site that lack the archive of one of `segments`, the newest first; not those whose
+    rows are gone."""
+    found = database.rows(
+        f"""
+        SELECT date FROM archive_days FINAL WHERE site_id = {{site:UInt32}} AND date >= {_FROZEN}
+        GROUP BY date HAVING has(groupArray(segment), '')
+        AND NOT hasAll(groupArray(segment), {{segments:Array(String)}}) ORDER BY date DESC
+        """,
+        {"site": site_id, "segments": list(segments)},
+    )
+    return [day for (day,) in found]
+
+
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 

@@ -27,9 +27,12 @@ from sink.archives import (
     FrozenDayError,
     StaleDay,
     archive_day,
+    current_days,
+    days_without_segments,
     forget,
     report_key,
     rows_of_days,
+    sites_with_archives,
     stale_days,
     superseded,
 )
@@ -52,6 +55,8 @@ WEIGHED_TOGETHER = 1_000
 MINIMUM_ROWS = 2_000
 """Measured: an archive of a small day takes 0.9 s, a report from 2,000 rows some milliseconds."""
 RETRY_SECONDS = 60.0
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""When days changed that only lack the archive of a segment."""
 
 Work = tuple[int, date, str]
 """(site_id, day, key of the segment)"""
@@ -169,6 +174,8 @@ class Rollups:
         """Changed days that are worth an archive, with the seconds that computing them may take."""
         self._left: set[SiteDay] = set()
         """Given up by the quick lane: due at once in the long one, whatever segments are done already."""
+        self._lacking: set[SiteDay] = set()
+        """Archived before one of the site's segments was stored: only what is missing is computed."""
         self._weighing = threading.Lock()
         self._computed: dict[Work, _Computed] = {}
         self._totals = _Totals()
@@ -245,7 +252,8 @@ class Rollups:
         failed = ""
         try:
             for segment in (ALL_VISITS, *self._segments(site_day.site_id)):
-                self._compute(site_day.site_id, day, segment, limits)
+                if site_day not in self._lacking or not self._is_current(site_day.site_id, day, segment):
+                    self._compute(site_day.site_id, day, segment, limits)
         except ArchiveTooLongError:
             self._leave_to_long_lane(site_day)
             return True
@@ -266,6 +274,7 @@ class Rollups:
                 self._changed[site_day] = max(self._changed.get(site_day, 0.0), later)
             elif self._changed.get(site_day) == changed_at:
                 del self._changed[site_day]
+                self._lacking.discard(site_day)
                 self._weighed.pop(site_day, None)
             else:
                 self._weighed[site_day] = time.monotonic() - began
@@ -336,6 +345,10 @@ class Rollups:
             self._totals.seconds += archived.seconds
         return archived
 
+    def _is_current(self, site_id: int, day: date, segment: ArchivedSegment) -> bool:
+        reports = [report_key(one) for one in self._aggregates(site_id)]
+        return day in current_days(self._database, site_id, day, day, segment=segment.key, reports=reports)
+
     def _start_of(self, site_day: SiteDay, changed_at: float) -> float:
         last = self._computed.get((site_day.site_id, date(1970, 1, 1) + timedelta(days=site_day.day), ""))
         return next_start(changed_at, last.end if last else None, last.seconds if last else 0.0)
@@ -391,10 +404,22 @@ class Rollups:
                 if not self._is_here(stale.site_id):
                     continue
                 site_day = SiteDay(stale.site_id, (stale.date - date(1970, 1, 1)).days)
+                if stale.changed_at == _LONG_AGO and site_day not in self._changed:
+                    self._lacking.add(site_day)
                 self._changed.setdefault(site_day, stale.changed_at.timestamp())
 
+    def _days_without_segments(self) -> list[StaleDay]:
+        """Archived days that lack a segment which was stored later."""
+        found = []
+        for site_id in sites_with_archives(self._database):
+            keys = [segment.key for segment in self._segments(site_id)]
+            for day in days_without_segments(self._database, site_id, keys) if keys else ():
+                found.append(StaleDay(site_id, day, _LONG_AGO))
+        return found
+
     def sweep(self, *, full: bool = False) -> list[StaleDay]:
-        """Stale days that got rows since the last sweep; all of them the first time and when `full`.
+        """Stale days that got rows since the last sweep; all of them the first time and when `full`. Then
+        the days, long quiet, that lack the archive of a segment.
 
         Raises the database's errors."""
         now = self._clock()
@@ -404,6 +429,8 @@ class Rollups:
             # Left by a process that was killed; nobody reads them.
             forget(self._database, superseded(self._database, older_than=self._leftovers_after))
         found = stale_days(self._database, since=since)
+        stale = {(one.site_id, one.date) for one in found}
+        found += [one for one in self._days_without_segments() if (one.site_id, one.date) not in stale]
         with self._lock:
             self._swept_until = datetime.fromtimestamp(now, UTC) - 2 * SLACK
         return found

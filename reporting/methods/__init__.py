@@ -40,6 +40,7 @@ from reporting.methods import (
     visitor_interest,
     visitors,
     visits_summary,
+    widgets,
 )
 from schemas.plugins import PluginError
 
@@ -55,6 +56,7 @@ _OWN: Mapping[str, Method] = {
     **transitions.METHODS,
     **evolution.METHODS,
     **report_metadata.METHODS,
+    **widgets.METHODS,
     **processed_report.METHODS,
     **live.METHODS,
     **insights.METHODS,

@@ -1,5 +1,7 @@
 """API: the version, bulk requests, plugins."""
 
+import sys
+
 from reporting.errors import ApiError, missing_parameter
 from reporting.method import Access, ApiRequest, Method
 from reporting.parameters import parse_query
@@ -46,7 +48,21 @@ def _client(request: ApiRequest) -> Result:
     return str(request.state.get("client", ""))
 
 
+def _runtime(_: ApiRequest) -> Result:
+    """Clients ask what PHP runs here; it is Python."""
+    version = sys.version_info
+    return {
+        "version": ".".join(str(part) for part in version[:3]),
+        "major": version.major,
+        "minor": version.minor,
+        "release": version.micro,
+        "versionId": version.major * 10_000 + version.minor * 100 + version.micro,
+        "extra": "Python",
+    }
+
+
 METHODS: dict[str, Method] = {
+    "API.getPhpVersion": Method(answer=_runtime, access=Access.SUPERUSER, filters=False),
     "API.getIpFromHeader": Method(answer=_client, access=Access.SOME_VIEW),
     "API.getMatomoVersion": Method(answer=lambda _: MATOMO_VERSION, access=Access.SOME_VIEW),
     "API.getPiwikVersion": Method(answer=lambda _: MATOMO_VERSION, access=Access.SOME_VIEW),

@@ -16,6 +16,9 @@ LANGUAGE_NAMES = {
 English words."""
 
 
+TRANSLATED = ("en", "de")
+
+
 def _available(request: ApiRequest) -> Result:
     return request.parameters.required("languageCode") in LANGUAGE_NAMES
 
@@ -24,7 +27,23 @@ def _names(_: ApiRequest) -> Result:
     return [{"code": code, "name": name, "english_name": name} for code, name in LANGUAGE_NAMES.items()]
 
 
+def _languages(_: ApiRequest) -> Result:
+    """How much of the answers is in the language: all of English and German, nothing of the others."""
+    return [
+        {
+            "code": code,
+            "name": name,
+            "english_name": name,
+            "translators": "",
+            "percentage_complete": "100%" if code in TRANSLATED else "0%",
+        }
+        for code, name in LANGUAGE_NAMES.items()
+    ]
+
+
 METHODS: dict[str, Method] = {
+    "LanguagesManager.getAvailableLanguagesInfo": Method(answer=_languages, access=Access.NONE),
+    "LanguagesManager.uses12HourClockForUser": Method(answer=lambda _: False, access=Access.SOME_VIEW),
     "LanguagesManager.isLanguageAvailable": Method(
         answer=_available, access=Access.NONE, required=("languageCode",)
     ),

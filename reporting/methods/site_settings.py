@@ -221,9 +221,29 @@ def _setting(name: str, title: str, kind: str, value: Value, default: Value) -> 
     }  # fmt: skip
 
 
-def _settings(request: ApiRequest) -> Result:
+_MEASURABLES = {
+    "website": ("Website", "Pages under one or several addresses."),
+    "mobileapp": ("Mobile App", "An app that sends what it shows as pages or screens."),
+    "intranet": ("Intranet", "Pages of an organisation, whose visitors share a few addresses."),
+}
+
+
+def _measurable_types(_: ApiRequest) -> Result:
+    """The kinds of site, and what may be set of each."""
+    return [
+        {
+            "id": kind,
+            "name": _MEASURABLES[kind][0],
+            "description": _MEASURABLES[kind][1],
+            "howToSetupUrl": "",
+            "settings": settings_of(Site(site_id=0, name="")),
+        }
+        for kind in SITE_TYPES
+    ]
+
+
+def settings_of(site: Site) -> list[Value]:
     """What may be set of a site beside name, timezone and currency, under the names of settingValues."""
-    site = site_of(request)
 
     def lines(name: str, title: str, values: Sequence[str] | None) -> Value:
         return _setting(name, title, "array", list(values or ()), [])
@@ -255,7 +275,13 @@ def _settings(request: ApiRequest) -> Result:
 
 
 METHODS: dict[str, Method] = {
+    "API.getAvailableMeasurableTypes": Method(
+        answer=_measurable_types, access=Access.SOME_VIEW, filters=False
+    ),
     "SitesManager.getSiteSettings": Method(
-        answer=_settings, access=Access.ADMIN, takes_sites=True, several_sites=False
+        answer=lambda request: settings_of(site_of(request)),
+        access=Access.ADMIN,
+        takes_sites=True,
+        several_sites=False,
     ),
 }

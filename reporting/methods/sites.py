@@ -102,6 +102,17 @@ async def _shown(request: ApiRequest, sites: Sequence[Site]) -> list[Value]:
     return shown
 
 
+async def _ids_with_visits(request: ApiRequest) -> Result:
+    """Sites with an action since `timestamp` (unix seconds; without it, ever)."""
+    rows = await request.database.select(
+        "SELECT DISTINCT site_id FROM visits WHERE last_time >= toDateTime({since:Int64}, 'UTC')"
+        " ORDER BY site_id",
+        {"since": max(0, min(request.parameters.integer("timestamp", 0) or 0, 2**32 - 1))},
+    )
+    known = {site.site_id for site in known_sites(request.config)}
+    return [int(row["site_id"]) for row in rows if int(row["site_id"]) in known]
+
+
 def _with_role(request: ApiRequest, role: Role) -> list[Site]:
     sites = known_sites(request.config)
     allowed = set(sites_with(request.grant, role, (site.site_id for site in sites)))
@@ -268,6 +279,7 @@ METHODS: dict[str, Method] = {
     "SitesManager.getSitesWithMinimumAccess": Method(
         answer=_sites_with_minimum, access=Access.NONE, required=("permission",)
     ),
+    "SitesManager.getSitesIdWithVisits": Method(answer=_ids_with_visits, access=Access.SUPERUSER),
     "SitesManager.getSitesIdWithAtLeastViewAccess": _open(_ids_at_least_view),
     "SitesManager.getSitesIdWithViewAccess": _open(_ids_with_view),
     "SitesManager.getSitesIdWithWriteAccess": _open(_ids_with_write),

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from urllib.parse import quote_plus
 
 from reporting.icons import icon
-from reporting.method import ApiRequest, Method, ReportShape
+from reporting.method import Access, ApiRequest, Method, ReportShape
 from reporting.methods.breakdown import UNKNOWN, Tables, dimension, dimension_shape, first_label
 from reporting.queries import Labels, read_aggregates
 from reporting.rows import Shown, regroup, rounded, visits_table
-from reporting.table import Columns, single_value
-from rules.locations import continent_code, continent_name, country_name, region_name
+from reporting.table import Columns, Result, single_value
+from rules.locations import continent_code, continent_name, country_name, country_names, region_name
 
 
 def _flag(country: str) -> str:
@@ -116,7 +116,12 @@ async def _distinct_countries(request: ApiRequest) -> Tables:
     return result
 
 
+def _country_names(request: ApiRequest) -> Result:
+    return country_names(request.language)
+
+
 METHODS: dict[str, Method] = {
+    "UserCountry.getCountryCodeMapping": Method(answer=_country_names, access=Access.NONE, filters=False),
     "UserCountry.getCountry": dimension(
         "locations",
         first_label,

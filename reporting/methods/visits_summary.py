@@ -136,6 +136,11 @@ METHODS: dict[str, Method] = {
         shape=ReportShape(
             name="Returning Visits",
             date_key="period",
+            always_compared=tuple(
+                f"{name}_{suffix}"
+                for suffix in ("returning", "new")
+                for name in ("avg_time_on_site", "nb_actions_per_visit", "bounce_rate")
+            ),
             sort_column="",
             units={
                 f"{name}_{suffix}": unit

@@ -52,7 +52,7 @@ def _serialize_table(table: Table) -> str:
         {
             _protected("rows"): _array(rows),
             _protected("summaryRow"): summary,
-            _protected("metadata"): _array({}),
+            _protected("metadata"): _array({name: serialize_result(v) for name, v in table.metadata.items()}),
             _protected("totalsRow"): totals,
         },
     )

@@ -14,7 +14,7 @@ from schemas.access import Grant
 from tests.instance import running_instance
 from tests.integration.api import ADMIN, Api
 
-VIEWER, WRITER = "b" * 32, "c" * 32
+VIEWER, WRITER, MANAGER = "b" * 32, "c" * 32, "d" * 32
 DAY = {"period": "day", "date": "2010-01-05"}
 PAGE = "http://a.example/"
 PLAUSIBLE = {
@@ -27,7 +27,7 @@ PLAUSIBLE = {
     "password": "secret-secret", "email": "x@a.example", "idSegment": "1", "idReport": "1", "hour": "1",
     "lastMinutes": "30", "languageCode": "en", "group": "x", "description": "x", "reportType": "email",
     "reportFormat": "csv", "reports": "x", "parameters": "x", "segment": "city==x",
-    "idVisit": "1",
+    "idVisit": "1", "pageTitle": "x",
 }  # fmt: skip
 """Something for every parameter that methods require."""
 
@@ -35,6 +35,7 @@ PLAUSIBLE = {
 def with_rights(api: Api) -> None:
     api.resources.tokens.add(VIEWER, Grant(login="viewer", roles={1: "view"}))
     api.resources.tokens.add(WRITER, Grant(login="writer", roles={1: "write"}))
+    api.resources.tokens.add(MANAGER, Grant(login="manager", roles={1: "admin"}))
 
 
 def sited() -> list[str]:
@@ -94,6 +95,45 @@ def test_the_anonymous_viewer_leaves_nothing_behind(two_sites: Api) -> None:
     for form, (_, body) in zip(forms, two_sites.ask_all(forms, token=""), strict=True):
         assert '"result":"error"' in body, form["method"]
     assert two_sites.config == before
+
+
+_ALLOWED = {
+    "": {Access.NONE},
+    VIEWER: {Access.NONE, Access.VIEW, Access.SOME_VIEW},
+    WRITER: {Access.NONE, Access.VIEW, Access.SOME_VIEW, Access.WRITE},
+    MANAGER: {*Access} - {Access.SUPERUSER},
+    ADMIN: {*Access},
+}
+"""What each token's owner may ask of site 1."""
+_OF_THE_METHOD = {
+    # refuse on grounds of their own: whose the thing is that they are asked about
+    "Annotations.save", "Annotations.delete", "Annotations.get", "ScheduledReports.deleteReport",
+    "SegmentEditor.get", "SegmentEditor.update", "SegmentEditor.delete", "UsersManager.getUser",
+    "UsersManager.getUserPreference", "UsersManager.setUserPreference", "UsersManager.userExists",
+    "UsersManager.createAppSpecificTokenAuth", "UsersManager.getSitesAccessForUser",
+    "SitesManager.getSitesWithMinimumAccess", "CustomDimensions.getAvailableScopes",
+    "CustomDimensions.getConfiguredCustomDimensions",
+    "CustomDimensions.getConfiguredCustomDimensionsHavingScope",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("token", list(_ALLOWED), ids=["no", "view", "write", "admin", "superuser"])
+def test_every_method_asks_for_its_role(two_sites: Api, token: str) -> None:
+    """Each method, asked of a site by who has no token, view, write or admin rights there, or all."""
+    with_rights(two_sites)
+    # what deletes comes last: others are asked about what it takes away
+    names = sorted(METHODS, key=lambda name: ("delete" in name or "remove" in name, name))
+    # reports that are allowed end at the segment, before they ask the database
+    asked = {**PLAUSIBLE, "idSite": "1", "idSites": "1", "segment": "nope==x", "format": "json"}
+    forms = [{**asked, "method": name} for name in names]
+    wrong = []
+    for name, (status, body) in zip(names, two_sites.ask_all(forms, token), strict=True):
+        refused = status == 401 or "You can't access this resource" in body
+        expected = METHODS[name].access not in _ALLOWED[token]
+        if refused != expected and not (refused and name in _OF_THE_METHOD):
+            wrong.append(f"{name} ({METHODS[name].access}): {body[:120]}")
+        assert "Traceback" not in body, name
+    assert not wrong, "\n".join(wrong)
 
 
 HOSTILE = "<script>alert(1)</script>\"'&"

@@ -14,10 +14,11 @@ from reporting.api import Instance, ask
 from reporting.database import ThreadedDatabase
 from reporting.methods import METHODS
 from reporting.parameters import Parameters
+from reporting.render.objects import serialize_result
 from reporting.render.php import plain
 from reporting.table import Result, Table, TableMap
 from schemas.access import Grant
-from schemas.config import Config, Goal, Site, StoredSegment
+from schemas.config import Config, Dimension, Goal, Site, StoredSegment
 from schemas.rows import ActionKind, Row, encode_output
 from sink.archives import archive_day
 from sink.database import Database
@@ -394,6 +395,39 @@ def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     )
 
 
+def make_quiet(database: Database) -> None:
+    """As if all rows had been stored an hour ago."""
+    for table in ("visits", "actions", "conversions", "conversion_items"):
+        database.command(
+            f"ALTER TABLE {table} UPDATE inserted_at = inserted_at - toIntervalHour(1) WHERE 1"
+            " SETTINGS mutations_sync = 2"
+        )
+
+
+def test_a_segment_that_is_stored_later_is_archived_for_the_days_before(database: Database) -> None:
+    """Only the segment is computed of them; a day without archive is left alone."""
+    visits = [a_visit(1, country="fr"), a_visit(2, at=NOON + SECONDS_OF_DAY, country="de")]
+    store(database, [*visits, a_visit(3, at=NOON + 3 * SECONDS_OF_DAY)])
+    make_quiet(database)
+    for day in (DAY, DAY + timedelta(days=1)):
+        archive_day(database, 1, day)
+    stored = StoredSegment(segment_id=1, name="A", definition="countryCode==fr", auto_archive=True)
+    rollups = Rollups(database, segments=StoredSegments(lambda: replace(CONFIG, segments={1: stored})))
+    lacking = [stale.date for stale in rollups.sweep() if stale.changed_at.year == 1970]
+    assert lacking == [DAY + timedelta(days=1), DAY]
+    rollups = Rollups(
+        database, segments=StoredSegments(lambda: replace(CONFIG, segments={1: stored})), minimum_rows=1
+    )
+    while rollups.step():
+        pass
+    days = database.rows(
+        "SELECT date, groupArray(segment != '') FROM archive_days FINAL GROUP BY date ORDER BY 1"
+    )
+    assert [sorted(kinds) for _, kinds in days] == [[False, True]] * 3
+    # one segment for each of two days, and all of the third, which had no archive yet
+    assert rollups.status().computed == 4
+
+
 def test_a_stored_segment_is_archived_and_read_from_its_archive(database: Database) -> None:
     """One of actions, too; under the site's own compiled condition."""
     store(database, [
@@ -408,11 +442,7 @@ def test_a_stored_segment_is_archived_and_read_from_its_archive(database: Databa
     config = replace(CONFIG, segments={1: stored})
     methods = ("VisitsSummary.get", "UserCountry.getCountry", "Actions.getPageUrls")
     expected = [Reports(database, {}).ask(method, period="month", segment=definition) for method in methods]
-    for table in ("visits", "actions", "conversions", "conversion_items"):
-        database.command(
-            f"ALTER TABLE {table} UPDATE inserted_at = inserted_at - toIntervalHour(1) WHERE 1"
-            " SETTINGS mutations_sync = 2"
-        )
+    make_quiet(database)
     rollups = Rollups(database, segments=StoredSegments(lambda: config), minimum_rows=0)
     while rollups.step():
         pass
@@ -514,3 +544,52 @@ def test_pages_of_flat_reports_begin_at_the_root_and_are_decoded(
         database, [a_visit(1), an_action(11, url="example.org/"), an_action(12, url="example.org/a?b=%C3%A9")]
     )
     assert {row.label for row in reports.table("Actions.getPageUrls", flat="1").rows} == {"/", "/a?b=é"}
+
+
+def test_pages_and_widgets_are_the_reports_of_a_site(reports: Reports) -> None:
+    pages: Any = reports.ask("API.getReportPagesMetadata")
+    widgets: Any = reports.ask("API.getWidgetMetadata")
+    shown = [widget for page in pages for widget in page["widgets"]]
+    assert {one["uniqueId"] for one in shown} == {one["uniqueId"] for one in widgets}
+    by_id = {page["uniqueId"]: page for page in pages}
+    devices = by_id["General_Visitors.DevicesDetection_Devices"]
+    assert (devices["category"]["name"], devices["subcategory"]["name"]) == ("Visitors", "Devices")
+    assert "DevicesDetection.getType" in {f"{one['module']}.{one['action']}" for one in devices["widgets"]}
+    orders = [page["category"]["order"] for page in by_id.values()]
+    assert orders == sorted(orders)
+    for one in shown:
+        assert f"{one['module']}.{one['action']}" in METHODS
+
+
+def test_totals_are_told_with_tables_that_have_metadata(database: Database, reports: Reports) -> None:
+    """Over all rows, also those that a limit leaves out; totals=0 leaves them away."""
+    store(database, [a_visit(1, country="fr"), a_visit(2, country="de"), a_visit(3, country="de")])
+    asked = {"format": "original", "filter_limit": "1"}
+    told = reports.table("UserCountry.getCountry", **asked)
+    assert len(told) == 1
+    totals = told.metadata["totals"]
+    assert isinstance(totals, Mapping)
+    assert totals["nb_visits"] == 3
+    assert told.totals is None
+    assert reports.table("UserCountry.getCountry", totals="0", **asked).metadata == {}
+    kept = reports.table("UserCountry.getCountry", keep_totals_row="1", keep_totals_row_label="All", **asked)
+    assert kept.totals is not None
+    assert (kept.totals["label"], kept.totals["nb_visits"]) == ("All", 3)
+    assert "totalsRow" in serialize_result(kept)
+
+
+def test_the_last_action_lasts_until_the_last_ping(database: Database) -> None:
+    """A ping makes no action: the visit's length tells of it. A goal's second is no time."""
+    store(
+        database,
+        [
+            a_visit(1, duration=121, hits=3), an_action(1, dimensions={1: "a"}),
+            a_visit(2, duration=2, hits=2), an_action(2, visit_id=2, dimensions={1: "a"}),
+        ],
+    )  # fmt: skip
+    dimension = Dimension(site_id=1, dimension_id=1, index=1, scope="action", name="D")
+    config = replace(CONFIG, dimensions={1: {1: dimension}})
+    row = Reports(database, {"compatibility": "full", "methods": METHODS}, config).row(
+        "CustomDimensions.getCustomDimension", idDimension="1"
+    )
+    assert (row["sum_time_spent"], row["avg_time_on_dimension"]) == (120, 60)

@@ -80,3 +80,31 @@ def test_the_dates_of_a_map_are_compared_by_their_place() -> None:
     assert (second.date, second.period) == ("2010-01-04", days[1])
     assert second.series_name.replace("\u2009", " ") == "(January 3 – 4, 2010) (All visits)"
     assert series.at(2) is None
+
+
+def test_a_date_without_visits_shows_only_what_every_series_has() -> None:
+    """Nothing against nothing has changed by nothing."""
+    before = Table([Row({"nb_visits": 2, "bounce_rate": 0.5})], simple=True)
+    empty = Table([Row({})], simple=True)
+    three = [*SERIES, one_series("2010-01-05")]
+    table = with_comparisons(
+        empty, [before, Table()], three, ReportShape(), inverted=False, always=("bounce_rate",)
+    )
+    own, with_visits, without = (one.columns for one in compared(table.rows[0]).rows)
+    assert own == without == {"bounce_rate": 0}
+    assert (with_visits["nb_visits"], with_visits["nb_visits_change"]) == (2, "+100%")
+
+
+def test_a_series_goes_on_alone_where_the_table_has_ended() -> None:
+    before = Table([Row({"nb_visits": 2})], simple=True)
+    table = with_comparisons(
+        Table([Row({})]), [before], SERIES[1:], ReportShape(), inverted=False, ended=True
+    )
+    assert [one.columns for one in compared(table.rows[0]).rows] == [{"nb_visits": 2}]
+
+
+def test_a_series_whose_dates_have_ended_is_named_by_all_of_them() -> None:
+    days = parse_periods("day", "2010-01-03,2010-01-04", date(2010, 2, 1))
+    series = Series("", "All visits", days[0], "day", "2010-01-03,2010-01-04", "en", tuple(days))
+    assert series.at(1).date == "2010-01-04"
+    assert series.at(2).date == "2010-01-03,2010-01-04"
