@@ -4,8 +4,9 @@ Titles are those that Matomo's clients know; the explanations are ours."""
 
 from collections.abc import Mapping
 
+from reporting.german import translated
 from reporting.method import Method, Unit
-from reporting.wording import column_title
+from reporting.wording import column_title, has_title
 
 _TITLES: Mapping[str, str] = {
     "nb_hits": "Pageviews",
@@ -79,8 +80,10 @@ _TITLES: Mapping[str, str] = {
 
 def general_title(name: str, language: str) -> str:
     """A metric's title where the report has no other one for it."""
-    known = _TITLES.get(name) if language == "en" else None
-    return known or column_title(name, language)
+    known = _TITLES.get(name)
+    if known is None or (language == "de" and has_title(name)):
+        return column_title(name, language)
+    return translated(known, language)
 
 
 _TYPES = {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reporting.german import translated
 from reporting.metric_titles import general_title, metric_meaning
 
 VISITS = ("nb_visits", "nb_uniq_visitors", "nb_actions", "nb_users")
@@ -73,5 +74,5 @@ class ReportEntry:
 
 
 def metric_title(entry: ReportEntry, name: str, language: str) -> str:
-    own = entry.titles.get(name) if language == "en" else None
-    return own or general_title(name, language)
+    own = entry.titles.get(name)
+    return translated(own, language) if own else general_title(name, language)

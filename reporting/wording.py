@@ -313,6 +313,11 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
 }
 
 
+def has_title(name: str) -> bool:
+    """Whether a column is known in words, in every language there is."""
+    return name in _COLUMNS
+
+
 def column_title(name: str, language: str) -> str:
     """A column in words; unknown names stay. `goals_idgoal=1_revenue` is `Revenue (Goal idgoal=1)`, metadata
     is `Metadata: segment`."""

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from reporting.errors import ApiError
+from reporting.german import translated
 from reporting.method import ApiRequest, Method
 from reporting.methods.report_metadata import entry_of
 from reporting.report_entry import ReportEntry, metric_title
@@ -184,7 +185,7 @@ async def _one(request: ApiRequest, entry: ReportEntry, label: str) -> Result:
     return {
         "label": _shown_label(request, entry, label, rows, alone=True),
         "reportData": data,
-        "metadata": {"metrics": metrics, "dimension": entry.dimension},
+        "metadata": {"metrics": metrics, "dimension": translated(entry.dimension, request.language)},
     }
 
 
@@ -216,7 +217,11 @@ async def _several(
     return {
         "column": column,
         "reportData": TableMap("date", per_date),
-        "metadata": {"metrics": metrics, "dimension": entry.dimension, "columns": dict(titles)},
+        "metadata": {
+            "metrics": metrics,
+            "dimension": translated(entry.dimension, request.language),
+            "columns": dict(titles),
+        },
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from reporting import generic_filters as filters
 from reporting.api import run_method
 from reporting.catalogue import CARTS, ORDERS
+from reporting.german import translated
 from reporting.method import ApiRequest, Method, Unit
 from reporting.methods.report_metadata import entry_metadata, entry_of
 from reporting.metric_titles import metric_type
@@ -64,7 +65,9 @@ def _columns(request: ApiRequest, entry: ReportEntry, empty: frozenset[str]) -> 
     if "revenue" in entry.goal_metrics:
         names.append("revenue")
     return {
-        name: entry.dimension if name == "label" else metric_title(entry, name, request.language)
+        name: translated(entry.dimension, request.language)
+        if name == "label"
+        else metric_title(entry, name, request.language)
         for name in _chosen(request, names)
     }
 

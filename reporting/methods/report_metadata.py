@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from reporting.api import parse_sites
 from reporting.catalogue import entries_of, find_entry
 from reporting.errors import ApiError, missing_parameter
+from reporting.german import translated
 from reporting.method import Access, ApiRequest, Method
 from reporting.metric_titles import metric_type
 from reporting.periods import names_several, parse_periods
@@ -77,20 +78,25 @@ def entry_metadata(request: ApiRequest, entry: ReportEntry) -> dict[str, Value]:
     def titles(names: tuple[str, ...]) -> dict[str, Value]:
         return {name: metric_title(entry, name, request.language) for name in names}
 
-    metadata: dict[str, Value] = {"category": entry.category}
+    def words(title: str) -> str:
+        # people name their dimensions themselves
+        own = title == entry.name and "idDimension" in dict(entry.parameters)
+        return title if own else translated(title, request.language)
+
+    metadata: dict[str, Value] = {"category": words(entry.category)}
     if entry.subcategory:
-        metadata["subcategory"] = entry.subcategory
-    metadata |= {"name": entry.name, "module": entry.module, "action": entry.action}
+        metadata["subcategory"] = words(entry.subcategory)
+    metadata |= {"name": words(entry.name), "module": entry.module, "action": entry.action}
     if entry.parameters:
         metadata["parameters"] = dict(entry.parameters)
     if entry.dimension:
-        metadata["dimension"] = entry.dimension
+        metadata["dimension"] = words(entry.dimension)
     if text := documentation_of(entry):
         metadata["documentation"] = text
     if entry.guide:
         metadata["onlineGuideUrl"] = _GUIDES + entry.guide
     if entry.dimensions:
-        metadata["dimensions"] = dict(entry.dimensions)
+        metadata["dimensions"] = {name: words(title) for name, title in entry.dimensions}
     metadata["metrics"] = titles(entry.metrics)
     if entry.documented and not request.parameters.flag("hideMetricsDoc"):
         metadata["metricsDocumentation"] = dict(entry.documented)
@@ -120,7 +126,8 @@ def entry_metadata(request: ApiRequest, entry: ReportEntry) -> dict[str, Value]:
 def _reference(request: ApiRequest, method: str) -> dict[str, Value]:
     entry = find_entry(request.config, request.site_id, method, {})
     module, _, action = method.partition(".")
-    return {"name": entry.name if entry else action, "module": module, "action": action}
+    name = translated(entry.name, request.language) if entry else action
+    return {"name": name, "module": module, "action": action}
 
 
 def _report_metadata(request: ApiRequest) -> Result:

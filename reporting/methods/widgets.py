@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reporting.catalogue import entries_of
+from reporting.german import translated
 from reporting.method import ApiRequest, Method
 from reporting.report_entry import ReportEntry
 from reporting.table import Result, Value
@@ -63,10 +64,10 @@ _SUBCATEGORIES = {
 their name, last."""
 
 
-def _category(category: _Category) -> Value:
+def _category(category: _Category, language: str) -> Value:
     return {
         "id": category.id,
-        "name": category.name,
+        "name": translated(category.name, language),
         "order": category.order,
         "icon": category.icon,
         "help": "",
@@ -78,7 +79,7 @@ def _of(entry: ReportEntry) -> _Category:
     return _CATEGORIES.get(entry.category) or _Category(entry.category, entry.category, _LAST)
 
 
-def _subcategory(entry: ReportEntry) -> dict[str, Value]:
+def _subcategory(entry: ReportEntry, language: str) -> dict[str, Value]:
     """The page of a report; each goal and each custom dimension has one of its own."""
     of_goal = dict(entry.parameters).get("idGoal", "")
     if entry.category == "Goals" and of_goal not in ("", "0"):
@@ -86,14 +87,19 @@ def _subcategory(entry: ReportEntry) -> dict[str, Value]:
     if "idDimension" in dict(entry.parameters):
         return {"id": entry.subcategory, "name": entry.name, "order": _LAST, "help": ""}
     known = _SUBCATEGORIES.get((entry.category, entry.subcategory), (entry.subcategory, _LAST))
-    return {"id": known[0], "name": entry.subcategory or "Overview", "order": known[1], "help": ""}
+    return {
+        "id": known[0],
+        "name": translated(entry.subcategory or "Overview", language),
+        "order": known[1],
+        "help": "",
+    }
 
 
-def _widget(entry: ReportEntry, order: int) -> dict[str, Value]:
+def _widget(entry: ReportEntry, order: int, language: str) -> dict[str, Value]:
     parameters: dict[str, Value] = {"module": entry.module, "action": entry.action, **dict(entry.parameters)}
     own = "".join(f"{name}{value}" for name, value in entry.parameters)
     return {
-        "name": entry.name,
+        "name": translated(entry.name, language),
         "module": entry.module,
         "action": entry.action,
         "order": order,
@@ -123,9 +129,11 @@ def _widgets(request: ApiRequest) -> Result:
     """Each report as something to put on a dashboard, by category and page."""
     found = []
     for entry, place in _shown(request):
-        category, subcategory = _of(entry), _subcategory(entry)
-        name, *rest = _widget(entry, place).items()
-        widget = dict((name, ("category", _category(category)), ("subcategory", subcategory), *rest))
+        category, subcategory = _of(entry), _subcategory(entry, request.language)
+        name, *rest = _widget(entry, place, request.language).items()
+        widget = dict(
+            (name, ("category", _category(category, request.language)), ("subcategory", subcategory), *rest)
+        )
         found.append((_order(category, subcategory), place, widget))
     return [widget for _, _, widget in sorted(found, key=lambda one: one[:2])]
 
@@ -134,17 +142,21 @@ def _pages(request: ApiRequest) -> Result:
     """The pages of a site's menu with the reports on them, in the order of the menu."""
     pages: dict[str, tuple[tuple[int, str, int, str], dict[str, Value], list[Value]]] = {}
     for entry, place in _shown(request):
-        category, subcategory = _of(entry), _subcategory(entry)
+        category, subcategory = _of(entry), _subcategory(entry, request.language)
         unique = f"{category.id}.{subcategory['id']}"
         page = pages.setdefault(
             unique,
             (
                 _order(category, subcategory),
-                {"uniqueId": unique, "category": _category(category), "subcategory": subcategory},
+                {
+                    "uniqueId": unique,
+                    "category": _category(category, request.language),
+                    "subcategory": subcategory,
+                },
                 [],
             ),
         )
-        page[2].append(_widget(entry, place))
+        page[2].append(_widget(entry, place, request.language))
     ordered = sorted(pages.values(), key=lambda page: page[0])
     return [{**page, "widgets": widgets} for _, page, widgets in ordered]
 
