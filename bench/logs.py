@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.measure import Result
 from bench.stages import PARTITIONS, site_events
-from bench.traffic import traffic
+from bench.traffic import MORE_HITS, traffic
 from processors.agent_cache import AgentCache
 from processors.owners import OWNERS_TABLE, owner_key
 from processors.processor import INPUTS, Processor
@@ -38,15 +38,17 @@ GROUP_SIZE = 500
 UNIT = 2_000
 
 
-def entries_of(count: int, config_offset: int) -> list[tuple[int, bytes, bytes]]:
-    """Hits of the benchmarks' traffic as ingest puts them on the log."""
+def entries_of(
+    count: int, config_offset: int, sites: int = 1, more_hits: float = MORE_HITS
+) -> list[tuple[int, bytes, bytes]]:
+    """Hits of the benchmarks' traffic as ingest puts them on the log; a visitor keeps to one of the sites."""
     now = int(time.time())
     found = []
-    for number, sent in enumerate(traffic(count, seed=5)):
+    for number, sent in enumerate(traffic(count, seed=5, more_hits=more_hits)):
         owner = int(sent.query.partition("&_id=")[2][:16], 16)
         hit = Hit(
             hit_id=(number + 1) << 4,
-            site_id=1,
+            site_id=1 + (owner >> 20) % sites,
             time=now,
             received_at=now * 1000,
             owner=owner,

@@ -109,20 +109,32 @@ def start_sending(
     """The generator process; prints its JSON line at the end."""
     file = folder / f"requests-{len(requests)}-{rate:g}"
     file.write_bytes(pack(requests))
+    return start_sending_file(file, port, connections=connections, rate=rate)
+
+
+def start_sending_file(
+    file: Path, port: int, *, connections: int, rate: float = 0.0
+) -> "subprocess.Popen[str]":
+    """As `start_sending`, of requests that were packed before."""
     arguments = [str(file), "127.0.0.1", str(port), str(connections), str(rate)]
     return subprocess.Popen(
         [sys.executable, "-m", "bench.sender", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
 
 
-def site_events(now_ms: int) -> list[ConfigEvent]:
-    """Site 1 with a manual goal, and a pattern goal that one URL in fifty matches."""
+def site_events(now_ms: int, sites: int = 1) -> list[ConfigEvent]:
+    """Sites with a manual goal each, and a pattern goal that one URL in fifty matches."""
+    urls = ("https://www.example.com",)
     return [
-        ConfigEvent(
-            at=now_ms, site=Site(site_id=1, name="Bench", urls=("https://www.example.com",), ecommerce=True)
-        ),
-        ConfigEvent(at=now_ms, goal=Goal(site_id=1, goal_id=1, name="By hand", match_attribute="manually")),
-        ConfigEvent(at=now_ms, goal=Goal(site_id=1, goal_id=2, name="River", pattern="/river/lamp")),
+        event
+        for site in range(1, sites + 1)
+        for event in (
+            ConfigEvent(at=now_ms, site=Site(site_id=site, name="Bench", urls=urls, ecommerce=True)),
+            ConfigEvent(
+                at=now_ms, goal=Goal(site_id=site, goal_id=1, name="By hand", match_attribute="manually")
+            ),
+            ConfigEvent(at=now_ms, goal=Goal(site_id=site, goal_id=2, name="River", pattern="/river/lamp")),
+        )
     ]
 
 

@@ -14,6 +14,8 @@ from urllib.parse import quote, urlencode
 VISITORS, URLS = 200_000, 20_000
 OPEN_VISITS = 2_000
 NEW_AGENT_SHARE = 0.05
+MORE_HITS = 4.4
+"""The median of 1 + exponential(mean 4.4) is 4."""
 EVENTS, SEARCHES, GOALS, ORDERS, LATE = 0.03, 0.02, 0.01, 0.005, 0.01
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 AGENTS = (
@@ -86,8 +88,11 @@ def _agent(rng: random.Random, fresh: int | None) -> str:
     return template.format(n=120 + int(rng.random() * 12), d=int(rng.random() * 6))
 
 
-def traffic(count: int, *, site: int = 1, seed: int = 1) -> Iterator[TrafficHit]:
-    """`count` hits of many visits under way at the same time, in the order in which they are sent."""
+def traffic(
+    count: int, *, site: int = 1, seed: int = 1, more_hits: float = MORE_HITS
+) -> Iterator[TrafficHit]:
+    """`count` hits of many visits under way at the same time, in the order in which they are sent. A visit
+    has one hit and, in the mean, `more_hits` more."""
     rng = random.Random(seed)
     visitors, pages = Zipf(VISITORS, 0.8), Zipf(URLS, 1.0)
     visits: list[_Visit] = []
@@ -95,14 +100,14 @@ def traffic(count: int, *, site: int = 1, seed: int = 1) -> Iterator[TrafficHit]
     for number in range(count):
         if len(visits) < min(OPEN_VISITS, count // 10 + 1):
             place = len(visits)
-            visits.append(_new_visit(rng, visitors, None))
+            visits.append(_new_visit(rng, visitors, None, more_hits))
         else:
             place = int(rng.random() * len(visits))
         visit = visits[place]
         if visit.left == 0:
             fresh += 1
             chosen = fresh if rng.random() < NEW_AGENT_SHARE else None
-            visit = visits[place] = _new_visit(rng, visitors, chosen)
+            visit = visits[place] = _new_visit(rng, visitors, chosen, more_hits)
         visit.left -= 1
         page = _page(pages.draw(rng))
         chance = rng.random()
@@ -140,12 +145,11 @@ def traffic(count: int, *, site: int = 1, seed: int = 1) -> Iterator[TrafficHit]
         yield TrafficHit(query, visit.agent, late)
 
 
-def _new_visit(rng: random.Random, visitors: Zipf, fresh: int | None) -> _Visit:
+def _new_visit(rng: random.Random, visitors: Zipf, fresh: int | None, more_hits: float) -> _Visit:
     visitor = visitors.draw(rng)
     referrer = quote(REFERRERS[int(rng.random() * len(REFERRERS))].format(n=visitor % 500), safe="")
     fixed = "res=1920x1080&cookie=1&pdf=1&send_image=0&_idn=" + ("1" if visitor % 3 else "0")
-    # The median of 1 + exponential(mean 4.4) is 4.
-    length = 1 + int(rng.expovariate(1 / 4.4))
+    length = 1 + int(rng.expovariate(1 / more_hits)) if more_hits else 1
     return _Visit(
         f"{visitor * 0x9E3779B97F4A7C15 % (1 << 64):016x}", _agent(rng, fresh), referrer, fixed, length
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.backends import broker_process
 from bench.measure import Processes, Result
-from bench.stages import BEHIND_PROXY, TOKEN, bulk_requests, single_requests, start_sending
+from bench.sender import pack
+from bench.stages import BEHIND_PROXY, TOKEN, bulk_requests, single_requests, start_sending_file
 from bench.traffic import traffic
 from tests.instance import RunningInstance
 
@@ -109,22 +110,43 @@ def instance_under_load(folder: Path, settings: Mapping[str, str]) -> Iterator[R
         instance.stop()
 
 
-def send_load(
-    instance: RunningInstance, folder: Path, rate: float, seconds: float, seed: int, load: Load
-) -> Callable[[], list[dict[str, Any]]]:
-    """Starts sending `rate` hits per second for `seconds`; what it returns waits for the end and gives what
-    the generators measured, of single requests first."""
-    now = int(time.time())
+@dataclass(frozen=True)
+class PackedLoad:
+    """Requests in files, with the connections and the requests per second to send each with."""
+
+    files: tuple[tuple[Path, int, float], ...]
+
+    def start(self, port: int) -> Callable[[], list[dict[str, Any]]]:
+        """Starts sending; what it returns waits for the end and gives what the generators measured, of single
+        requests first. Raises RuntimeError then when a request was refused."""
+        senders = [
+            start_sending_file(file, port, connections=connections, rate=rate)
+            for file, connections, rate in self.files
+        ]
+
+        def finished() -> list[dict[str, Any]]:
+            found = [json.loads(sender.communicate()[0]) for sender in senders]
+            for one in found:
+                if set(one["statuses"]) - {"200", "204"}:
+                    raise RuntimeError(f"not all requests were accepted: {one['statuses']}")
+            return found
+
+        return finished
+
+
+def pack_load(folder: Path, rate: float, seconds: float, seed: int, load: Load, at: int) -> PackedLoad:
+    """`rate` hits per second for `seconds`, to be sent at about the unix time `at`."""
     count = int(rate * seconds)
     singles = int(count * load.single_share)
-    one_by_one = single_requests(list(traffic(singles, seed=seed)), now)
-    in_bulk = bulk_requests(list(traffic(count - singles, seed=seed + 1)), now, load.bulk_size)
-    senders = [
-        start_sending(requests, instance.port, folder, connections=connections, rate=len(requests) / seconds)
-        for requests, connections in ((one_by_one, 32), (in_bulk, 8))
-        if requests
-    ]
-    return lambda: [json.loads(sender.communicate()[0]) for sender in senders]
+    one_by_one = single_requests(list(traffic(singles, seed=seed)), at)
+    in_bulk = bulk_requests(list(traffic(count - singles, seed=seed + 1)), at, load.bulk_size)
+    files = []
+    for name, requests, connections in (("single", one_by_one, 32), ("bulk", in_bulk, 8)):
+        if requests:
+            file = folder / f"{name}-{seed}"
+            file.write_bytes(pack(requests))
+            files.append((file, connections, len(requests) / seconds))
+    return PackedLoad(tuple(files))
 
 
 def bench_whole(
@@ -137,10 +159,10 @@ def bench_whole(
         with FreshnessProbe(instance, 2) as probe:
             time.sleep(3)
             probe.seconds.clear()
+            packed = pack_load(folder, rate, seconds, 5, load, int(time.time()))
             processes = Processes({**instance.children(), **broker_process()})
-            finished = send_load(instance, folder, rate, seconds, 5, load)
             began = time.perf_counter()
-            measured = finished()
+            measured = packed.start(instance.port)()
             sent = time.perf_counter() - began
             client.json("POST", "/hitstream/drain")
             drained = time.perf_counter() - began
