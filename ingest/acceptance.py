@@ -139,18 +139,22 @@ class Acceptance:
         (
             raw_site, recorded, raw_id, raw_address, raw_agent, raw_language, raw_hints, raw_token, ping,
         ) = shape.usual(params.raw)  # fmt: skip
+        # At once: 14 attributes of a named tuple take 0.4 us.
+        (
+            address, received_at, sent_token, sent_agent, sent_language, referer, sent_hints, purpose, moz,
+            cookies, do_not_track, global_privacy_control, _, origin,
+        ) = sender  # fmt: skip
         site = rules.site_of(raw_site)
         if site is None:
             return Refusal("unknown_site", f"idsite={raw_site or ''!r}: no such site")
         site_id = site.site_id
 
-        token = decode(raw_token) if raw_token else sender.token
+        token = decode(raw_token) if raw_token else sent_token
         may_write = bool(token) and self._authority(token, site_id)
 
-        received_at = sender.received_at
         now = time = received_at // 1000
         location = None
-        known = rules.address(sender.address)
+        address, masked, is_crawler = rules.address(address)
         if shape.is_guarded:
             if shape.has_times:
                 time = event_time(params, now)
@@ -160,9 +164,9 @@ class Acceptance:
                 if refusal is not None:
                     return refusal
             if raw_address:
-                known = rules.address(raw_address)
+                address, masked, is_crawler = rules.address(raw_address)
             if shape.has_places and any(map(params.get, PLACE_NAMES)):
-                location = self._overridden(params, known.text, rules)
+                location = self._overridden(params, address, rules)
 
         user_id = ""
         claim, visitor_id = Claim.NONE, 0
@@ -176,22 +180,22 @@ class Acceptance:
         exclusion = ""
         if (
             recorded != "1"
-            or known.is_crawler
-            or sender.purpose
-            or sender.moz
-            or sender.cookies
-            or sender.do_not_track
-            or sender.global_privacy_control
+            or is_crawler
+            or purpose
+            or moz
+            or cookies
+            or do_not_track
+            or global_privacy_control
             or site.excluded
-            or rules.privacy.require_consent
+            or rules.requires_consent
         ):
-            exclusion = _exclusion(params, known.text, sender, rules, site)
+            exclusion = _exclusion(params, address, sender, rules, site)
         if exclusion in COUNTED_ONLY:
             return only_counted(
                 self._hit_ids.next(received_at * 1000), site_id, received_at, exclusion,
-                rules.offset, sender.origin,
+                rules.offset, origin,
             )  # fmt: skip
-        if rules.privacy.anonymise_referrer and exclusion in ("", Exclusion.PREFETCH):
+        if rules.shortens_referrers and exclusion in ("", Exclusion.PREFETCH):
             # The processors tell spam by the whole referrer, which they will not see.
             spam = rules.tracking.exclude_referrer_spam and is_referrer_spam(decode(params.get("urlref", "")))
             exclusion = Exclusion.REFERRER_SPAM if spam else exclusion
@@ -205,20 +209,18 @@ class Acceptance:
                 return Refusal("bad_parameter", found)
 
         user_agent = (
-            cached_decode(raw_agent, LONGEST_USER_AGENT)
-            if raw_agent
-            else sender.user_agent[:LONGEST_USER_AGENT]
+            cached_decode(raw_agent, LONGEST_USER_AGENT) if raw_agent else sent_agent[:LONGEST_USER_AGENT]
         )
         language = (
             cached_decode(raw_language, LONGEST_LANGUAGE)
             if raw_language
-            else sender.language[:LONGEST_LANGUAGE]
+            else sent_language[:LONGEST_LANGUAGE]
         ).lower()
-        across_sites = rules.tracking.enable_fingerprinting_across_websites
+        across_sites = rules.knows_across_sites
         config_id = fingerprint(
             self._salted("UTC", 0, time) if across_sites else self._salted(site.timezone, site_id, time),
             0 if across_sites else site_id,
-            known.text,
+            address,
             user_agent,
             language,
             plugin_flags(params),
@@ -235,15 +237,15 @@ class Acceptance:
                 config_id,
                 user_id,
                 is_ping=ping is not None and ping != "0",
-                ids_only=rules.tracking.trust_visitors_cookies,
+                ids_only=rules.trusts_ids,
             )
         if location is None:
-            location = _NOWHERE if self._locate is None else self._located(known.text, rules)
+            location = _NOWHERE if self._locate is None else self._located(address, rules)
         if shape.has_lists or rules.changes_query:
-            query = self._cleaned(query, params, known.masked, rules, site.site, sender.referer)
+            query = self._cleaned(query, params, masked, rules, site.site, referer)
         else:
             if raw_address is not None:
-                query = with_value(query, params, "cip", known.masked)
+                query = with_value(query, params, "cip", masked)
             if raw_token is not None:
                 query = with_value(query, params, "token_auth", None)
         return Hit(
@@ -260,18 +262,18 @@ class Acceptance:
             client_hints=(
                 cached_decode(raw_hints, LONGEST_CLIENT_HINTS)
                 if raw_hints
-                else sender.client_hints[:LONGEST_CLIENT_HINTS]
+                else sent_hints[:LONGEST_CLIENT_HINTS]
                 if rules.tracking.client_hint_headers
                 else ""
             ),
             language=language,
-            referer=sender.referer,
-            ip=known.masked,
+            referer=referer,
+            ip=masked,
             location=location,
             authenticated=may_write,
             exclusion=exclusion,
             config_offset=rules.offset,
-            origin=sender.origin,
+            origin=origin,
         )
 
     def _salted(self, timezone: str, site_id: int, time: int) -> SaltedHash:

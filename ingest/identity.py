@@ -12,7 +12,6 @@ from collections.abc import Callable
 from enum import IntEnum
 
 _NOT_HEX = re.compile(r"[^0-9a-f]")
-_HEX_16 = re.compile(r"[0-9a-f]{16}").fullmatch
 
 _MOST_PER_KEY = 8
 """Entries kept under one fingerprint or id: several users behind one address, or one id at several times."""
@@ -33,9 +32,12 @@ class Claim(IntEnum):
 def visitor_id_from_hex(text: str) -> int:
     """The first 16 characters as a number, in lower case; what is no hex digit counts as 0."""
     text = text[:16]
-    if not _HEX_16(text):
-        text = _NOT_HEX.sub("0", text.lower())
-    return int(text, 16)
+    if text.isalnum() and text.isascii():
+        try:
+            return int(text, 16)  # it takes a leading 0x too, which as 00 is the same number
+        except ValueError:
+            pass
+    return int(_NOT_HEX.sub("0", text.lower()), 16)
 
 
 def visitor_id_of_user(user_id: str) -> int:

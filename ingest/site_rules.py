@@ -76,6 +76,10 @@ class Rules:
             config.privacy.force_cookieless or config.tracking.use_third_party_id_cookie
         )
         """Whether `_id` is the id of a request that has neither `uid` nor `cid`."""
+        self.requires_consent = config.privacy.require_consent
+        self.shortens_referrers = config.privacy.anonymise_referrer != ""
+        self.knows_across_sites = config.tracking.enable_fingerprinting_across_websites
+        self.trusts_ids = config.tracking.trust_visitors_cookies
         self._sites: dict[int, SiteRules] = {}
         self._sites_by_text: dict[str, SiteRules] = {}
         self._addresses: dict[str, KnownAddress] = {}
