@@ -2,10 +2,14 @@
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from schemas.metrics import Metric
 from schemas.reports import Aggregate, Source
+from schemas.rows import Action, Conversion, ConversionItem, Visit
 
 _ROWS = "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
 
@@ -36,7 +40,10 @@ _SOURCES: Mapping[Source, str] = {
         "(SELECT visit_id, last_date AS date, last_kind AS kind, last_keyword AS search_keyword FROM"
         " (SELECT visit_id, max(date) AS last_date, argMax(kind, (time, hit_id)) AS last_kind,"
         " argMax(search_keyword, (time, hit_id)) AS last_keyword"
-        f" FROM actions FINAL WHERE {_ROWS} AND kind IN (1, 8) AND %(ids)s GROUP BY visit_id)) AS a"
+        f" FROM actions FINAL WHERE {_ROWS} AND kind IN (1, 8) AND %(ids)s"
+        # only of visits that searched: few, and nobody asks for the last page of the others
+        f" AND visit_id IN (SELECT visit_id FROM actions FINAL WHERE {_ROWS} AND kind = 8)"
+        " GROUP BY visit_id)) AS a"
     ),
     "timed_actions": (
         "(SELECT t.*, if(t.is_last, if(p.visit_end > t.time, dateDiff('second', t.time, p.visit_end), 0),"
@@ -76,18 +83,65 @@ _ALIAS: Mapping[Source, str] = {
 }  # fmt: skip
 
 
-def day_sql(aggregate: Aggregate, *, visit: str = "", ids: str = "") -> str:
+def _columns(row: type[msgspec.Struct], *more: str) -> frozenset[str]:
+    return frozenset(field.name for field in msgspec.structs.fields(row)) | {"inserted_at", *more}
+
+
+_COLUMNS: Mapping[Source, frozenset[str]] = {
+    "visits": _columns(Visit),
+    "actions": _columns(Action),
+    "timed_actions": _columns(Action, "time_spent", "is_last", "is_only"),
+    "conversions": _columns(Conversion),
+    "items": _columns(ConversionItem),
+}
+"""Of sources that have all columns of a table; most are not needed."""
+
+
+def _source(source: Source, visit: str, ids: str) -> str:
+    return _SOURCES[source].replace("%(visit)s", visit or "1").replace("%(ids)s", ids or "1")
+
+
+def _texts(aggregate: Aggregate) -> str:
+    return " ".join(
+        (*aggregate.labels, *(one.sql for one in aggregate.metrics), aggregate.where, aggregate.expand)
+    )
+
+
+def shared_rows(aggregates: Sequence[Aggregate], *, visit: str = "", ids: str = "") -> str:
+    """The rows that aggregates of one source are computed from, with the columns that they need: to be read
+    once for all of them, and given to day_sql under a name. Parameters as day_sql has them."""
+    source = aggregates[0].source
+    texts = " ".join(map(_texts, aggregates))
+    if source == "visit_conversions":
+        # of both tables, under their qualified names
+        columns = [f"{one} AS `{one}`" for one in {"c.date", *re.findall(r"\b[cv]\.\w+", texts)}]
+    elif source in _COLUMNS:
+        columns = ["date", *(_COLUMNS[source] - {"date"}).intersection(re.findall(r"\w+", texts))]
+    else:
+        columns = ["*"]
+    return f"SELECT {', '.join(sorted(columns))} FROM {_source(source, visit, ids)}"
+
+
+def day_sql(aggregate: Aggregate, *, visit: str = "", ids: str = "", rows: str = "") -> str:
     """One row per date and labels, as columns `date`, `l0`.. (text) and the metrics' names.
 
     Bound parameters: site, first, last. `visit` is a condition on rows of visits and `ids` one on visit_id
-    (both from a compiled segment, empty for all visits)."""
+    (both from a compiled segment, empty for all visits). `rows` names what has the result of
+    shared_rows for a single day."""
     alias = _ALIAS[aggregate.source]
-    source = _SOURCES[aggregate.source].replace("%(visit)s", visit or "1").replace("%(ids)s", ids or "1")
+    source = _source(aggregate.source, visit, ids)
+    if rows:
+        source = rows if aggregate.source == "visit_conversions" else f"{rows} AS {alias}"
     labels = [f"toString({sql}) AS l{at}" for at, sql in enumerate(aggregate.labels)]
     metrics = [f"toFloat64({one.sql}) AS {one.name}" for one in aggregate.metrics]
-    groups = ["date", *(f"l{at}" for at in range(len(labels)))]
+    groups = [f"l{at}" for at in range(len(labels))]
+    date = f"{alias}.date"
+    if rows and groups:
+        date = "{first:Date}"  # one key less to group by
+    else:
+        groups.insert(0, "date")
     return (
-        f"SELECT {', '.join([f'{alias}.date AS date', *labels, *metrics])} FROM {source}"
+        f"SELECT {', '.join([f'{date} AS date', *labels, *metrics])} FROM {source}"
         f"{' ' + aggregate.expand if aggregate.expand else ''}"
         f"{' WHERE ' + aggregate.where if aggregate.where else ''} GROUP BY {', '.join(groups)}"
     )
