@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; break; }; done)
 CHECKED := ingest processors sink schemas rules stream reporting hitstream bench tests
 
-.PHONY: run demo test lint format conformance bench curves faults pressure soak clients hostile fuzz lock clean
+.PHONY: run demo test lint format conformance bench sizes curves faults pressure soak clients hostile fuzz lock clean
 
 run: $(VENV)/run.stamp
 	@HITSTREAM_SHOW_TOKEN=1 exec $(BIN)/hitstream up
@@ -38,6 +38,9 @@ bench: $(VENV)/dev.stamp
 curves: $(VENV)/dev.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "matplotlib>=3.8"
 	$(BIN)/python -m bench.curves $(CURVES_ARGS)
+
+sizes: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.sizes $(SIZES_ARGS)
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow tests/faults tests/integration tests/contract tests/kafka $(PYTEST_ARGS)

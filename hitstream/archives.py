@@ -12,6 +12,7 @@ from schemas.config import Config
 from schemas.reports import Aggregate
 from sink.archives import (
     FROZEN_KNOWN_SECONDS,
+    UNIQUES,
     ArchivedSegment,
     archive_sql,
     current_days,
@@ -102,3 +103,8 @@ class EngineArchives:
         if frozen is None or first >= frozen:
             return {}
         return current_days(self._database, site_id, first, min(last, frozen - timedelta(days=1)), reports=())
+
+    def unique_days(self, site_id: int, first: date, last: date, segment: str) -> Mapping[date, int]:
+        """Blocking. Of days without rows every state counts, also one of user ids as they were sent."""
+        found = current_days(self._database, site_id, first, last, segment=segment, reports=(UNIQUES,))
+        return found if segment else {**self.frozen_days(site_id, first, last), **found}

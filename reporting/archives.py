@@ -29,6 +29,7 @@ class Archives(Protocol):
         """Days before this one have no rows any more, only archives; None when all have theirs. Blocking."""
         ...
 
-    def frozen_days(self, site_id: int, first: date, last: date) -> Mapping[date, int]:
-        """The archived days without rows within [first, last], with the generation to read. Blocking."""
+    def unique_days(self, site_id: int, first: date, last: date, segment: str) -> Mapping[date, int]:
+        """The days within [first, last] whose exact states of visitors and users are archived, with the
+        generation to read. Blocking."""
         ...

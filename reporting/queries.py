@@ -97,10 +97,7 @@ def _days_of(
     archives: Archives | None = request.state.get("archives")
     if archives is None or not archived:
         return from_rows, dict(segment.parameters)
-    newest = min(last, request.now.date() + timedelta(days=1))
-    rows = [
-        day for at in range((newest - first).days + 1) if (day := first + timedelta(days=at)) not in archived
-    ]
+    rows = _days_without(request, first, last, archived)
     parameters: dict[str, object] = {
         **segment.parameters,
         "segment": segment.key,
@@ -111,10 +108,15 @@ def _days_of(
     parts = [archives.sql(aggregate)]
     if rows:
         parameters["row_days"] = rows
-        parts.append(
-            from_rows.replace("date BETWEEN {first:Date} AND {last:Date}", "date IN {row_days:Array(Date)}")
-        )
+        parts.append(from_rows.replace(_BETWEEN, "date IN {row_days:Array(Date)}"))
     return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts), parameters
+
+
+def _days_without(request: ApiRequest, first: date, last: date, archived: Mapping[date, int]) -> list[date]:
+    """The days of [first, last] that must be read from rows."""
+    newest = min(last, request.now.date() + timedelta(days=1))
+    days = (first + timedelta(days=at) for at in range((newest - first).days + 1))
+    return [day for day in days if day not in archived]
 
 
 async def _read(
@@ -174,10 +176,19 @@ async def read_unique_visitors(
         }[kind]  # fmt: skip
         first, last = min(cell.period.start for cell in of_site), max(cell.period.end for cell in of_site)
         bound: dict[str, object] = {"site": site_id, "first": first, "last": last, **segment.parameters}
-        frozen = await _frozen_days(request, site_id, first, last) if segment.is_all else {}
-        if frozen:
-            query = UNIQUE_WITH_STATES.format(period=period_start)
-            bound |= {"days": list(frozen), "generations": list(frozen.values())}
+        states = await _unique_days(request, site_id, first, last, segment)
+        if states:
+            without = _days_without(request, first, last, states)
+            bound |= {
+                "segment": segment.key,
+                "days": list(states),
+                "generations": list(states.values()),
+                "row_days": without,
+            }
+            parts = [UNIQUES_OF_STATES.format(period=period_start)]
+            if without:
+                parts.append(UNIQUES_OF_ROWS.format(period=period_start, visit=segment.visit or "1"))
+            query = UNIQUES_MERGED.format(states=" UNION ALL ".join(parts))
         else:
             query = (
                 f"SELECT {period_start} AS period, uniqExact(visitor_id) AS visitors,"
@@ -192,26 +203,33 @@ async def read_unique_visitors(
     return result
 
 
-UNIQUE_WITH_STATES = """
-SELECT period, uniqExactMerge(visitors) AS visitors, uniqExactMerge(users) AS users FROM (
-    SELECT {period} AS period, visitors, users FROM uniques
-    WHERE site_id = {{site:UInt32}} AND segment = ''
-    AND (date, generation) IN arrayZip({{days:Array(Date)}}, {{generations:Array(UInt64)}})
-    UNION ALL
-    SELECT {period} AS period, uniqExactState(visitor_id) AS visitors,
-        CAST(uniqExactStateIf(user_id, user_id != ''), 'AggregateFunction(uniqExact, String)') AS users
-    FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date BETWEEN {{first:Date}} AND {{last:Date}}
-    AND date NOT IN {{days:Array(Date)}} GROUP BY period
-) GROUP BY period
+_BETWEEN = "date BETWEEN {first:Date} AND {last:Date}"
+
+UNIQUES_MERGED = """
+SELECT period, uniqExactMerge(visitors) AS visitors, uniqExactMerge(users) AS users FROM ({states})
+GROUP BY period
 """
-"""Days without rows count by the exact states that their archives kept."""
+UNIQUES_OF_STATES = """
+    SELECT {period} AS period, visitors, users FROM uniques
+    WHERE site_id = {{site:UInt32}} AND segment = {{segment:String}} AND date IN {{days:Array(Date)}}
+    AND (date, generation) IN arrayZip({{days:Array(Date)}}, {{generations:Array(UInt64)}})
+"""
+UNIQUES_OF_ROWS = """
+    SELECT {period} AS period, uniqExactState(visitor_id) AS visitors, CAST(
+        uniqExactStateIf(lowerUTF8(user_id), user_id != ''), 'AggregateFunction(uniqExact, String)') AS users
+    FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date IN {{row_days:Array(Date)}}
+    AND ({visit}) GROUP BY period
+"""
+"""Archived days count by the exact states that were kept of them, the others by their rows."""
 
 
-async def _frozen_days(request: ApiRequest, site_id: int, first: date, last: date) -> Mapping[date, int]:
+async def _unique_days(
+    request: ApiRequest, site_id: int, first: date, last: date, segment: Compiled
+) -> Mapping[date, int]:
     archives: Archives | None = request.state.get("archives")
-    if archives is None:
+    if archives is None or not (segment.is_all or archived_segments(request.config, site_id)):
         return {}
-    return await asyncio.to_thread(archives.frozen_days, site_id, first, last)
+    return await asyncio.to_thread(archives.unique_days, site_id, first, last, segment.key)
 
 
 async def read_weekdays(request: ApiRequest) -> dict[Cell, dict[int, Metrics]]:

@@ -23,6 +23,9 @@ from stream.faults import crash_point
 SLACK = timedelta(seconds=60)
 """A row may become visible this much later than its inserted_at says."""
 
+UNIQUES = "uniques:lower"
+"""Among the reports of a day whose exact states of users are of ids in lower case; older ones are not."""
+
 _ROWS_OF_A_DAY = ("visits", "actions", "conversions", "conversion_items")
 
 
@@ -135,21 +138,32 @@ def current_days(
 ) -> dict[date, int]:
     """Days of [first, last] whose archive holds all of `reports` (report_key) and is newer than every row of
     the day, with their generation. Days without any row and without archive are missing too."""
-    rows_of_days = "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
-    found = database.rows(
+    bound = {"site": site_id, "segment": segment, "first": first, "last": last, "reports": sorted(reports)}
+    archived = database.rows(
         f"""
-        SELECT d.date, d.generation FROM (
-            SELECT date, generation, read_at, reports FROM archive_days FINAL
-            WHERE site_id = {{site:UInt32}} AND segment = {{segment:String}}
-            AND date BETWEEN {{first:Date}} AND {{last:Date}}) AS d
-        LEFT JOIN ({_last_changes(rows_of_days)}) AS r
-        ON d.date = r.date
-        WHERE hasAll(d.reports, {{reports:Array(String)}})
-        AND (d.read_at > r.changed_at + toIntervalSecond({int(SLACK.total_seconds())}) OR d.date < {_FROZEN})
+        SELECT date, generation, read_at, date < {_FROZEN} FROM archive_days FINAL
+        WHERE site_id = {{site:UInt32}} AND segment = {{segment:String}}
+        AND date BETWEEN {{first:Date}} AND {{last:Date}} AND hasAll(reports, {{reports:Array(String)}})
         """,
-        {"site": site_id, "segment": segment, "first": first, "last": last, "reports": sorted(reports)},
+        bound,
     )
-    return {day: int(generation) for day, generation in found}
+    if not archived:
+        return {}
+    # Only younger rows can make one of them stale: the index of inserted_at leaves out the others.
+    oldest = min(_utc(read_at) for _, _, read_at, _ in archived)
+    changes = _last_changes(
+        "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
+        " AND inserted_at >= {since:DateTime64(3, 'UTC')}"
+    )
+    changed = {
+        day: _utc(changed_at)
+        for _, day, changed_at in database.rows(changes, {**bound, "since": oldest - SLACK})
+    }
+    return {
+        day: int(generation)
+        for day, generation, read_at, is_frozen in archived
+        if is_frozen or day not in changed or _utc(read_at) > changed[day] + SLACK
+    }
 
 
 def _last_changes(where: str) -> str:
@@ -272,7 +286,7 @@ def archive_day(
         f"""
         INSERT INTO uniques (site_id, segment, date, generation, visitors, users)
         SELECT {{site:UInt32}}, {{segment:String}}, {{first:Date}}, {{generation:UInt64}},
-            uniqExactState(visitor_id), uniqExactStateIf(user_id, user_id != '')
+            uniqExactState(visitor_id), uniqExactStateIf(lowerUTF8(user_id), user_id != '')
         FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date BETWEEN {{first:Date}} AND {{last:Date}}
         AND ({segment.visit or "1"})
         """,
@@ -284,7 +298,12 @@ def archive_day(
         "INSERT INTO archive_days (site_id, segment, date, generation, read_at, seconds, reports) SELECT"
         " {site:UInt32}, {segment:String}, {first:Date}, {generation:UInt64}, {read_at:DateTime64(3, 'UTC')},"
         " {seconds:Float64}, {reports:Array(String)}",
-        {**constants, "read_at": read_at, "seconds": seconds, "reports": [report_key(one) for one in chosen]},
+        {
+            **constants,
+            "read_at": read_at,
+            "seconds": seconds,
+            "reports": [*(report_key(one) for one in chosen), UNIQUES],
+        },
     )
     crash_point("archive.current")
     return ArchivedDay(site_id, day, segment.key, generation, read_at, seconds)

@@ -31,20 +31,30 @@ def counts_uniques(request: ApiRequest, kind: str) -> bool:
 async def summary_columns(request: ApiRequest) -> Mapping[Cell, Columns]:
     """The plain columns of every cell, zeros where nothing happened."""
     data = await read_aggregates(request, ["summary"])
-    uniques: Mapping[Cell, tuple[int, int]] = {}
+    uniques = await _uniques(request)
     with_uniques = counts_uniques(request, request.period.kind)
+    return {
+        cell: _columns(data[cell]["summary"].rows.get((), {}), uniques.get(cell), with_uniques=with_uniques)
+        for cell in request.cells
+    }
+
+
+async def _uniques(request: ApiRequest) -> Mapping[Cell, tuple[int, int]]:
+    """Exact visitors and users of each cell; none for days, whose metrics are exact."""
+    kind = request.period.kind
+    if kind == "day" or not counts_uniques(request, kind):
+        return {}
+    return await read_unique_visitors(request)
+
+
+def _columns(metrics: Metrics, uniques: tuple[int, int] | None, *, with_uniques: bool) -> Columns:
+    columns: Columns = {}
     if with_uniques:
-        uniques = await read_unique_visitors(request)
-    result: dict[Cell, Columns] = {}
-    for cell in request.cells:
-        metrics: Metrics = data[cell]["summary"].rows.get((), {})
-        columns: Columns = {}
-        if with_uniques:
-            columns["nb_uniq_visitors"], columns["nb_users"] = uniques[cell]
-        for name in COLUMNS:
-            columns[name] = number(metrics.get(name, 0))
-        result[cell] = columns
-    return result
+        visitors, users = uniques or (metrics.get("nb_uniq_visitors", 0), metrics.get("nb_users", 0))
+        columns["nb_uniq_visitors"], columns["nb_users"] = number(visitors), number(users)
+    for name in COLUMNS:
+        columns[name] = number(metrics.get(name, 0))
+    return columns
 
 
 async def _get(request: ApiRequest) -> Mapping[Cell, Table]:
@@ -88,10 +98,21 @@ _FREQUENCY_COLUMNS = ("nb_visits", "nb_actions", "nb_visits_converted", "bounce_
 
 async def frequency(request: ApiRequest) -> Mapping[Cell, Table]:
     with_uniques = counts_uniques(request, request.period.kind)
+    data_by_type = await read_aggregates(request, ["visitor_types"])
     parts: dict[str, Mapping[Cell, Columns]] = {}
-    for suffix, condition in (("new", "visitorType==new"), ("returning", "visitorType!=new")):
+    for suffix, label, condition in (
+        ("new", "0", "visitorType==new"), ("returning", "1", "visitorType!=new"),
+    ):  # fmt: skip
         segment = f"{request.segment};{condition}" if request.segment else condition
-        parts[suffix] = await summary_columns(request.with_segment(segment))
+        uniques = await _uniques(request.with_segment(segment))
+        parts[suffix] = {
+            cell: _columns(
+                data_by_type[cell]["visitor_types"].rows.get((label,), {}),
+                uniques.get(cell),
+                with_uniques=with_uniques,
+            )
+            for cell in request.cells
+        }
     result = {}
     for cell in request.cells:
         columns: Columns = {}

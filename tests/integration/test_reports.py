@@ -375,11 +375,22 @@ def test_strict_shows_one_date_of_each_site_for_a_single_page(database: Database
 def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     store(
         database,
-        [a_visit(1, actions=3, country="fr"), a_visit(2, visitor_id=0xB2), an_action(11), an_action(12)],
-    )
+        [
+            a_visit(1, actions=3, country="fr", user_id="Anna"),
+            a_visit(2, visitor_id=0xB2, user_id="bob", returning=1),
+            # of a day without archive: the same visitor, the same user otherwise written
+            a_visit(3, at=NOON + SECONDS_OF_DAY, user_id="anna"),
+            an_action(11), an_action(12),
+        ],
+    )  # fmt: skip
     from_rows = Reports(database, {})
-    methods = ("VisitsSummary.get", "UserCountry.getCountry", "Actions.getPageUrls", "Goals.get")
+    methods = (
+        "VisitsSummary.get", "UserCountry.getCountry", "Actions.getPageUrls", "Goals.get",
+        "VisitFrequency.get",
+    )  # fmt: skip
     expected = [from_rows.ask(method, period="month") for method in methods]
+    row = from_rows.row("VisitsSummary.get", period="month")
+    assert (row["nb_visits"], row["nb_uniq_visitors"], row["nb_users"]) == (3, 2, 2)
     for table in ("visits", "actions", "conversions", "conversion_items"):
         database.command(
             f"ALTER TABLE {table} UPDATE inserted_at = inserted_at - toIntervalHour(1) WHERE 1"
@@ -393,6 +404,8 @@ def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     assert from_archives.ask("UserCountry.getCountry", period="month") != expected[1], (
         "archives were not read"
     )
+    database.command("TRUNCATE TABLE uniques")
+    assert from_archives.row("VisitsSummary.get", period="month")["nb_uniq_visitors"] == 1, "nor states"
 
 
 def make_quiet(database: Database) -> None:
