@@ -15,6 +15,9 @@ class ThreadedDatabase:
         self._client = client
         self._executor = executor
 
+    def _rows(self, sql: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        return self._client().query(sql, parameters=dict(parameters)).result_rows
+
     def _query(self, sql: str, parameters: Mapping[str, object]) -> Sequence[Mapping[str, Any]]:
         result = self._client().query(sql, parameters=dict(parameters))
         names = result.column_names
@@ -26,3 +29,8 @@ class ThreadedDatabase:
         """The rows of a query with bound parameters ({name:Type} in the text), keyed by column."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._query, sql, parameters or {})
+
+    async def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
+        """The same, each row in the order of the query's columns."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._rows, sql, parameters or {})

@@ -37,6 +37,10 @@ class Database(Protocol):
         """The rows of a query with bound parameters ({name:Type} in the text), keyed by column."""
         ...
 
+    async def rows(self, sql: str, parameters: Mapping[str, object] = ...) -> Sequence[Sequence[Any]]:
+        """The same, each row in the order of the query's columns: for answers of many rows."""
+        ...
+
 
 ConfigChange: TypeAlias = Callable[[Config], Sequence[ConfigEvent]]
 """Events to append, decided from the newest configuration while nobody else writes."""

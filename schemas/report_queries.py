@@ -160,12 +160,13 @@ def _merged(metric: Metric) -> str:
 
 
 def period_sql(aggregate: Aggregate, kind: str, days: str) -> str:
-    """`days` (day_sql, or the same columns from archives) merged to periods: `period` is their first day and
-    `first_day` the number of the first day on which the labels appeared."""
+    """`days` (day_sql, or the same columns from archives) merged to periods. Columns: `period`, their first
+    day; labels; metrics; `first_day`, the number of the first day on which the labels appeared. The last two
+    are Float64."""
     labels = [f"l{at}" for at in range(len(aggregate.labels))]
     metrics = [f"{_merged(one)} AS {one.name}" for one in aggregate.metrics]
     return (
         f"SELECT {', '.join([f'{_PERIOD_START[kind]} AS period', *labels, *metrics])},"
-        f" toUInt32(toRelativeDayNum(min(d.date))) AS first_day FROM ({days}) AS d"
+        f" toFloat64(toRelativeDayNum(min(d.date))) AS first_day FROM ({days}) AS d"
         f" GROUP BY {', '.join(['period', *labels])}"
     )
