@@ -28,7 +28,7 @@ from tests.instance import RunningInstance
 
 MEMORY_GROWTH, LAG_SECONDS, FRESHNESS_S = 1.15, 10.0, 5.0
 SAMPLE_SECONDS = 5.0
-MINUTE = 60.0
+MINUTE, LONGEST_MINUTE_S = 60.0, 66.0
 
 
 class Watch:
@@ -51,6 +51,10 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self.check()
+
+    def check(self) -> None:
+        """Raises what ended the watching."""
         if self._failure is not None:
             raise self._failure
 
@@ -91,6 +95,69 @@ def missed_limits(
     return missed
 
 
+class Soak:
+    """A run; its series are there also when it ends early."""
+
+    def __init__(self, rate: float) -> None:
+        self.memory: dict[str, list[float]] = {}
+        self.lags: list[int] = []
+        self.freshness: list[float] = []
+        self.minutes: list[dict[str, object]] = []
+        self.missed: list[str] = []
+        self.accepted = 0
+        self._rate = rate
+
+    def run(self, instance: RunningInstance, folder: Path, minutes: int) -> None:
+        with (
+            # The next minute's requests are made while this one's are sent.
+            ProcessPoolExecutor(1, initializer=os.nice, initargs=(5,)) as maker,
+            FreshnessProbe(instance, 2) as probe,
+            Watch(instance) as watch,
+        ):
+            self.memory, self.lags, self.freshness = watch.memory, watch.lags, probe.seconds
+
+            def made(minute: int, at: float) -> Future[PackedLoad]:
+                arguments = (folder, self._rate, MINUTE, 10 * minute, LOADS["mixed"], int(at))
+                return maker.submit(pack_load, *arguments)
+
+            following = made(0, time.time())
+            for minute in range(minutes):
+                packed = following.result()
+                following = made(minute + 1, time.time() + MINUTE)
+                self._send_a_minute(instance, packed)
+                probe.check()
+                watch.check()
+            following.cancel()
+            client = instance.client()
+            client.json("POST", "/hitstream/drain")
+            status = client.json("GET", "/hitstream/status")
+            client.close()
+        self.accepted = status["accepted"]
+        if not status["balance"]["adds_up"]:
+            self.missed.append("the tallies do not add up")
+        if self.accepted < self._rate * MINUTE * minutes:
+            self.missed.append(f"only {self.accepted} hits were accepted")
+
+    def _send_a_minute(self, instance: RunningInstance, packed: PackedLoad) -> None:
+        lags, probes, began = len(self.lags), len(self.freshness), time.monotonic()
+        measured = packed.start(instance.port)()
+        took = time.monotonic() - began
+        for file, _, _ in packed.files:
+            file.unlink()
+        line = {
+            "seconds": round(took, 1),
+            "single_p99_ms": round(measured[0]["p99_ms"], 1),
+            "most_lag_hits": max(self.lags[lags:], default=0),
+            "freshness_p95_s": round(percentile(self.freshness[probes:] or [0.0], 0.95), 2),
+            "mib": {process: round(values[-1]) for process, values in sorted(self.memory.items())},
+        }
+        self.minutes.append(line)
+        said = ", ".join(f"{name} {value}" for name, value in line.items())
+        print(f"minute {len(self.minutes)}: {said}", flush=True)
+        if took > LONGEST_MINUTE_S:
+            self.missed.append(f"minute {len(self.minutes)} took {took:.0f} s: the load was not kept up")
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, end_cleanly)
     parser = argparse.ArgumentParser(
@@ -102,64 +169,35 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where the series go; by default bench/soak.json")
     options = parser.parse_args()
     before = machine()
-    minutes: list[dict[str, object]] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="hitstream-soak-") as name,
-        # The next minute's requests are made while this one's are sent.
-        ProcessPoolExecutor(1, initializer=os.nice, initargs=(5,)) as maker,
-        backend_settings(options.backend) as settings,
-        instance_under_load(Path(name), settings) as instance,
-        FreshnessProbe(instance, 2) as probe,
-        Watch(instance) as watch,
-    ):
-        client = instance.client()
-
-        def made(minute: int, at: float) -> Future[PackedLoad]:
-            arguments = (Path(name), options.rate, MINUTE, 10 * minute, LOADS["mixed"], int(at))
-            return maker.submit(pack_load, *arguments)
-
-        following = made(0, time.time())
-        for minute in range(options.minutes):
-            packed = following.result()
-            following = made(minute + 1, time.time() + MINUTE)
-            since = len(watch.lags), len(probe.seconds)
-            measured = packed.start(instance.port)()
-            for file, _, _ in packed.files:
-                file.unlink()
-            line = {
-                "single_p99_ms": round(measured[0]["p99_ms"], 1),
-                "most_lag_hits": max(watch.lags[since[0] :], default=0),
-                "freshness_p95_s": round(percentile(probe.seconds[since[1] :] or [0.0], 0.95), 2),
-                "mib": {process: round(values[-1]) for process, values in sorted(watch.memory.items())},
-            }
-            minutes.append(line)
-            print(f"minute {minute + 1}: " + ", ".join(f"{k} {v}" for k, v in line.items()), flush=True)
-        client.json("POST", "/hitstream/drain")
-        status = client.json("GET", "/hitstream/status")
-        client.close()
-        following.cancel()
-    missed = missed_limits(watch.memory, watch.lags, probe.seconds, options.rate)
-    if not status["balance"]["adds_up"]:
-        missed.append("the tallies do not add up")
-    if status["accepted"] < options.rate * MINUTE * options.minutes:
-        missed.append(f"{status['accepted']} hits were accepted")
+    soak = Soak(options.rate)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="hitstream-soak-") as name,
+            backend_settings(options.backend) as settings,
+            instance_under_load(Path(name), settings) as instance,
+        ):
+            soak.run(instance, Path(name), options.minutes)
+    except Exception as error:  # the series up to here tell why
+        soak.missed.append(f"it ended in minute {len(soak.minutes) + 1}: {type(error).__name__}: {error}")
+    missed = soak.missed + missed_limits(soak.memory, soak.lags, soak.freshness, options.rate)
     result = {
-        "accepted": status["accepted"],
+        "accepted": soak.accepted,
         "backend": options.backend,
         "rate": options.rate,
-        "freshness_p50_s": round(percentile(probe.seconds, 0.5), 2),
-        "freshness_p95_s": round(percentile(probe.seconds, 0.95), 2),
-        "most_lag_hits": max(watch.lags, default=0),
-        "memory_growth": {process: round(growth(values), 3) for process, values in watch.memory.items()},
+        **{
+            f"freshness_p{share}_s": round(percentile(soak.freshness or [0.0], share / 100), 2)
+            for share in (50, 95)
+        },
+        "most_lag_hits": max(soak.lags, default=0),
+        "memory_growth": {process: round(growth(values), 3) for process, values in soak.memory.items()},
         "missed": missed,
-        "minutes": minutes,
+        "minutes": soak.minutes,
         "machine": before,
     }
     for figure in ("freshness_p50_s", "freshness_p95_s", "most_lag_hits", "memory_growth"):
         print(f"{figure}: {result[figure]}")
-    print(
-        f"{result['accepted']} hits in {options.minutes} minutes: " + ("; ".join(missed) or "all limits held")
-    )
+    verdict = "; ".join(missed) or "all limits held"
+    print(f"{soak.accepted} hits in {len(soak.minutes)} minutes: {verdict}")
     if options.json or options.minutes >= 30:
         file = options.json or Path(__file__).parent / "soak.json"
         file.write_text(json.dumps(result, indent=2) + "\n")

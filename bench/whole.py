@@ -48,6 +48,10 @@ class FreshnessProbe:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self.check()
+
+    def check(self) -> None:
+        """Raises what ended the probing."""
         if self._failure is not None:
             raise self._failure
 
