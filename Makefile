@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-CHECKED := ingest processors sink schemas rules stream reporting hitstream bench tests
+TEST_WORKERS ?= 2
 
 .PHONY: run demo test lint format conformance bench sizes curves faults pressure soak clients hostile fuzz lock clean
 
@@ -17,7 +17,7 @@ demo: $(VENV)/run.stamp
 	@exec $(BIN)/hitstream demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(TEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -8,6 +8,14 @@ import pytest
 from tests.kafka.broker import NoBrokerError, running_broker_with_files
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """How pytest-xdist shares the tests out: those of a broker to one worker, since each would start a broker
+    of its own, and those of a file, which share fixtures, to one."""
+    for item in items:
+        needs_broker = "kafka" in getattr(item, "fixturenames", ()) or "kafka" in item.keywords
+        item.add_marker(pytest.mark.xdist_group("kafka" if needs_broker else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def kafka_with_files() -> Iterator[tuple[str, Path | None]]:
     """The address of a broker, one for all tests, and the directory of its topics, where that can be read;
