@@ -4,6 +4,7 @@ Every half second the ends of `hits` are noted with the clock. Once the processo
 of their outputs are noted beside it; once the sink is past those too, reports are complete up to its moment.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -12,7 +13,9 @@ from collections.abc import Callable, Mapping
 from processors.service import GROUP
 from schemas.topics import HITS
 from sink.encoding import TABLES
-from stream.protocol import Log, Reader, TopicPartition
+from stream.protocol import Log, LogError, LogResetError, Reader, TopicPartition
+
+logger = logging.getLogger("hitstream.freshness")
 
 STEP_SECONDS = 0.5
 IDLE_STEP_SECONDS = 1.0
@@ -46,7 +49,13 @@ class Freshness:
         reader = self._log.reader()
         try:
             while not stop.wait(STEP_SECONDS if self._accepted or self._processed else IDLE_STEP_SECONDS):
-                self.step(reader)
+                try:
+                    self.step(reader)
+                except LogResetError:
+                    raise
+                except LogError as error:
+                    # Nothing becomes fresher meanwhile; reports and sink go on.
+                    logger.info("how fresh reports are is not known now: %s", error)
         finally:
             reader.close()
 

@@ -1,9 +1,11 @@
 """Up to which moment reports are complete."""
 
+import threading
+import time
 from collections.abc import Mapping
 
 from hitstream.freshness import Freshness
-from stream.protocol import TopicPartition
+from stream.protocol import LogError, TopicPartition
 
 
 class Stages:
@@ -60,3 +62,34 @@ def test_a_long_lag_is_followed_note_by_note() -> None:
     assert freshness.complete_up_to == 0.0
     stages.consumed = 30
     assert after(stages, freshness) == 103.0
+
+
+class AwayOnce(Stages):
+    """Its broker does not answer the first question."""
+
+    asked = 0
+
+    def reader(self) -> "AwayOnce":
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def end_offsets(self, topic: str) -> Mapping[int, int]:
+        self.asked += 1
+        if self.asked == 1:
+            raise LogError("the broker is away")
+        return super().end_offsets(topic)
+
+
+def test_a_log_that_does_not_answer_ends_nothing() -> None:
+    stages, stop = AwayOnce(), threading.Event()
+    freshness = Freshness(stages, stages.visible, lambda: stages.now)  # type: ignore[arg-type]
+    running = threading.Thread(target=freshness.run, args=(stop,))
+    running.start()
+    deadline = time.monotonic() + 30
+    while not freshness.complete_up_to and running.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    running.join()
+    assert freshness.complete_up_to == stages.now
