@@ -130,7 +130,7 @@ class ProcessorService:
         batches = worker.poll(self._settings.process_batch, POLL_SECONDS if waits_for_more else 0)
         self._notice_partitions(opened)
         about_past = [batch for batch in batches if batch.topic in (REPAIRS.name, HISTORY.name)]
-        self._repairs.extend(about_past)
+        self._repairs = joined([*self._repairs, *about_past])
         batches = [batch for batch in batches if batch.topic not in (REPAIRS.name, HISTORY.name)]
         if batches:
             crash_point("processor.polled")
@@ -207,6 +207,20 @@ class ProcessorService:
             now = time.monotonic()
             self._gather_until = now + min(LONGEST_GATHERING_SECONDS, GATHERING * (now - began))
         return True
+
+
+def joined(batches: Sequence[Batch]) -> list[Batch]:
+    """Those that follow each other on one partition of a topic as one batch: each step waits for the sink, so
+    owners that are asked for one by one would wait long."""
+    found: dict[tuple[str, int], Batch] = {}
+    for batch in batches:
+        at = (batch.topic, batch.partition)
+        before = found.get(at)
+        if before is not None:
+            messages = [*before.messages, *batch.messages]
+            batch = Batch(batch.topic, batch.partition, messages, batch.next_offset, batch.home)
+        found[at] = batch
+    return list(found.values())
 
 
 def first_step(batch: Batch) -> tuple[Batch, Batch | None]:
