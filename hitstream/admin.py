@@ -100,7 +100,10 @@ def _histories(operations: Operations) -> Callable[[web.Request], Awaitable[web.
         question = decode_question(await request.read())
         try:
             histories = await in_thread(
-                operations, lambda: owner_histories(engine.log, engine.database, engine.sink, question)
+                operations,
+                lambda: owner_histories(
+                    engine.log, engine.database, engine.sink, question, engine.is_stopping
+                ),
             )
         except LogError as error:
             return web.json_response({"message": str(error)}, status=503)

@@ -275,6 +275,7 @@ async def serve(
     while not stop.is_set() and not process.engine.failed:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1.0)
+    process.engine.stop_waiting()
     await runner.cleanup()
     if sql_runner is not None:
         await sql_runner.cleanup()

@@ -183,15 +183,23 @@ class Engine:
                 logger.exception("the %s stopped", name)
                 self.failed = f"{name}: {error}"
 
+    def is_stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def stop_waiting(self) -> None:
+        """Whoever waits for processors or sink gives up, replays and deletions too: the next start goes on
+        with them. Processors may be waiting for this process, and not get on until it is there again."""
+        self._stop.set()
+        self.replayer.stop()
+        self.eraser.stop()
+
     def close(self) -> None:
         """Let the threads finish what they are at, then release log and database."""
         began = time.monotonic()
-        self._stop.set()
+        self.stop_waiting()
         if self._sink and self.rollups:
             self._sink.stop()
             self.rollups.stop()
-        self.replayer.stop()
-        self.eraser.stop()
         self.retention.stop()
         for thread in self._threads:
             thread.join()

@@ -181,9 +181,9 @@ class Eraser:
         finally:
             reader.close()
         wanted = {TopicPartition(topic, partition): ends[partition] for partition in partitions}
-        wait_until_committed(self._log, wanted, PROCESS_SECONDS)
+        wait_until_committed(self._log, wanted, PROCESS_SECONDS, self._stop.is_set)
         for partition in partitions:
-            wait_for_sink(self._log, self._sink, partition)
+            wait_for_sink(self._log, self._sink, partition, self._stop.is_set)
 
     def _forget_on_log(self) -> None:
         """Leaves on the log what somebody has still to read: the sink rows, the processors what owners tell

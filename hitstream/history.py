@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,12 @@ DAYS_AROUND = 2
 
 
 def owner_histories(
-    log: Log, database: Database, sink: Stored, question: HistoryQuestion
+    log: Log, database: Database, sink: Stored, question: HistoryQuestion, is_stopping: Callable[[], bool]
 ) -> list[OwnerHistory]:
     """Hits and row keys of the owners, once all that their partition has emitted is stored.
 
     Blocking, for a worker thread. Raises LogError when the sink does not catch up in time."""
-    wait_for_sink(log, sink, question.partition)
+    wait_for_sink(log, sink, question.partition, is_stopping)
     by_site: dict[int, list[int]] = defaultdict(list)
     for request in question.owners:
         by_site[request.site_id].append(request.owner)
@@ -44,8 +44,9 @@ def owner_histories(
     ]
 
 
-def wait_for_sink(log: Log, sink: Stored, partition: int) -> None:
-    """Until what the partition has on the log now is in the tables. Raises LogError."""
+def wait_for_sink(log: Log, sink: Stored, partition: int, is_stopping: Callable[[], bool]) -> None:
+    """Until what the partition has on the log now is in the tables. Raises LogError, also when this process,
+    and with it the sink, stops."""
     reader = log.reader()
     try:
         wanted = {
@@ -63,6 +64,8 @@ def wait_for_sink(log: Log, sink: Stored, partition: int) -> None:
             raise LogError(
                 f"partition {partition} is not stored up to its end after {CAUGHT_UP_SECONDS:.0f} s"
             )
+        if is_stopping():
+            raise LogError("this process stops")
         sink.flush_soon()
         time.sleep(0.02)
 

@@ -190,7 +190,7 @@ class Replayer:
         self._announce(level, partitions)
         crash_point("replay.announced")
         for partition in sorted(partitions):
-            wait_for_sink(self._log, self._sink, partition)
+            wait_for_sink(self._log, self._sink, partition, lambda: self._stopping)
         count = 0
         for site_id in replay.site_ids:
             entries: list[tuple[int, bytes, bytes]] = []
@@ -222,11 +222,14 @@ class Replayer:
             TopicPartition(HISTORY.name, partition): offset + 1
             for partition, offset in zip(numbers, offsets, strict=True)
         }
-        wait_until_committed(self._log, wanted, LEVEL_SECONDS)
+        wait_until_committed(self._log, wanted, LEVEL_SECONDS, lambda: self._stopping)
 
 
-def wait_until_committed(log: Log, wanted: Mapping[TopicPartition, int], seconds: float) -> None:
-    """Until the processors are past these offsets. Blocking; raises LogError when it takes longer."""
+def wait_until_committed(
+    log: Log, wanted: Mapping[TopicPartition, int], seconds: float, is_stopping: Callable[[], bool]
+) -> None:
+    """Until the processors are past these offsets. Blocking; raises LogError when it takes longer, or when
+    this process stops: what the processors need from it may then never come."""
     deadline = time.monotonic() + seconds
     while True:
         committed = log.committed(GROUP)
@@ -238,6 +241,8 @@ def wait_until_committed(log: Log, wanted: Mapping[TopicPartition, int], seconds
                 f"the processors did not take in topic {missing[0].topic}, partition {missing[0].partition}"
                 f" within {seconds:.0f} s: do they run?"
             )
+        if is_stopping():
+            raise LogError("this process stops")
         time.sleep(POLL_SECONDS)
 
 

@@ -3,6 +3,7 @@
 The log is filled beforehand, so an undisturbed and a disturbed run see the same hits. Both processes are real
 (`python -m hitstream ...`); whoever dies is started again, as the supervisor does."""
 
+import http.client
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
+import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,19 +60,22 @@ def fill_log(
     log.close()
 
 
-def copy_log(source: Path, target: Path) -> None:
-    """Config and hits of a stopped instance, byte for byte, onto a new log."""
-    old, new = EmbeddedLog(source / "log"), EmbeddedLog(target / "log", PARTITIONS)
+def copy_log(old: Log, target: Path) -> int:
+    """Config and hits, byte for byte, onto a new embedded log; returns how many hits."""
+    new = EmbeddedLog(target / "log", PARTITIONS)
     reader = old.reader()
+    hits = 0
     for topic in ("config", "hits"):
         appender = new.appender(topic)
         for partition, end in reader.end_offsets(topic).items():
-            for message in messages(reader, topic, partition, end):
-                appender.append([(partition, message.key, message.value)])
+            entries = [(partition, one.key, one.value) for one in messages(reader, topic, partition, end)]
+            for start in range(0, len(entries), 1000):
+                appender.append(entries[start : start + 1000])
+            hits += len(entries) if topic == "hits" else 0
         appender.close()
     reader.close()
-    old.close()
     new.close()
+    return hits
 
 
 def messages(reader: Reader, topic: str, partition: int, end: int) -> Iterator[Message]:
@@ -86,14 +90,21 @@ def messages(reader: Reader, topic: str, partition: int, end: int) -> Iterator[M
 def hits_of(data_dir: Path) -> list[Hit]:
     """All hits on the log of a stopped instance."""
     log = EmbeddedLog(data_dir / "log")
+    found = hits_on(log)
+    log.close()
+    return found
+
+
+def hits_on(log: Log) -> list[Hit]:
+    """All hits on a log that were not erased."""
     reader = log.reader()
     found = [
         decode_hit(message.value)
         for partition, end in reader.end_offsets("hits").items()
         for message in messages(reader, "hits", partition, end)
+        if message.value
     ]
     reader.close()
-    log.close()
     return found
 
 
@@ -113,16 +124,24 @@ class Instance:
         environment: Mapping[str, str] | None = None,
         modules: Mapping[str, str] | None = None,
     ) -> None:
-        """`modules` names the module to run a process by, where it is not `hitstream`."""
+        """`modules` names the module to run a kind of process by, where it is not `hitstream`."""
         self.data_dir = data_dir
         self.deaths = 0
         self.crashed: list[str] = []
         """Names of the points that killed a process, once it has stopped."""
         self.lag_at_death: list[int] = []
-        self._crash_at = crash_at or {}
+        self.restarts_failed = False
+        """Whether a process that ended with an error is started again too, as the supervisor does."""
+        self.failed = 0
+        """How many did."""
+        self.crash_at = dict(crash_at or {})
+        """What kills a process that is started from now on."""
+        self.arguments: dict[str, Sequence[str]] = {}
+        """Of the commands, by process."""
         self._modules = modules or {}
         self._port = free_port()
-        self._environment = dict(environment or {})
+        self.environment = dict(environment or {})
+        """Of the processes that are started from now on."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         (data_dir / "crashed").mkdir(parents=True, exist_ok=True)
         self._output = (data_dir / "output.log").open("ab")
@@ -141,15 +160,17 @@ class Instance:
             "HITSTREAM_REPORTING_PORT": str(self._port),
             "HITSTREAM_REPORTING_URL": f"http://127.0.0.1:{self._port}",
             "HITSTREAM_SQL_PORT": "0",
+            "PYTHONFAULTHANDLER": "1",
             # Small units and small flushes: a test has several of each, whatever the machine's pace.
             "HITSTREAM_PROCESS_BATCH": "200",
             "HITSTREAM_SINK_FLUSH_ROWS": "300",
             "HITSTREAM_CRASH_ONCE": str(self.data_dir / "crashed"),
-            "HITSTREAM_CRASH_AT": self._crash_at.get(name, ""),
-            **self._environment,
+            "HITSTREAM_CRASH_AT": self.crash_at.get(name, ""),
+            **self.environment,
         }
+        kind = name.rstrip("0123456789")
         self._processes[name] = subprocess.Popen(
-            [sys.executable, "-m", self._modules.get(name, "hitstream"), name.rstrip("0123456789")],
+            [sys.executable, "-m", self._modules.get(kind, "hitstream"), kind, *self.arguments.get(name, ())],
             cwd=REPOSITORY,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -162,11 +183,21 @@ class Instance:
             status = process.poll()
             if status is None:
                 continue
-            if status != -signal.SIGKILL:
-                raise AssertionError(f"{name} ended with status {status}:\n{self.output()[-3000:]}")
-            self.deaths += 1
-            self.lag_at_death.append(self.lag())
+            if not self.note_end(name):
+                self.deaths += 1
+                self.lag_at_death.append(self.lag())
             self.add(name)
+
+    def note_end(self, name: str) -> bool:
+        """Of a process that ended: False when it was killed, True when it failed, which is counted. Raises
+        AssertionError when that shouldn't be."""
+        status = self._processes[name].poll()
+        if status == -signal.SIGKILL:
+            return False
+        if status in (1, -signal.SIGSEGV) and self.restarts_failed:
+            self.failed += 1
+            return True
+        raise AssertionError(f"{name} ended with status {status}:\n{self.output()[-3000:]}")
 
     def remove(self, name: str) -> None:
         """Stops it, as an operator does; it isn't started again."""
@@ -178,9 +209,13 @@ class Instance:
         self._processes[name].kill()
         self._processes[name].wait()
 
+    def status(self, name: str) -> int | None:
+        """As of subprocess.Popen.poll: None while it runs."""
+        return self._processes[name].poll()
+
     def lag(self) -> int:
         """Hits that the processors have not consumed."""
-        log = log_of(self.data_dir, self._environment)
+        log = log_of(self.data_dir, self.environment)
         try:
             return sum(lag for at, lag in log.lag("processors").items() if at.topic == "hits")
         finally:
@@ -194,7 +229,7 @@ class Instance:
             try:
                 self.ask("/hitstream/drain", {"timeout": "5"})
                 break
-            except (OSError, urllib.error.HTTPError):
+            except (OSError, http.client.HTTPException):
                 pass
             if time.monotonic() > deadline:
                 raise AssertionError(f"not drained in {timeout:.0f} s:\n{self.output()[-3000:]}")
@@ -202,11 +237,11 @@ class Instance:
         self.restart_the_dead()
 
     def ask(self, path: str, fields: Mapping[str, str]) -> Any:
-        body = "&".join(f"{name}={value}" for name, value in fields.items()).encode()
+        body = urllib.parse.urlencode(fields).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._port}{path}", data=body, headers={"Authorization": f"Bearer {TOKEN}"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
     def output(self) -> str:
@@ -227,49 +262,54 @@ class Instance:
 
 
 _DUMP = """
-import json, sys
+import sys
 import clickhouse_connect
 client = clickhouse_connect.get_client(dsn=sys.argv[1], database=sys.argv[2], query_limit=0)
-tables = {}
 for table in sys.argv[3:]:
-    result = client.query(f"SELECT * EXCEPT (version, inserted_at) FROM {table} FINAL")
-    tables[table] = sorted(json.dumps(row, default=str) for row in result.result_rows)
-print(json.dumps(tables))
+    # Where and when a message was found dead is no matter of the hits.
+    also = ", offset, time" if table == "dead" else ""
+    sql = f"SELECT * EXCEPT (version, inserted_at{also}) FROM {table} FINAL FORMAT JSONCompactEachRow"
+    sys.stdout.buffer.write(client.raw_query(sql) + b"\\0")
 """
 TABLES = ("visits", "actions", "conversions", "conversion_items", "hits", "tallies", "dead")
 
 
-def tables_of(data_dir: Path, epoch: int = 1) -> dict[str, list[str]]:
-    """All rows of a stopped instance, without version and time of insertion."""
+def tables_of(data_dir: Path, epoch: int = 1, dsn: str = "") -> dict[str, list[str]]:
+    """All rows of a stopped instance, or of a server, without version and time of insertion."""
+    place = dsn or f"chdb://{data_dir / 'clickhouse'}"
     dumped = subprocess.run(
-        [sys.executable, "-c", _DUMP, f"chdb://{data_dir / 'clickhouse'}", f"hitstream_{epoch}", *TABLES],
+        [sys.executable, "-c", _DUMP, place, f"hitstream_{epoch}", *TABLES],
         check=True,
         capture_output=True,
         cwd=REPOSITORY,
     )
-    found: dict[str, list[str]] = json.loads(dumped.stdout)
-    return found
+    texts = dumped.stdout.decode(errors="backslashreplace").split("\0")
+    return {table: sorted(text.splitlines()) for table, text in zip(TABLES, texts, strict=False)}
 
 
 ROWS = ("visits", "actions", "conversions", "conversion_items", "hits", "dead")
 
 
-def differences(tables: Mapping[str, Sequence[str]], expected: Mapping[str, Sequence[str]]) -> list[str]:
+def differences(
+    tables: Mapping[str, Sequence[str]], expected: Mapping[str, Sequence[str]], surplus: int = 0
+) -> list[str]:
     """What is not as in an undisturbed run of the same hits, one line per table; tallies by their sum, since
-    they are cut into other units of work."""
+    they are cut into other units of work. `surplus` hits were put on the log once more."""
     found = []
     for table in ROWS:
         missing = Counter(expected[table]) - Counter(tables[table])
-        surplus = Counter(tables[table]) - Counter(expected[table])
-        if missing or surplus:
-            example = next(iter(missing or surplus))
-            found.append(f"{table}: {len(missing)} rows missing, {len(surplus)} too many, as {example[:500]}")
-    if tallied(tables) != tallied(expected):
-        found.append(f"tallies: {tallied(tables)} hits instead of {tallied(expected)}")
+        too_many = Counter(tables[table]) - Counter(expected[table])
+        if missing or too_many:
+            example = next(iter(missing or too_many))
+            found.append(
+                f"{table}: {len(missing)} rows missing, {len(too_many)} too many, as {example[:500]}"
+            )
+    if tallied(tables) != tallied(expected) + surplus:
+        found.append(f"tallies: {tallied(tables)} hits instead of {tallied(expected) + surplus}")
     return found
 
 
 def tallied(tables: Mapping[str, Sequence[str]]) -> int:
     """Sum of the counts of all tallies of `hits`."""
     rows = [json.loads(row) for row in tables["tallies"]]
-    return sum(row[8] for row in rows if row[0] == "hits")
+    return sum(int(row[8]) for row in rows if row[0] == "hits")

@@ -31,7 +31,7 @@ POINTS = [("processor", point) for point in PROCESSOR_POINTS] + [("database", p)
 SESSION_MS = 6000
 
 
-def new_log(servers: str, directory: Path) -> dict[str, str]:
+def new_log(servers: str, directory: Path, session_ms: int = SESSION_MS) -> dict[str, str]:
     """Makes a log on the broker; returns the settings that name it."""
     from stream.kafka import make_log
     from stream.kafka_client import Connection
@@ -41,7 +41,7 @@ def new_log(servers: str, directory: Path) -> dict[str, str]:
     make_log(Connection(servers), prefix, TopicPlan(partitions=PARTITIONS))
     directory.mkdir(parents=True, exist_ok=True)
     options = directory / "kafka.properties"
-    options.write_text(f"session.timeout.ms={SESSION_MS}\nheartbeat.interval.ms=500\n")
+    options.write_text(f"session.timeout.ms={session_ms}\nheartbeat.interval.ms=500\n")
     return {
         "HITSTREAM_KAFKA": servers,
         "HITSTREAM_KAFKA_PREFIX": prefix,

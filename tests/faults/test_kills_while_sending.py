@@ -15,7 +15,16 @@ from urllib.parse import parse_qs, urlencode
 
 import pytest
 
-from tests.faults.instance import PARTITIONS, Instance, copy_log, differences, hits_of, tables_of, tallied
+from tests.faults.instance import (
+    PARTITIONS,
+    Instance,
+    copy_log,
+    differences,
+    hits_of,
+    log_of,
+    tables_of,
+    tallied,
+)
 from tests.instance import RunningInstance
 
 CLIENTS = 6
@@ -177,7 +186,9 @@ def disturbed(
 
 def replayed(data_dir: Path, target: Path) -> dict[str, list[str]]:
     """The tables of an instance that nobody kills, from the same log."""
-    copy_log(data_dir, target)
+    log = log_of(data_dir)
+    copy_log(log, target)
+    log.close()
     instance = Instance(target)
     instance.start()
     try:
