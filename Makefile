@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; break; }; done)
 TEST_WORKERS ?= 2
 
-.PHONY: run demo test lint format conformance bench sizes curves faults pressure soak clients hostile fuzz lock clean
+.PHONY: run demo test lint format conformance bench sizes curves faults slow pressure soak clients hostile fuzz lock clean
 
 run: $(VENV)/run.stamp
 	@HITSTREAM_SHOW_TOKEN=1 exec $(BIN)/hitstream up
@@ -43,6 +43,9 @@ sizes: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.sizes $(SIZES_ARGS)
 
 faults: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
+
+slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow tests/faults tests/integration tests/contract tests/kafka $(PYTEST_ARGS)
 
 pressure: $(VENV)/dev.stamp
