@@ -36,6 +36,12 @@ def read_ledger(database: Database) -> dict[TopicPartition, int]:
     return {TopicPartition(str(topic), int(partition)): int(offset) for topic, partition, offset in rows}
 
 
+def newest_version(database: Database) -> int:
+    """Of the records of the ledger, 0 when there is none: a later record needs a greater one, also when the
+    clock was put back. Raises the database's errors."""
+    return int(database.rows("SELECT max(version) FROM sink_offsets")[0][0])
+
+
 class Ledger:
     """The ledger, asked at most every tenth of a second. May be used from any thread."""
 

@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from schemas.rows import DeadLetter, encode_row
 from sink.database import Database
 from sink.encoding import DEAD, HITS, TABLES, Block, Entry, SiteDay, Table, halves, split
-from sink.ledger import read_ledger
+from sink.ledger import newest_version, read_ledger
 from sink.metrics import SinkMetrics
 from sink.settings import SinkSettings
 from stream.faults import crash_point
@@ -108,6 +108,7 @@ class Sink:
         self._next: dict[TopicPartition, int] = {}
         self._pending = {table.name: _Pending() for table in TABLES}
         self._lag_at = 0.0
+        self._ledger_version = 0
 
     def visible_positions(self) -> Mapping[TopicPartition, int]:
         """Next offset per topic and partition: everything below is in the tables and in the ledger."""
@@ -189,6 +190,7 @@ class Sink:
             self._visible = dict(ledger)
         self._next = dict(ledger)
         self._pending = {table.name: _Pending() for table in TABLES}
+        self._ledger_version = newest_version(self._database)
 
     def step(self, reader: Reader) -> int:
         """Read once what each partition has and flush what is due; returns how many messages were read."""
@@ -358,7 +360,7 @@ class Sink:
         logger.error("%d rows of %s can't be stored, the first: %s", len(dead), table.name, dead[0][1])
 
     def _record(self, positions: Mapping[TopicPartition, int]) -> None:
-        version = time.time_ns()
+        version = self._ledger_version = max(time.time_ns(), self._ledger_version + 1)
         values = ", ".join(
             f"('{place.topic}', {place.partition}, {offset}, {version})"
             for place, offset in positions.items()

@@ -9,6 +9,7 @@ from schemas.hit import Location, encode_hit
 from schemas.rows import Visit, encode_output, encode_row
 from sink.database import Database
 from sink.encoding import ROW_TABLES, SiteDay
+from sink.ledger import read_ledger
 from sink.loop import Sink
 from stream.embedded import EmbeddedLog
 from stream.protocol import TopicPartition
@@ -66,6 +67,22 @@ def test_a_later_output_of_the_same_key_wins_and_a_deleted_one_is_gone(
     )
     Sink(log, database).run_to_end()
     assert database.rows("SELECT visit_id, actions FROM visits FINAL") == [(1, 2)]
+
+
+def test_the_ledger_goes_on_when_the_clock_was_put_back(log: EmbeddedLog, database: Database) -> None:
+    """Its records are told apart by when they were made."""
+    fill(log, 10)
+    Sink(log, database).run_to_end()
+    before = read_ledger(database)
+    database.command("INSERT INTO sink_offsets SELECT topic, partition, next_offset, version + 86400000000000"
+                     " FROM sink_offsets FINAL")  # fmt: skip
+    fill(log, 10)
+    Sink(log, database).run_to_end()
+    after = read_ledger(database)
+    grown = [place for place, offset in after.items() if offset > before.get(place, 0)]
+    assert {place.topic for place in grown} >= {"hits", "visits", "actions", "tallies"}
+    database.command("OPTIMIZE TABLE sink_offsets FINAL")
+    assert read_ledger(database) == after
 
 
 def test_reading_the_log_again_from_its_begin_changes_nothing(log: EmbeddedLog, database: Database) -> None:
