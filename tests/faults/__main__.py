@@ -113,8 +113,11 @@ def main() -> int:
             (directory / name).mkdir()
             try:
                 part(report, directory / name, given.rounds, seed)
-            except (Exception, SystemExit):
-                # Also when it is ended from outside: the table then shows what was done until then.
+            except SystemExit:
+                # Ended from outside: the table shows what was done until then.
+                report.fail(f"{name}: ended by a signal")
+                break
+            except Exception:
                 traceback.print_exc()
                 report.fail(f"{name}: {traceback.format_exc().splitlines()[-1]}")
     finally:

@@ -27,10 +27,10 @@ from tests.clickhouse_http import ClickHouseFixture
 from tests.faults.instance import TOKEN, Instance, log_of, messages, tables_of
 from tests.faults.traffic import Entries
 
-DIES_SECONDS = 240.0
+DIES_SECONDS = 600.0
 NUDGE_SECONDS = 8.0
 SETTLES_SECONDS = 600.0
-CHANGE_SECONDS = 300.0
+CHANGE_SECONDS = 600.0
 PATIENCE_SECONDS = 120.0
 DROP_SECONDS = 0.25
 MOST_WAITING = 4_000

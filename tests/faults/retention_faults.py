@@ -52,7 +52,7 @@ def kill_retention(
         server, environment = None, {}
         if broker is not None:
             server = stack.enter_context(running_clickhouse(directory / "server"))
-            environment = new_log(broker.address, directory / "disturbed", session_ms=2000)
+            environment = new_log(broker.address, directory / "disturbed", session_ms=6000)
         one = FedInstance(directory / "disturbed", first_events(), environment, server)
         stack.enter_context(closing(one))
         other = FedInstance(directory / "undisturbed", first_events())

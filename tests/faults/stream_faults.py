@@ -151,7 +151,7 @@ class StreamFaults:
             environment = dict(_SMALL)
             if plan.backend == "kafka":
                 assert self._broker is not None
-                environment |= new_log(self._broker.address, self._directory / "disturbed", session_ms=2000)
+                environment |= new_log(self._broker.address, self._directory / "disturbed", session_ms=6000)
             modules = {"processor": _EAGER}
             events = first_events()
             one = FedInstance(self._directory / "disturbed", events, environment, server, modules)
