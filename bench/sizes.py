@@ -142,7 +142,7 @@ def copy_base(
                 for column in _IDS[table]
             ),
             f"if(visitor_id % 2, visitor_id, cityHash64(visitor_id, {later}, {salt})) AS visitor_id",
-            f"now64(3) + toIntervalHour({12 if never_archived else 0}) AS inserted_at",
+            f"now64(3) + toIntervalHour({12 if never_archived else -1}) AS inserted_at",
         ]
         database.command(
             f"INSERT INTO {table} SELECT * REPLACE ({', '.join(changes)}) FROM (SELECT * FROM {table} FINAL"
