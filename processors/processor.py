@@ -522,9 +522,9 @@ class Processor:
     def _process_claims(self, unit: Unit) -> None:
         partition = unit.batch.home
         claims = [decode_claim(message.value) for message in unit.batch.messages]
-        lost = judge(claims, self._worker.state(partition))
-        if lost:
-            verdicts = [(verdict.owner, encode_verdict(verdict)) for verdict in lost]
+        found = judge(claims, self._worker.state(partition))
+        if found:
+            verdicts = [(verdict.owner, encode_verdict(verdict)) for verdict in found]
             self._worker.emit_keyed(partition, ORDER_VERDICTS.name, verdicts)
 
     def _process_verdicts(self, unit: Unit) -> None:
@@ -539,11 +539,15 @@ class Processor:
             record = records.get(key)
             if record is None:
                 continue
-            fresh = [verdict for verdict in verdicts if verdict.hit_id not in record.lost_orders]
+            facts = facts_of(record)
+            lost = set(facts.lost_orders)
+            for verdict in verdicts:
+                (lost.discard if verdict.counts else lost.add)(verdict.hit_id)
+            judged = lost ^ facts.lost_orders
+            fresh = [verdict for verdict in verdicts if verdict.hit_id in judged]
             if not fresh:
                 continue
-            facts = facts_of(record)
-            told = Facts(facts.lost_orders | {verdict.hit_id for verdict in fresh}, facts.links)
+            told = Facts(frozenset(lost), facts.links)
             since = min((verdict.time, verdict.hit_id) for verdict in fresh)
             changed[key] = self._tell(unit, key, record, told, since, fresh[0].site_id, fresh[0].owner)
         save_records(state, changed)

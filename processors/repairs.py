@@ -96,6 +96,8 @@ class _Past:
     """As they were folded until now; empty when nobody needs that."""
     recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]]
     """Hits whose exclusion the new level changes: before, now."""
+    left: list[ReadyHit]
+    """Those that were folded until now and are not any more."""
 
 
 class Repairs:
@@ -125,6 +127,9 @@ class Repairs:
         past = self._past(home, history, record, level, erased, wanted)
         rows = Rows()
         hits = self._placed(state, key, record, past)
+        # Nobody's order any more; should it come back, it claims its id anew.
+        gone = {one.hit.hit_id for one in past.left}
+        record.lost_orders = [hit_id for hit_id in record.lost_orders if hit_id not in gone]
         rebuilt, full, excluded = _folded(_beginning(history, record, level, erased), hits, rows)
         self._delete_others(rows, history)
         if past.before:
@@ -138,6 +143,7 @@ class Repairs:
         save_records(state, {key: rebuilt})
         unit.add_changes(history.owner, changes_of(rows))
         self._recount(unit, past, excluded)
+        self._give_up_orders(home, past.left)
         if level != record.level:
             self._claim_orders(home, past.ready)
 
@@ -165,6 +171,7 @@ class Repairs:
         consumed = self._worker.committed().get(TopicPartition(HITS.name, home), 0)
         ready: dict[int, ReadyHit] = {}
         folded: dict[int, ReadyHit] = {}
+        left: list[ReadyHit] = []
         recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]] = []
         for offset, value in history.hits:
             hit = decode_hit(value)
@@ -182,7 +189,9 @@ class Repairs:
                 folded[hit.hit_id] = was
             if isinstance(now, ReadyHit) and hit.hit_id not in erased:
                 ready[hit.hit_id] = now
-        return _Past(_in_order(ready), _in_order(folded), recounts)
+            elif isinstance(was, ReadyHit):
+                left.append(was)
+        return _Past(_in_order(ready), _in_order(folded), recounts, left)
 
     def _ready(self, hit: Hit, entry: Entry, level: int) -> ReadyHit | Exclusion | None:
         """None for a hit that can't be prepared: it is on `dead` since it came."""
@@ -243,6 +252,12 @@ class Repairs:
     def _claim_orders(self, home: int, hits: Iterable[ReadyHit]) -> None:
         """Orders of hits that were excluded before; who claimed an id before claims the same again."""
         claims = [claim for ready in hits if (claim := claim_of(ready.hit)) is not None]
+        if claims:
+            self._worker.emit_keyed(home, ORDERS.name, claims)
+
+    def _give_up_orders(self, home: int, hits: Iterable[ReadyHit]) -> None:
+        """The next earliest order with the id counts then."""
+        claims = [claim for one in hits if (claim := claim_of(one.hit, is_given_up=True)) is not None]
         if claims:
             self._worker.emit_keyed(home, ORDERS.name, claims)
 
