@@ -9,11 +9,18 @@ from typing import Any
 
 import msgspec
 
+from hitstream.anonymisation import Anonymiser
 from hitstream.engine import Engine
 from hitstream.erasure import Subject
 from hitstream.past import story_of
+from ingest.geolocation import Geolocator
+from ingest.intake import SECRET_DAY
+from ingest.settings import IngestSettings
 from reporting.past import VisitName
+from schemas.anonymisation import Anonymisation
 from schemas.hit import format_visitor_id
+from schemas.settings import load_settings
+from stream.secrets import SaltStore
 
 _KINDS = {
     "visits": "visits", "actions": "actions", "conversions": "conversions",
@@ -53,6 +60,24 @@ class EnginePast:
             for stored in self._engine.eraser.hits_of(site_id, visit_ids):
                 found["hits"].append(_readable(msgspec.structs.asdict(stored.hit)))
         return found
+
+    def anonymise(self, wish: Anonymisation) -> None:
+        engine = self._engine
+        locator = Geolocator(load_settings(IngestSettings).geoip_database)
+        salts = SaltStore(engine.log)
+        try:
+            secret = salts.salt(0, SECRET_DAY)
+            Anonymiser(
+                engine.database,
+                engine.eraser,
+                engine.log.epoch,
+                engine.current_config,
+                locator.locate,
+                secret,
+            ).carry_out(wish)
+        finally:
+            salts.close()
+            locator.close()
 
     def purge(self) -> None:
         self._engine.retention.step()

@@ -126,7 +126,9 @@ class Engine:
             self.log, self.database, self.sink, self.facts, self.current_config, self._write_alone
         )
         self.eraser = Eraser(self.log, self.database, self.sink, changed, self.facts, erased, self._window)
-        self.retention = Retention(self.database, sink_settings, lambda: self.current_config().privacy)
+        self.retention = Retention(
+            self.database, sink_settings, lambda: self.current_config().privacy, segments=segments
+        )
         self.freshness = Freshness(self.log, self.sink.visible_positions)
         self._stop = threading.Event()
         self._threads = [

@@ -24,6 +24,7 @@ from schemas.history import (
     Erasure,
     ErasureDone,
     HistoryFact,
+    Rewrite,
     decode_fact,
     encode_fact,
 )
@@ -118,14 +119,15 @@ class Eraser:
         self._window = window
         self._log, self._database, self._sink, self._on_site_days = log, database, sink, on_site_days
         self._facts, self._erased = facts, erased
-        self._working = threading.Lock()
+        self.working = threading.Lock()
+        """Held by whoever changes the past of people."""
         self._stop = threading.Event()
 
     def delete(self, subjects: Collection[Subject]) -> Forgotten:
         """Returns when neither reports nor tables have the visits any more; the disk follows within minutes.
 
         Blocking. Raises LogError: what is not finished then is finished by `run`."""
-        with self._working:
+        with self.working:
             by_site: dict[int, list[int]] = defaultdict(list)
             for subject in subjects:
                 by_site[subject.site_id].append(subject.visit_id)
@@ -165,10 +167,43 @@ class Eraser:
         for table, count in self._carry_out(facts).items():
             found.rows[table] = found.rows.get(table, 0) + count
 
-    def _carry_out(self, facts: Sequence[tuple[int, Erasure]]) -> dict[str, int]:
+    def rewritten(self, site_id: int, places: Mapping[int, Sequence[int]]) -> None:
+        """The hits at these offsets (by owner) are others in the table of raw hits: state, rows, archives and
+        log follow. Blocking; the caller holds `working`. Raises LogError."""
+        number = time.time_ns()
+        facts = [
+            (
+                partition_of(owner, self._log.partitions),
+                Rewrite(site_id, owner, list(offsets[start : start + HITS_PER_FACT]), number),
+            )
+            for owner, offsets in places.items()
+            for start in range(0, len(offsets), HITS_PER_FACT)
+        ]
+        if facts:
+            self._erased.add(facts)
+            self._facts.append([(partition, b"", encode_fact(fact)) for partition, fact in facts])
+            crash_point("rewrite.recorded")
+            self._carry_out(facts)
+
+    def catch_up_all(self) -> None:
+        """Until what was accepted by now is stored. Raises LogError."""
+        self._catch_up(HITS.name, range(self._log.partitions))
+
+    def merge(self, table: str) -> None:
+        """Only the newest version of each row stays."""
+        query = (
+            "SELECT DISTINCT partition_id FROM system.parts"
+            " WHERE database = currentDatabase() AND active AND table IN ({table:String}, {local:String})"
+        )
+        bound = {"table": table, "local": f"{table}_local"}
+        for (partition_id,) in self._database.rows(query, bound):
+            self._database.execute(f"OPTIMIZE TABLE {table} PARTITION ID '{partition_id}' FINAL")
+
+    def _carry_out(self, facts: Sequence[tuple[int, Erasure | Rewrite]]) -> dict[str, int]:
         """What follows from recorded facts; may be repeated. Returns the rows that went, by table."""
         self._catch_up(HISTORY.name, {partition for partition, _ in facts})
-        counts = self._take_out([fact for _, fact in facts])
+        counts = self._take_out([fact for _, fact in facts if isinstance(fact, Erasure)])
+        self._renew([fact for _, fact in facts if isinstance(fact, Rewrite)])
         done = {(partition, fact.number) for partition, fact in facts}
         self._facts.append([(partition, b"", encode_fact(ErasureDone(number))) for partition, number in done])
         return counts
@@ -265,15 +300,32 @@ class Eraser:
                 counts[table] = counts.get(table, 0) + int(count)
                 self._remove(table, where, bound)
                 crash_point(f"erasure.removed.{table}")
-            frozen = frozen_before(self._database)
-            days = {day for day in days if frozen is None or day >= frozen}
-            forget_days(self._database, site_id, sorted(days))
-            self._on_site_days({SiteDay(site_id, (day - date(1970, 1, 1)).days) for day in days})
+            self._compute_anew(site_id, days)
         for fact in facts:
             partition = partition_of(fact.owner, self._log.partitions)
             where = "topic = 'hits' AND partition = {partition:UInt32} AND offset IN {offsets:Array(UInt64)}"
             self._remove("dead", where, {"partition": partition, "offsets": fact.on_log()})
         return counts
+
+    def _renew(self, facts: Sequence[Rewrite]) -> None:
+        """Of rewritten owners the former versions of rows go, and the archives of their days."""
+        by_site: dict[int, set[int]] = defaultdict(set)
+        for fact in facts:
+            by_site[fact.site_id].add(fact.owner)
+        for table in _TABLES if facts else ():
+            self.merge(table)
+        for site_id, owners in by_site.items():
+            bound = {"site": site_id, "ids": sorted(owners)}
+            where = "site_id = {site:UInt32} AND owner IN {ids:Array(UInt64)}"
+            rows = self._database.rows(f"SELECT DISTINCT date FROM visits WHERE {where}", bound)  # noqa: S608
+            self._compute_anew(site_id, {day for (day,) in rows})
+
+    def _compute_anew(self, site_id: int, days: set[date]) -> None:
+        """Archives of days that aren't frozen."""
+        frozen = frozen_before(self._database)
+        days = {day for day in days if frozen is None or day >= frozen}
+        forget_days(self._database, site_id, sorted(days))
+        self._on_site_days({SiteDay(site_id, (day - date(1970, 1, 1)).days) for day in days})
 
     def _remove(self, table: str, where: str, bound: Mapping[str, object]) -> None:
         """Every version of the rows, from the files: parts with such rows are written anew."""
@@ -292,7 +344,7 @@ class Eraser:
         wait = 0.0
         while not self._stop.wait(wait):
             try:
-                with self._working:
+                with self.working:
                     if unfinished:
                         self._carry_out(unfinished)
                         logger.info("finished %d deletions that were begun before", len(unfinished))
@@ -331,11 +383,12 @@ def erasures_of(site_id: int, owner: int, hits: Mapping[int, int], number: int) 
 
 
 class ErasedHits:
-    """Which hits of the log were erased: the sink must not store them when it reads them again."""
+    """Which hits of the log were erased or rewritten: the sink must not store them when it reads them
+    again."""
 
     def __init__(self, log: Log) -> None:
         self._offsets: dict[int, set[int]] = defaultdict(set)
-        self._facts: dict[int, list[tuple[int, Erasure]]] = defaultdict(list)
+        self._facts: dict[int, list[tuple[int, Erasure | Rewrite]]] = defaultdict(list)
         self.newest = 0.0
         """When the last one was asked for, unix seconds."""
         reader = log.reader()
@@ -352,7 +405,7 @@ class ErasedHits:
             reader.close()
 
     def _take(self, partition: int, fact: HistoryFact, oldest: int) -> None:
-        if isinstance(fact, Erasure):
+        if isinstance(fact, Erasure | Rewrite):
             self._note(partition, fact, oldest)
             self._facts[fact.number].append((partition, fact))
         elif isinstance(fact, ErasureDone):
@@ -362,11 +415,11 @@ class ErasedHits:
             else:
                 self._facts.pop(fact.number, None)
 
-    def _note(self, partition: int, fact: Erasure, oldest: int = 0) -> None:
+    def _note(self, partition: int, fact: Erasure | Rewrite, oldest: int = 0) -> None:
         self._offsets[partition].update(offset for offset in fact.on_log() if offset >= oldest)
         self.newest = max(self.newest, fact.number / 1e9)
 
-    def add(self, facts: Sequence[tuple[int, Erasure]]) -> None:
+    def add(self, facts: Sequence[tuple[int, Erasure | Rewrite]]) -> None:
         for partition, fact in facts:
             self._note(partition, fact)
 
@@ -374,6 +427,6 @@ class ErasedHits:
         offsets = self._offsets.get(partition)
         return offsets is not None and offset in offsets
 
-    def unfinished(self) -> list[tuple[int, Erasure]]:
+    def unfinished(self) -> list[tuple[int, Erasure | Rewrite]]:
         """Deletions recorded before this process, whose rows may still be in the database."""
         return [one for facts in self._facts.values() for one in facts]

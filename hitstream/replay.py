@@ -75,8 +75,8 @@ def plan_replays(
     for site_id in sites or known:
         timezone = config.sites[site_id].timezone
         times = (
-            _midnight(begin, timezone) if begin else 0,
-            _midnight(end + timedelta(days=1), timezone) if end else LAST_SECOND,
+            midnight_of(begin, timezone) if begin else 0,
+            midnight_of(end, timezone, after=True) if end else LAST_SECOND,
         )
         by_times[times].append(site_id)
     return [
@@ -94,7 +94,10 @@ def _day(text: str, name: str) -> date | None:
         raise ReplayError(f"{name} is {text!r}: expected a day such as 2026-09-10") from None
 
 
-def _midnight(day: date, timezone: str) -> int:
+def midnight_of(day: date, timezone: str, *, after: bool = False) -> int:
+    """Unix second at which a day begins, or has ended."""
+    if after:
+        day += timedelta(days=1)
     return int(datetime(day.year, day.month, day.day, tzinfo=zone_of(timezone)).timestamp())
 
 

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 SALT_DAYS = 5
 """Salts of older days are erased."""
 
-_SECRET_DAY = 1 << 31
+SECRET_DAY = 1 << 31
 """The salt that replaces ids by pseudonyms must last: its day is never in the past."""
 
 _READ_HITS = 2000
@@ -119,7 +119,7 @@ class Intake:
             authority=self.tokens.may_write,
             salts=self._salts,
             locate=locate,
-            secret=self._salts.salt(0, _SECRET_DAY),
+            secret=self._salts.salt(0, SECRET_DAY),
         )
         self.rules: Rules = self.acceptance.rules(self._follower.current)
         self._rotate_at = time.monotonic() + window + _ROTATION_SLACK_S

@@ -83,6 +83,8 @@ class Wanted:
     """hit_id -> offset"""
     always: bool = False
     """Also when the replays up to `level` were applied before."""
+    rewritten: bool = False
+    """Its raw hits are others now; what was made of the former ones must not stay on disk."""
     late: bool = False
     """Late hits wait to be folded in from the journal."""
 
@@ -153,6 +155,8 @@ class Repairs:
             state.put_many(ERASED_TABLE, [(key + hit_id.to_bytes(8, "big"), b"") for hit_id in wanted.erased])
             state.put_many(ERASED_TABLE, [(_SCRUB_KEY, b"")])
             delete_journal(state, [offset for offset in wanted.erased.values() if offset != GONE_FROM_LOG])
+        if wanted.rewritten:
+            state.put_many(ERASED_TABLE, [(_SCRUB_KEY, b"")])
         known = state.scan(ERASED_TABLE, key, key + b"\xff" * 9)
         return frozenset(int.from_bytes(name[12:], "big") for name, _ in known)
 

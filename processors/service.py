@@ -25,7 +25,15 @@ from processors.repairs import Wanted, forget_scrub, is_scrub_due
 from processors.settings import ProcessorSettings
 from rules.locations import guess_country, language_code
 from rules.prepare import Lookups
-from schemas.history import Erasure, ErasureDone, OwnerRefold, ReplayAsked, ReplayLevel, decode_fact
+from schemas.history import (
+    Erasure,
+    ErasureDone,
+    OwnerRefold,
+    ReplayAsked,
+    ReplayLevel,
+    Rewrite,
+    decode_fact,
+)
 from schemas.hit import decode_hit
 from schemas.topics import HISTORY, REPAIRS
 from stream.config import ConfigFollower
@@ -195,7 +203,7 @@ class ProcessorService:
                 self._repair_at = time.monotonic() + RETRY_SECONDS
                 return False
             processor.repair(batch, histories, wanted)
-            if any(asked.erased for asked in wanted.values()):
+            if any(asked.erased or asked.rewritten for asked in wanted.values()):
                 self._unscrubbed.add(batch.home)
                 self._agents.forget(erased_agents(histories, wanted))
             crash_point("processor.repaired")
@@ -271,6 +279,9 @@ def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
             case Erasure():
                 erased = zip(fact.hit_ids, fact.offsets, strict=True)
                 wanted[(fact.site_id, fact.owner)].erased.update(erased)
+            case Rewrite():
+                asked = wanted[(fact.site_id, fact.owner)]
+                asked.always = asked.rewritten = True
             case OwnerRefold():
                 asked = wanted[(fact.site_id, fact.owner)]
                 asked.level = max(asked.level, fact.level)

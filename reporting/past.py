@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from schemas.anonymisation import Anonymisation
+
 
 class VisitName(NamedTuple):
     """A visit as clients name it."""
@@ -20,6 +22,10 @@ class Past(Protocol):
 
     def delete(self, visits: Collection[VisitName]) -> Mapping[str, int]:
         """Forget the visits for ever; counts of what went, by kind."""
+        ...
+
+    def anonymise(self, wish: Anonymisation) -> None:
+        """Rewrite hits of the past; reports show it on return."""
         ...
 
     def purge(self) -> None:

@@ -50,13 +50,27 @@ class Erasure(msgspec.Struct, tag="erase", array_like=True, frozen=True):
         return [offset for offset in self.offsets if offset != GONE_FROM_LOG]
 
 
+class Rewrite(msgspec.Struct, tag="rewrite", array_like=True, frozen=True):
+    """Hits of the owner were written anew in the table of raw hits, without what is to be forgotten: it is
+    folded anew from there, and the copies at these offsets of `hits` go."""
+
+    site_id: int
+    owner: int
+    offsets: list[int]
+    number: int
+    """As of an erasure."""
+
+    def on_log(self) -> list[int]:
+        return self.offsets
+
+
 class ErasureDone(msgspec.Struct, tag="erased", array_like=True, frozen=True):
-    """The rows of the partition's owners in request `number` are gone from the database."""
+    """The rows of the partition's owners in request `number` are gone from the database, or written anew."""
 
     number: int
 
 
-HistoryFact = ReplayLevel | ReplayAsked | OwnerRefold | Erasure | ErasureDone
+HistoryFact = ReplayLevel | ReplayAsked | OwnerRefold | Erasure | Rewrite | ErasureDone
 
 encode_fact = msgspec.msgpack.Encoder().encode
 decode_fact = msgspec.msgpack.Decoder(HistoryFact).decode

@@ -6,14 +6,22 @@ of the month gets its last archive; after that nothing computes one of them agai
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.config import Privacy
 from schemas.reports import AGGREGATES
-from sink.archives import FROZEN_KNOWN_SECONDS, archive_day, frozen_before, report_key, stale_days
+from sink.archives import (
+    ALL_VISITS,
+    FROZEN_KNOWN_SECONDS,
+    ArchivedSegment,
+    archive_day,
+    frozen_before,
+    report_key,
+    stale_days,
+)
 from sink.database import Database
 from sink.settings import SinkSettings
 from stream.faults import crash_point
@@ -39,15 +47,41 @@ def months_before(database: Database, table: str, before: date) -> list[int]:
     return [int(month) for (month,) in found]
 
 
-def drop_rows(database: Database, before: date, wait: Callable[[float], object] = time.sleep) -> int:
+SegmentsOfSite = Callable[[int], Iterable[ArchivedSegment]]
+
+
+def no_segments(_site_id: int) -> Iterable[ArchivedSegment]:
+    return ()
+
+
+def archive_before(database: Database, before: date, segments: SegmentsOfSite = no_segments) -> None:
+    """Every day before `before` gets its last archive, of all visits and of the site's stored segments."""
+    reports = [report_key(one) for one in AGGREGATES.values()]
+    sites = database.rows(
+        "SELECT DISTINCT site_id FROM visits WHERE date < {before:Date}", {"before": before}
+    )
+    wanted: dict[str, dict[int, ArchivedSegment]] = {"": {int(site): ALL_VISITS for (site,) in sites}}
+    for (site_id,) in sites:
+        for segment in segments(site_id):
+            wanted.setdefault(segment.key, {})[int(site_id)] = segment
+    for key, of_sites in wanted.items():
+        for stale in stale_days(database, segment=key, reports=reports):
+            if stale.date < before and stale.site_id in of_sites:
+                archive_day(database, stale.site_id, stale.date, segment=of_sites[stale.site_id])
+
+
+def drop_rows(
+    database: Database,
+    before: date,
+    wait: Callable[[float], object] = time.sleep,
+    segments: SegmentsOfSite = no_segments,
+) -> int:
     """Archive what is stale before a day, freeze those days, `wait` until readers know it, then drop their
     rows. `before` is the first of a month. May be repeated and killed anywhere. Returns how many partitions
     went."""
     frozen = frozen_before(database)
     if frozen is None or before > frozen:
-        for stale in stale_days(database, reports=[report_key(one) for one in AGGREGATES.values()]):
-            if stale.date < before:
-                archive_day(database, stale.site_id, stale.date)
+        archive_before(database, before, segments)
         crash_point("retention.archived")
         database.execute("INSERT INTO frozen (before) SELECT {before:Date}", {"before": before})
         crash_point("retention.frozen")
@@ -81,8 +115,10 @@ class Retention:
         settings: SinkSettings,
         privacy: Callable[[], Privacy] = Privacy,
         today: Callable[[], date] = date.today,
+        segments: SegmentsOfSite = no_segments,
     ) -> None:
         self._database, self._settings, self._privacy, self._today = database, settings, privacy, today
+        self._segments = segments
         self._stop = threading.Event()
         self._working = threading.Lock()
 
@@ -104,7 +140,7 @@ class Retention:
         privacy, today = self._privacy(), self._today()
         if days := privacy.keep_rows_days or self._settings.keep_rows_days:
             before = first_of_month(today, days)
-            if count := drop_rows(self._database, before, self._stop.wait):
+            if count := drop_rows(self._database, before, self._stop.wait, self._segments):
                 logger.info("rows before %s are gone (%d partitions); their days are frozen", before, count)
         if days := privacy.keep_archives_days or self._settings.keep_archives_days:
             before = first_of_month(today, days)

@@ -1,7 +1,8 @@
-"""PrivacyManager: what is masked before a hit is stored."""
+"""PrivacyManager: what is masked before a hit is stored, or afterwards; lifetimes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -10,7 +11,9 @@ from reporting.errors import ApiError
 from reporting.method import Access, ApiRequest, Method
 from reporting.parameters import Parameters
 from reporting.past import Past
+from reporting.periods import names_several, parse_periods
 from reporting.table import Result
+from schemas.anonymisation import ACTION_COLUMNS, VISIT_COLUMNS, Anonymisation, Unset
 from schemas.config import Config, ConfigEvent, Privacy
 
 REFERRER_MODES = ("", "exclude_query", "exclude_path", "exclude_all")
@@ -98,6 +101,78 @@ async def _purge(request: ApiRequest) -> Result:
     return True
 
 
+async def _anonymise(request: ApiRequest) -> Result:
+    """Returns when reports show it. Nothing asks for a password here: the token is a super user's."""
+    parameters = request.parameters
+    past: Past | None = request.state.get("past")
+    if past is None:
+        raise ApiError("Hits can't be rewritten from this process.", 503)
+    first, last = _days(parameters.text("date"), request.now.date())
+    wish = Anonymisation(
+        site_ids=_sites(request.config, parameters),
+        first=first,
+        last=last,
+        ip=parameters.flag("anonymizeIp"),
+        location=parameters.flag("anonymizeLocation"),
+        user_id=parameters.flag("anonymizeUserId"),
+        visit_columns=_columns(parameters, "unsetVisitColumns", VISIT_COLUMNS),
+        action_columns=_columns(parameters, "unsetLinkVisitActionColumns", ACTION_COLUMNS),
+    )
+    if not (wish.ip or wish.location or wish.user_id or wish.visit_columns or wish.action_columns):
+        raise ApiError("Nothing is to be anonymised: expected at least one of the parameters for it.")
+    await asyncio.to_thread(past.anonymise, wish)
+    return None
+
+
+def _days(text: str, today: date) -> tuple[date, date]:
+    """`2026-09-01,2026-09-30`, a day, or words such as lastWeek. Raises ApiError."""
+    (period,) = parse_periods("range" if names_several("day", text) else "day", text, today)
+    return period.start, period.end
+
+
+def _list(parameters: Parameters, name: str) -> list[str]:
+    """Comma-separated, JSON, or `name[]=`."""
+    value: Any = parameters.values.get(name)
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, str):
+        value = value.strip("[] ").replace('"', "").split(",")
+    return [str(one).strip() for one in value or () if str(one).strip()]
+
+
+def _sites(config: Config, parameters: Parameters) -> tuple[int, ...]:
+    """`all` or nothing: every one. Raises ApiError."""
+    known = sorted(number for number, site in config.sites.items() if not site.deleted)
+    wanted = _list(parameters, "idSites")
+    if wanted in ([], ["all"]):
+        return tuple(known)
+    for one in wanted:
+        if not one.isdecimal() or int(one) not in known:
+            raise ApiError(f"idSites: there is no website {one}.")
+    return tuple(sorted({int(one) for one in wanted}))
+
+
+def _columns(parameters: Parameters, name: str, known: Mapping[str, Unset]) -> tuple[str, ...]:
+    """Raises ApiError."""
+    wanted = _list(parameters, name)
+    for one in wanted:
+        if one not in known:
+            raise ApiError(f"{name}: '{one}' can't be unset: expected one of {', '.join(known)}.")
+    return tuple(wanted)
+
+
+async def _visit_columns(_request: ApiRequest) -> Result:
+    return _shown(VISIT_COLUMNS)
+
+
+async def _action_columns(_request: ApiRequest) -> Result:
+    return _shown(ACTION_COLUMNS)
+
+
+def _shown(columns: Mapping[str, Unset]) -> list[Any]:
+    return [{"column_name": name, "default_value": one.default} for name, one in columns.items()]
+
+
 METHODS: dict[str, Method] = {
     "PrivacyManager.setAnonymizeIpSettings": Method(answer=_set_ip, access=Access.SUPERUSER),
     "PrivacyManager.setDeleteLogsSettings": Method(answer=_set_rows, access=Access.SUPERUSER),
@@ -107,4 +182,13 @@ METHODS: dict[str, Method] = {
     "PrivacyManager.deactivateDoNotTrack": _switch("honour_do_not_track", on=False),
     "PrivacyManager.activateGlobalPrivacyControl": _switch("honour_global_privacy_control", on=True),
     "PrivacyManager.deactivateGlobalPrivacyControl": _switch("honour_global_privacy_control", on=False),
+    "PrivacyManager.anonymizeSomeRawData": Method(
+        answer=_anonymise, access=Access.SUPERUSER, required=("date",)
+    ),
+    "PrivacyManager.getAvailableVisitColumnsToAnonymize": Method(
+        answer=_visit_columns, access=Access.SUPERUSER, filters=False
+    ),
+    "PrivacyManager.getAvailableLinkVisitActionColumnsToAnonymize": Method(
+        answer=_action_columns, access=Access.SUPERUSER, filters=False
+    ),
 }

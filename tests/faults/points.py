@@ -38,6 +38,8 @@ ERASURE = (
     "erasure.removed.conversion_items",
     "erasure.removed.hits",
 )
+REWRITE = ("rewrite.recorded",)
+"""Killed by tests/faults/test_history_kills.py."""
 RETENTION = (
     "archive.report",
     "archive.before_current",
@@ -56,6 +58,7 @@ ALL = frozenset(
         *SINK,
         *REPLAY,
         *ERASURE,
+        *REWRITE,
         *RETENTION,
         *INGEST,
         *INGEST_ON_EMBEDDED,

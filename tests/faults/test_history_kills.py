@@ -82,3 +82,23 @@ def test_a_deletion_is_finished_by_the_next_process(tmp_path: Path, point: str) 
         assert visits(instance) == 9
         log = instance.log()
         assert "finished 1 deletions that were begun before" in log
+
+
+@pytest.mark.slow
+def test_an_anonymisation_is_finished_by_the_next_process(tmp_path: Path) -> None:
+    with running_instance(tmp_path / "data", crashing(tmp_path, "rewrite.recorded")) as instance:
+        instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
+        send(instance, [hit(number, number, "thanks", uid=f"user{number}") for number in range(1, 11)])
+        instance.command("drain")
+        wish = {"idSites": "1", "date": "2026-09-10", "anonymizeUserId": "1"}
+        with pytest.raises(AssertionError):
+            instance.api("PrivacyManager.anonymizeSomeRawData", **wish)
+        assert (tmp_path / "once" / "rewrite.recorded").exists()
+
+        def named() -> int:
+            query = "SELECT count() FROM visits WHERE startsWith(user_id, 'user')"
+            return int(instance.command("sql", query, "--format", "TSV").stdout)
+
+        eventually(named, 0)
+        assert instance.command("drain").returncode == 0
+        assert visits(instance) == 10

@@ -1,6 +1,7 @@
 """Whether a text is left on disk: in files, in values of SQLite and RocksDB, in tables, on a broker."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from tests.instance import RunningInstance
 
 def files_with(directory: Path, text: bytes) -> list[str]:
     found = []
-    for path in directory.rglob("*"):
-        try:
-            if path.is_file() and text in path.read_bytes():
-                found.append(str(path.relative_to(directory)))
-        except FileNotFoundError:
-            continue  # went meanwhile
+    for root, _, names in os.walk(directory):
+        for name in names:
+            path = Path(root) / name
+            try:
+                if path.is_file() and text in path.read_bytes():
+                    found.append(str(path.relative_to(directory)))
+            except FileNotFoundError:
+                continue  # went meanwhile
     return found
 
 

@@ -1,6 +1,7 @@
 """A data subject is forgotten: in reports, in state and log, on disk, and in whatever is folded later."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.integration.traffic import AGENT, hit, send
 from tests.pipeline import Pipeline
 
 CANARY = "hummingbird"
-GONE_SECONDS = 60.0
+GONE_SECONDS = 120.0
 
 
 def test_an_owner_is_folded_as_if_the_erased_hits_had_never_been(tmp_path: Path) -> None:
@@ -92,6 +93,28 @@ def eventually_gone(left: Callable[[], list[str]]) -> None:
     assert left() == []
 
 
+def gone_from_directory(instance: RunningInstance, *texts: bytes) -> None:
+    def left() -> list[str]:
+        parts = instance.client().json("GET", "/hitstream/status")["parts_to_remove"]
+        found = [name for text in texts for name in files_with(instance.data_dir, text)]
+        return [*found, *["replaced parts"][:parts]]
+
+    eventually_gone(left)
+
+
+def gone_at_broker(instance: RunningInstance, broker: BrokerFiles, *texts: bytes) -> None:
+    """Files go by whole segments, which a later message ends: hits keep coming."""
+    numbers = iter(range(1000, 1_000_000))
+
+    def left() -> list[str]:
+        later = [next(numbers) for _ in range(6)]
+        send(instance, [hit(number, 0, "b", **an_order(f"later{number}")) for number in later])
+        return [name for text in texts for name in broker.with_text(text)]
+
+    eventually_gone(left)
+    instance.command("drain")
+
+
 def test_a_deleted_subject_is_gone_from_reports_and_disk_also_after_restart_and_replay(
     empty: RunningInstance, broker: BrokerFiles | None
 ) -> None:
@@ -123,22 +146,9 @@ def test_a_deleted_subject_is_gone_from_reports_and_disk_also_after_restart_and_
     assert report(instance, "VisitsSummary.get")["nb_visits"] == 1
     assert report(instance, "VisitsSummary.get", "2026-09-11")["nb_visits"] == 0
 
-    def left() -> list[str]:
-        parts = instance.client().json("GET", "/hitstream/status")["parts_to_remove"]
-        return [*files_with(instance.data_dir, CANARY.encode()), *["replaced parts"][:parts]]
-
-    eventually_gone(left)
+    gone_from_directory(instance, CANARY.encode())
     if broker is not None:
-        # Files go by whole segments, which a later message ends: hits keep coming.
-        numbers = iter(range(1000, 1_000_000))
-
-        def left_at_broker() -> list[str]:
-            later = [next(numbers) for _ in range(6)]
-            send(instance, [hit(number, 0, "b", **an_order(f"later{number}")) for number in later])
-            return broker.with_text(CANARY.encode())
-
-        eventually_gone(left_at_broker)
-        instance.command("drain")
+        gone_at_broker(instance, broker, CANARY.encode())
 
     instance.stop()
     assert frames_with(instance.data_dir, CANARY.encode()) == []
@@ -159,3 +169,60 @@ def test_a_deleted_subject_is_gone_from_reports_and_disk_also_after_restart_and_
     assert files_with(instance.data_dir, CANARY.encode()) == []
     if broker is not None:
         assert broker.with_text(CANARY.encode()) == []
+
+
+def test_hits_of_the_past_are_anonymised_in_reports_tables_state_and_log(
+    empty: RunningInstance, broker: BrokerFiles | None
+) -> None:
+    instance = empty
+    instance.client().json("POST", "/hitstream/configure", privacy='{"ip_mask_bytes": 1}')
+    if broker is not None:
+        broker.write_plainly()
+        instance.client().json("POST", "/hitstream/configure", tracking='{"visit_standard_length": 8}')
+    person = "hummingbird@example.org"
+    mine = {"uid": person, "cip": "198.51.100.7", "city": "Quimper", "action_name": "hummingbird title"}
+    send(instance, [hit(7, second, "shop", **mine) for second in (0, 5)])
+    send(instance, [hit(8, 0, "shop", uid="another", cdt="2026-09-12 12:00:00")])
+    assert instance.command("drain").returncode == 0
+
+    def visits(day: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = instance.api(
+            "Live.getLastVisitsDetails", idSite="1", period="day", date=day
+        )
+        return found
+
+    (before,) = visits("2026-09-10")
+    assert (before["userId"], before["visitIp"]) == (person, "198.51.100.0")
+    names = instance.api("PrivacyManager.getAvailableLinkVisitActionColumnsToAnonymize")
+    assert {"column_name": "idaction_name", "default_value": None} in names
+    wish = {"idSites": "1", "date": "2026-09-10,2026-09-11", "anonymizeIp": "1", "anonymizeLocation": "1"}
+    wish |= {"anonymizeUserId": "1", "unsetLinkVisitActionColumns[0]": "idaction_name"}
+    for _ in range(2):
+        done = instance.api("PrivacyManager.anonymizeSomeRawData", **wish)
+        assert done == {"result": "success", "message": "ok"}
+        (after,) = visits("2026-09-10")
+        assert (after["idVisit"], after["actions"]) == (before["idVisit"], 2)
+        assert (after["visitIp"], after["city"]) == ("198.51.0.0", None)
+        assert re.fullmatch(r"[0-9a-f]{40}", after["userId"])
+    assert visits("2026-09-12")[0]["userId"] == "another"
+    refused = instance.api("PrivacyManager.anonymizeSomeRawData", idSites="1", date="today")
+    assert "Nothing is to be anonymised" in refused["message"]
+    # A replay and a late hit bring nothing back.
+    assert instance.command("replay").returncode == 0
+    send(instance, [hit(7, 3, "late", uid="third")])
+    instance.command("drain")
+    assert {one["visitIp"] for one in visits("2026-09-10")} <= {"198.51.0.0", "127.0.0.0"}
+
+    texts = (person.encode(), b"hummingbird", b"Quimper", b"198.51.100.")
+    if broker is not None:
+        gone_at_broker(instance, broker, *texts)
+    gone_from_directory(instance, *texts)
+    assert instance.client().json("GET", "/hitstream/status")["balance"]["adds_up"] is True
+    instance.stop()
+    for text in texts:
+        assert frames_with(instance.data_dir, text) == []
+        assert states_with(instance.data_dir, text) == []
+        assert database_has(instance.data_dir, text.decode()) == []
+    instance.start()
+    instance.wait_until_ready()
+    assert visits("2026-09-10")

@@ -15,7 +15,19 @@ def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningI
         "Goals.addGoal", idSite="1", name="Bought", matchAttribute="url", pattern="thanks",
         patternType="contains", revenue="2",
     )  # fmt: skip
+    extraction = {"extractions[0][dimension]": "url", "extractions[0][pattern]": "/thanks/([a-z0-9]+)"}
+    empty.api(
+        "CustomDimensions.configureNewCustomDimension", idSite="1", name="Part", scope="action", active="1",
+        **extraction,
+    )  # fmt: skip
     empty.client().json("POST", "/hitstream/configure", tracking='{"excluded_user_agents": ["Unwanted"]}')
+
+    def parts() -> dict[str, int]:
+        rows = empty.api(
+            "CustomDimensions.getCustomDimension", idSite="1", idDimension="1", period="day",
+            date="2026-09-10", filter_limit="-1",
+        )  # fmt: skip
+        return {row["label"]: row["nb_hits"] for row in rows}
 
     def goal(name: str) -> float:
         found = empty.api("Goals.get", idSite="1", period="day", date="2026-09-10", idGoal="1")
@@ -53,6 +65,7 @@ def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningI
     assert done.returncode == 0, done.stderr
     empty.command("drain")
     assert goal("nb_conversions") == 20 + len(sent)
+    assert parts() == {"live": len(sent), **{str(number): 1 for number in range(1, 21)}}
     visits = empty.api("VisitsSummary.get", idSite="1", period="day", date="2026-09-10")
     assert visits["nb_visits"] == 20 + len(sent)
     status = empty.client().json("GET", "/hitstream/status")

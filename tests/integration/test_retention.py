@@ -2,19 +2,18 @@
 
 import time
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from bench.lifelike_rows import lifelike_rows
-from hitstream.archives import EngineArchives
+from hitstream.archives import EngineArchives, StoredSegments
 from hitstream.history import read_histories
 from hitstream.replay import ReplayError, plan_replays
 from processors.repairs import Wanted
 from reporting.table import single_value
-from schemas.config import Config, Privacy, Site
+from schemas.config import Config, Privacy, Site, StoredSegment
 from schemas.history import OwnerRefold
 from schemas.report_queries import day_sql
 from schemas.reports import AGGREGATES
@@ -34,7 +33,7 @@ from sink.encoding import HITS, Entry, split
 from sink.retention import Retention, drop_archives, drop_rows
 from sink.settings import SinkSettings
 from tests.builders import NOON, a_hit, config_events
-from tests.instance import running_instance
+from tests.instance import RunningInstance
 from tests.integration.test_archives import store
 from tests.integration.test_reports import Reports
 from tests.integration.traffic import hit, send
@@ -90,6 +89,27 @@ def test_dropped_months_keep_their_reports_and_are_never_computed_again(database
     assert all(stale.date >= OCTOBER for stale in stale_days(database))
     drop_rows(database, OCTOBER)
     assert set(rows_of(database, "visits")) == {10}
+
+
+def test_stored_segments_of_dropped_months_keep_their_reports(database: Database) -> None:
+    fill(database, 300)
+    (country,) = database.rows("SELECT country FROM visits WHERE date = {day:Date} LIMIT 1", {"day": DAY})[0]
+    stored = StoredSegment(segment_id=1, name="A", definition=f"countryCode=={country}", auto_archive=True)
+    config = Config(sites={1: Site(site_id=1, name="One")}, segments={1: stored})
+    segments = StoredSegments(lambda: config)
+    ((key,),) = [[one.key for one in segments(1)]]
+    bound = {"day": DAY, "country": country}
+    expected = database.rows(
+        "SELECT uniqExact(visitor_id) FROM visits FINAL WHERE date = {day:Date}"
+        " AND country = {country:String}",
+        bound,
+    )
+    drop_rows(database, OCTOBER, segments=segments)
+    days = current_days(database, 1, DAY, DAY, segment=key, reports=KEYS)
+    assert list(days) == [DAY]
+    kept = database.rows("SELECT segment, date, uniqExactMerge(visitors) FROM uniques GROUP BY ALL")
+    assert expected[0][0] > 0
+    assert (key, DAY, expected[0][0]) in [tuple(row) for row in kept]
 
 
 def a_visit(**fields: Any) -> Visit:
@@ -166,39 +186,38 @@ def test_an_owner_whose_old_hits_are_gone_keeps_what_they_made(database: Databas
     pipeline.close()
 
 
-def test_reports_of_months_without_rows_are_answered_and_say_so(tmp_path: Path) -> None:
-    with running_instance(tmp_path / "data") as instance:
-        instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
-        old = "2026-06-10 12:00:0"
-        send(instance, [hit(number, 0, "old", cdt=f"{old}{number}") for number in range(1, 6)])
-        send(instance, [hit(3, 0, "old", cdt="2026-06-11 12:00:00")])
-        assert instance.command("drain").returncode == 0
-        asked = {"idSite": "1", "period": "month", "date": "2026-06-10", "format": "json"}
-        before = instance.api("VisitsSummary.get", **asked)
-        pages = instance.api("Actions.getPageUrls", **asked)
-        assert (before["nb_visits"], before["nb_uniq_visitors"]) == (6, 5)
-        refused = instance.command("replay", "--from", "2026-06-01", "--to", "2026-06-30", "--dry-run")
-        assert refused.returncode == 0
-        instance.api("PrivacyManager.setDeleteLogsSettings", enableDeleteLogs="1", deleteLogsOlderThan="60")
-        assert instance.api("PrivacyManager.executeDataPurge")["value"] is True
-        assert instance.command("sql", "SELECT count() FROM visits", "--format", "TSV").stdout == "0\n"
-        assert instance.api("VisitsSummary.get", **asked) == before
-        assert instance.api("Actions.getPageUrls", **asked) == pages
-        query = urlencode({"module": "API", "method": "VisitsSummary.get", **asked})
-        deadline = time.monotonic() + 30
-        while True:
-            status, _, headers = instance.client().answer("GET", f"/index.php?{query}")
-            if "X-Hitstream-Rows-From" in headers or time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
-        frozen = headers["X-Hitstream-Rows-From"]
-        assert (status, frozen[-3:]) == (200, "-01")
-        recent = urlencode({"module": "API", "method": "VisitsSummary.get", **asked, "date": "today"})
-        assert "X-Hitstream-Rows-From" not in instance.client().answer("GET", f"/index.php?{recent}")[2]
-        refused = instance.command("replay", "--from", "2026-06-01", "--to", "2026-06-30")
-        assert f"the rows before {frozen} are gone" in refused.stderr
-        # A hit that comes late to a frozen day changes no report.
-        send(instance, [hit(9, 0, "late", cdt="2026-06-10 13:00:00")])
-        assert instance.command("drain").returncode == 0
-        assert instance.api("Actions.getPageUrls", **asked) == pages
-        assert f"days before {frozen} are frozen" in instance.command("doctor").stdout
+def test_reports_of_months_without_rows_are_answered_and_say_so(empty: RunningInstance) -> None:
+    instance = empty
+    old = "2026-06-10 12:00:0"
+    send(instance, [hit(number, 0, "old", cdt=f"{old}{number}") for number in range(1, 6)])
+    send(instance, [hit(3, 0, "old", cdt="2026-06-11 12:00:00")])
+    assert instance.command("drain").returncode == 0
+    asked = {"idSite": "1", "period": "month", "date": "2026-06-10", "format": "json"}
+    before = instance.api("VisitsSummary.get", **asked)
+    pages = instance.api("Actions.getPageUrls", **asked)
+    assert (before["nb_visits"], before["nb_uniq_visitors"]) == (6, 5)
+    refused = instance.command("replay", "--from", "2026-06-01", "--to", "2026-06-30", "--dry-run")
+    assert refused.returncode == 0
+    instance.api("PrivacyManager.setDeleteLogsSettings", enableDeleteLogs="1", deleteLogsOlderThan="60")
+    assert instance.api("PrivacyManager.executeDataPurge")["value"] is True
+    assert instance.command("sql", "SELECT count() FROM visits", "--format", "TSV").stdout == "0\n"
+    assert instance.api("VisitsSummary.get", **asked) == before
+    assert instance.api("Actions.getPageUrls", **asked) == pages
+    query = urlencode({"module": "API", "method": "VisitsSummary.get", **asked})
+    deadline = time.monotonic() + 30
+    while True:
+        status, _, headers = instance.client().answer("GET", f"/index.php?{query}")
+        if "X-Hitstream-Rows-From" in headers or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    frozen = headers["X-Hitstream-Rows-From"]
+    assert (status, frozen[-3:]) == (200, "-01")
+    recent = urlencode({"module": "API", "method": "VisitsSummary.get", **asked, "date": "today"})
+    assert "X-Hitstream-Rows-From" not in instance.client().answer("GET", f"/index.php?{recent}")[2]
+    refused = instance.command("replay", "--from", "2026-06-01", "--to", "2026-06-30")
+    assert f"the rows before {frozen} are gone" in refused.stderr
+    # A hit that comes late to a frozen day changes no report.
+    send(instance, [hit(9, 0, "late", cdt="2026-06-10 13:00:00")])
+    assert instance.command("drain").returncode == 0
+    assert instance.api("Actions.getPageUrls", **asked) == pages
+    assert f"days before {frozen} are frozen" in instance.command("doctor").stdout
