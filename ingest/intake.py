@@ -30,6 +30,10 @@ REMOTE_APPENDS_APART_S = 0.025
 """A broker takes a request for each partition of a group: hits in groups of 50 cost it 63 us each, in groups
 of 500 5 us."""
 
+APPENDS_APART_S = 0.003
+"""A sync, and pages of every partition: in groups of 16 a hit costs the log in the data directory 25 us, in
+groups of 64 9 us."""
+
 logger = logging.getLogger(__name__)
 
 SALT_DAYS = 5
@@ -149,7 +153,7 @@ class Intake:
             self._appender,
             self._metrics,
             max_queued=self._settings.max_queued_hits,
-            apart_s=REMOTE_APPENDS_APART_S if self.log.is_remote else 0.0,
+            apart_s=REMOTE_APPENDS_APART_S if self.log.is_remote else APPENDS_APART_S,
         )
 
     def look(self) -> bool:
