@@ -76,7 +76,7 @@ KNOWN: dict[str, st.SearchStrategy[Any]] = {
     "filter_pattern": TEXTS,
     "columns": st.sampled_from(["nb_visits", "nb_visits,bounce_rate", "x", "goals", "label"]),
     "comparePeriods": st.sampled_from([{"0": "day"}, {"0": "week", "1": "day"}, "day", {}]),
-    "compareDates": st.sampled_from([{"0": DAY.isoformat()}, {"0": "last3"}, "x", {}]),
+    "compareDates": st.sampled_from([{"0": DAY.isoformat()}, {"0": "last3"}, {"0": "last9"}, "x", {}]),
     "compareSegments": st.sampled_from([{"0": "countryCode==fr"}, {"0": "x"}, "x"]),
     "urls": st.sampled_from(
         [{"0": "method=VisitsSummary.get&idSite=1&period=day&date=today"},
@@ -95,11 +95,12 @@ FLAGS = (
 NUMBERS = (
     "filter_limit", "filter_offset", "filter_truncate", "filter_excludelowpop_value", "pivotByColumnLimit",
     "depth", "comparedToXPeriods", "minImpactPercent", "limitIncreaser", "lastMinutes",
-    "filter_update_columns_when_show_all_goals", "minTimestamp", "countVisitorsToFetch",
+    "filter_update_columns_when_show_all_goals", "minTimestamp", "countVisitorsToFetch", "timestamp",
 )  # fmt: skip
 OTHERS = ("filter_column", "filter_pattern_recursive", "filter_sort_order", "showColumns", "hideColumns",
           "pivotByColumn", "filter_excludelowpop", "filterBy", "orderBy", "name", "siteName", "definition",
-          "userLogin", "password", "note", "pattern", "patternType", "matchAttribute", "scope")  # fmt: skip
+          "userLogin", "password", "note", "pattern", "patternType", "matchAttribute", "scope",
+          "keep_totals_row_label", "languageCode", "pageTitle")  # fmt: skip
 VALUES = st.one_of(TEXTS, st.dictionaries(st.sampled_from(["0", "1", "x"]), TEXTS, max_size=3))
 
 
