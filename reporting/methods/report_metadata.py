@@ -15,6 +15,7 @@ from reporting.periods import names_several, parse_periods
 from reporting.report_entry import ReportEntry, metric_title
 from reporting.segments import segment_field
 from reporting.table import Result, Scalar, Value
+from rules.locations import CONTINENTS
 from schemas.segments import SEGMENTS, dimension_field
 
 
@@ -198,7 +199,13 @@ async def _suggested_values(request: ApiRequest) -> Result:
         raise ApiError(f"Segment '{name}' is not a supported segment.")
     if one.values:
         return list(one.values)
-    if not one.suggestions or one.kind in ("visitor_id", "goal_name", "continent"):
+    if one.kind == "goal_name":
+        goals = request.config.goals.get(request.site_id, {}).values()
+        return [goal.name for goal in goals if not goal.deleted]
+    if one.kind == "continent":
+        return list(CONTINENTS)
+    # whose visits they were is for the log of visits
+    if not one.suggestions or one.kind == "visitor_id":
         return []
     table = {"visit": "visits", "action": "actions", "conversion": "conversions", "item": "conversion_items"}[
         one.scope

@@ -559,6 +559,13 @@ def test_pages_of_flat_reports_begin_at_the_root_and_are_decoded(
     assert {row.label for row in reports.table("Actions.getPageUrls", flat="1").rows} == {"/", "/a?b=é"}
 
 
+def test_goals_and_continents_are_suggested_without_a_visit(reports: Reports) -> None:
+    suggested = "API.getSuggestedValuesForSegment"
+    assert reports.ask(suggested, segmentName="visitConvertedGoalName") == ["thanks"]
+    continents: Any = reports.ask(suggested, segmentName="continentCode")
+    assert "eur" in continents
+
+
 def test_pages_and_widgets_are_the_reports_of_a_site(reports: Reports) -> None:
     pages: Any = reports.ask("API.getReportPagesMetadata")
     widgets: Any = reports.ask("API.getWidgetMetadata")
