@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from schemas.rows import encode_output
 from sink.database import Database, database_name, server_place
 from sink.encoding import ROW_TABLES, Entry, split
 from sink.rollups import MINIMUM_ROWS
-from tests.clickhouse_http import ClickHouseFixture, running_clickhouse
+from tests.clickhouse_http import ClickHouseFixture
 from tests.rows import A_DAY, a_visit
 
 pytest.importorskip("faust")
@@ -96,15 +96,6 @@ class Workers:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-
-
-@pytest.fixture
-def workers(tmp_path: Path, kafka: str) -> Iterator[Workers]:
-    with running_clickhouse(tmp_path / "clickhouse") as server:
-        started = Workers(tmp_path, kafka, server, f"rollups{time.time_ns()}")
-        started.command("topics")
-        yield started
-        started.kill()
 
 
 def store_day(database: Database, day: int) -> None:
