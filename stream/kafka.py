@@ -45,6 +45,8 @@ from stream.sqlite_files import FileLock
 TOPIC_NAMES = tuple(topic.name for topic in TOPICS)
 STABLE_PATIENCE_S = 1.0
 """How long to wait for a transaction that is being committed before answering with what was before it."""
+COORDINATOR_PATIENCE_S = 5.0
+"""Then a new client asks: librdkafka may ask one that went away for ever (its issue 5511)."""
 
 
 class KafkaLog(Log):
@@ -190,17 +192,22 @@ class KafkaLog(Log):
     def committed(self, group: str) -> dict[TopicPartition, int]:
         name = self.name(group)
         with translate_errors(self.connection, f"Reading the offsets of group {group}"):
-            deadline = time.monotonic() + STABLE_PATIENCE_S
+            began = time.monotonic()
             while True:
-                is_late = time.monotonic() > deadline
+                is_late = time.monotonic() > began + STABLE_PATIENCE_S
                 asked = self.admin.list_consumer_group_offsets(
-                    [ConsumerGroupTopicPartitions(name)], require_stable=not is_late
+                    [ConsumerGroupTopicPartitions(name)],
+                    require_stable=not is_late,
+                    request_timeout=COORDINATOR_PATIENCE_S,
                 )
                 try:
                     found = asked[name].result().topic_partitions or []
                 except KafkaException as error:
                     if error_code(error) == KafkaError.GROUP_ID_NOT_FOUND:
                         return {}
+                    if error_code(error) == KafkaError._TIMED_OUT and time.monotonic() < began + TIMEOUT_S:
+                        self.admin = self.connection.admin()
+                        continue
                     if is_late or error_code(error) != KafkaError.UNSTABLE_OFFSET_COMMIT:
                         raise
                 else:

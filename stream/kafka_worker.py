@@ -12,6 +12,7 @@ transactional id, of its own.
 """
 
 import logging
+import threading
 import time
 import uuid
 from collections import defaultdict, deque
@@ -464,7 +465,7 @@ class KafkaWorker(Worker):
                 producer.produce(self._changelog, change, key, partition, on_delivery=changed)
                 producer.poll(0)
             crash_point("log.sending")
-            producer.send_offsets_to_transaction(self._positions(offsets), self._metadata(), COMMIT_TIMEOUT_S)
+            self._send_offsets(self._positions(offsets), self._metadata())
             crash_point("log.sent")
             self._finish()
         except BaseException as error:
@@ -476,6 +477,29 @@ class KafkaWorker(Worker):
             self._in_doubt = True
             raise LogError(f"the changelog's offsets of partitions {sorted(missing)} are not known")
         return ends
+
+    def _send_offsets(self, positions: list[KafkaPartition], metadata: Any) -> None:
+        """librdkafka may never return from this when the coordinator went away meanwhile, whatever timeout it
+        is given (its issues 5456 and 5511). Then the call and its producer are left behind in their thread,
+        and `rollback` makes a successor, which fences them."""
+        outcome: list[BaseException | None] = []
+
+        def send(producer: Any) -> None:
+            try:
+                producer.send_offsets_to_transaction(positions, metadata, TRANSACTION_TIMEOUT_S)
+                outcome.append(None)
+            except BaseException as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=send, args=(self._producer,), name="offsets", daemon=True)
+        thread.start()
+        # After that long the broker gives the transaction up by itself.
+        thread.join(TRANSACTION_TIMEOUT_S)
+        if not outcome:
+            self._in_doubt = True
+            raise LogError(f"the broker takes no offsets of group {self._group}")
+        if outcome[0] is not None:
+            raise outcome[0]
 
     def _positions(self, offsets: Mapping[TopicPartition, int]) -> list[KafkaPartition]:
         """Never empty: it is by the offsets that the broker refuses a zombie."""
@@ -508,6 +532,8 @@ class KafkaWorker(Worker):
         if error_code(error) in FENCED:
             self._fenced = f"another process took over partitions {self.partitions} of group {self._group}"
             raise LogInUseError(self._fenced) from error
+        if self._in_doubt:
+            return
         try:
             self._producer.abort_transaction(TIMEOUT_S)
         except KafkaException:
