@@ -12,7 +12,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """How pytest-xdist shares the tests out: those of a broker to one worker, since each would start a broker
     of its own, and those of a file, which share fixtures, to one."""
     for item in items:
-        needs_broker = "kafka" in getattr(item, "fixturenames", ()) or "kafka" in item.keywords
+        # A fixture may ask for the broker only where its parameter is `kafka`.
+        needs_broker = "kafka" in getattr(item, "fixturenames", ()) or "[kafka" in item.name
         item.add_marker(pytest.mark.xdist_group("kafka" if needs_broker else item.nodeid.partition("::")[0]))
 
 
