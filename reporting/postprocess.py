@@ -19,6 +19,9 @@ from reporting.parameters import Parameters
 from reporting.table import Result, Row, Table, TableMap, Value
 from reporting.wording import format_value
 
+DEFAULT_LIMIT = 100
+"""Rows of a table when filter_limit is not given: Matomo's `API_datatable_default_limit`."""
+
 Rerun = Callable[[ApiRequest, Mapping[str, Any]], Awaitable[Result]]
 
 
@@ -156,7 +159,23 @@ def _known_dimensions(methods: Mapping[str, Method]) -> frozenset[str]:
     return frozenset(name for shape in shapes for name in (shape.dimension, shape.subtable_dimension))
 
 
+def _reads_trees(parameters: Parameters) -> bool:
+    """Whether rows below the first level are shown, searched or become rows of the first."""
+    return (
+        any(parameters.flag(name) for name in ("expanded", "flat"))
+        or any(parameters.text(name) for name in ("pivotBy", "filter_pattern_recursive"))
+        or any(label.strip() for label in parameters.texts("label"))
+    )
+
+
+def _without_trees(table: Table) -> Table:
+    """Rows that had a sub table have an empty one: thousands of rows that nobody sees cost nothing."""
+    return table.map_rows(lambda row: row if row.subtable is None else row.with_subtable(Table()))
+
+
 def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: ReportShape) -> _Prepared:
+    if not _reads_trees(request.parameters):
+        table = _without_trees(table)
     if parameters.text("pivotBy"):
         dimensions = _known_dimensions(request.state.get("methods", {}))
         table = _pivot(table, parameters, shape, request.method, dimensions)
@@ -236,9 +255,9 @@ def _filter_rows(
     if keep is not None and not labels and not table.simple:
         table = filters.truncate(table, keep, processed if computed else ())
     if not labels:
-        count = parameters.integer("filter_limit", -1)
+        count = parameters.integer("filter_limit", DEFAULT_LIMIT)
         offset = parameters.integer("filter_offset", 0)
-        table = filters.limit(table, offset or 0, -1 if count is None else count)
+        table = filters.limit(table, offset or 0, DEFAULT_LIMIT if count is None else count)
     return table
 
 
@@ -278,7 +297,8 @@ def _prepared_for_comparison(result: Result, steps: Postprocessing) -> Table:
         name: value for name, value in steps.request.parameters.values.items() if name not in _NOT_COMPARED
     }
     table = result if isinstance(result, Table) else Table()
-    return _prepare(table, Parameters(plain), steps.request, steps.method.shape).table
+    whole = Parameters({**plain, "filter_limit": "-1"})
+    return _prepare(table, whole, steps.request, steps.method.shape).table
 
 
 async def _other(one: Series, steps: Postprocessing) -> Table:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reporting.method import Access, ApiRequest, Method
-from reporting.table import Result
+from reporting.method import Access, ApiRequest, Cell, Method, ReportShape
+from reporting.table import Result, Row, Table
 from schemas.access import Grant
 from stream.embedded import EmbeddedLog
 from stream.secrets import TokenStore
@@ -444,3 +444,28 @@ def test_every_recorded_setup_call_succeeds(api: Api) -> None:
         return failed
 
     assert asyncio.run(run()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "rows_below"),
+    [
+        ({}, 100, None),
+        ({"filter_limit": "-1"}, 150, None),
+        ({"expanded": "1"}, 100, 100),
+        ({"flat": "1"}, 100, None),
+    ],
+)
+def test_a_table_has_a_hundred_rows_unless_more_are_asked_for(
+    asked: dict[str, str], rows: int, rows_below: int | None, two_sites: Api
+) -> None:
+    def rows_of(below: Table | None) -> Table:
+        return Table([Row({"label": str(n), "nb_visits": n}, {}, below, below and 1) for n in range(150)])
+
+    async def many(request: ApiRequest) -> dict[Cell, Table]:
+        return {cell: rows_of(rows_of(None)) for cell in request.cells}
+
+    two_sites.methods = {"Many.get": Method(cells=many, shape=ReportShape(sort_column="nb_visits"))}
+    found = two_sites.value("Many.get", idSite="1", **DAY, **asked)
+    assert len(found) == rows
+    assert found[0]["nb_visits"] == 149
+    assert len(found[0]["subtable"]) == rows_below if rows_below else "subtable" not in found[0]
