@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from hitstream.archives import StoredSegments
-from hitstream.erasure import ErasedHits, Eraser
+from hitstream.erased_hits import ErasedHits
+from hitstream.erasure import Eraser
 from hitstream.freshness import Freshness
 from hitstream.replay import Replayer
 from hitstream.settings import DatabaseSettings

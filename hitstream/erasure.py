@@ -16,6 +16,7 @@ from datetime import date
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from hitstream.erased_hits import ErasedHits, hits_on_log
 from hitstream.history import StoredHit, read_hits, wait_for_sink
 from hitstream.replay import wait_until_committed
 from processors.service import GROUP
@@ -23,9 +24,7 @@ from schemas.history import (
     GONE_FROM_LOG,
     Erasure,
     ErasureDone,
-    HistoryFact,
     Rewrite,
-    decode_fact,
     encode_fact,
 )
 from schemas.topics import (
@@ -112,13 +111,14 @@ class Eraser:
         sink: Stored,
         on_site_days: Callable[[set[SiteDay]], None],
         facts: Appender,
-        erased: "ErasedHits",
+        erased: ErasedHits,
         window: Callable[[], int],
     ) -> None:
         """`window`: for how many seconds after their receipt ingest may read hits again."""
         self._window = window
         self._log, self._database, self._sink, self._on_site_days = log, database, sink, on_site_days
         self._facts, self._erased = facts, erased
+        self._unfinished = erased.unfinished()
         self.working = threading.Lock()
         """Held by whoever changes the past of people."""
         self._stop = threading.Event()
@@ -139,7 +139,8 @@ class Eraser:
     def hits_of(self, site_id: int, visit_ids: Sequence[int]) -> list[StoredHit]:
         """The raw hits that a deletion of the visits would take, in the order of their ids."""
         visits = self._visits(site_id, "visit_id IN {ids:Array(UInt64)}", visit_ids)
-        found = [one for of_owner in self._hits_of(site_id, visits).values() for one in of_owner]
+        named = self._hits_of_rows(site_id, visits)
+        found = [one for of_owner in self._hits_of(site_id, visits, named).values() for one in of_owner]
         return sorted(found, key=lambda one: one.hit.hit_id)
 
     def _delete_of_site(self, site_id: int, visit_ids: Sequence[int], found: Forgotten) -> None:
@@ -149,8 +150,8 @@ class Eraser:
         # What was accepted before the request belongs to it, wherever it is now.
         self._catch_up(HITS.name, {partition_of(one.owner, self._log.partitions) for one in visits})
         visits = self._visits(site_id, "visit_id IN {ids:Array(UInt64)}", visit_ids)
-        hits = self._hits_of(site_id, visits)
         places = self._hits_of_rows(site_id, visits)
+        hits = self._hits_of(site_id, visits, places)
         for owner, of_owner in hits.items():
             places[owner].update((one.hit.hit_id, one.offset) for one in of_owner)
         number = time.time_ns()
@@ -241,8 +242,11 @@ class Eraser:
         )
         return sorted((_Visit(*row) for row in rows), key=lambda one: one.key)
 
-    def _hits_of(self, site_id: int, visits: Sequence[_Visit]) -> dict[int, list[StoredHit]]:
-        """The hits of the visits, by owner, with what was left out around them."""
+    def _hits_of(
+        self, site_id: int, visits: Sequence[_Visit], named: Mapping[int, Mapping[int, int]]
+    ) -> dict[int, list[StoredHit]]:
+        """The hits of the visits, by owner, with what was left out around them. `named`: those of which there
+        are rows."""
         owners = {one.owner for one in visits}
         visitors = {one.visitor_id for one in visits}
         doomed = {one.visit_id for one in visits}
@@ -253,8 +257,9 @@ class Eraser:
             known[one.owner].append(one)
         remaining = {one.visitor_id for of in known.values() for one in of if one.visit_id not in doomed}
         bound = {"site": site_id, "ids": everyone}
+        kept = read_hits(self._database, f"site_id = {{site:UInt32}} AND {theirs}", bound)
         found: dict[int, list[StoredHit]] = defaultdict(list)
-        for stored in read_hits(self._database, f"site_id = {{site:UInt32}} AND {theirs}", bound):
+        for stored in [*kept, *self._only_on_log(site_id, kept, named)]:
             hit = stored.hit
             goes = visit_of(hit.time, hit.hit_id, known[hit.owner]) in doomed
             if not goes and hit.exclusion and hit.visitor_id in visitors:
@@ -264,6 +269,17 @@ class Eraser:
             if goes:
                 found[hit.owner].append(stored)
         return found
+
+    def _only_on_log(
+        self, site_id: int, kept: Sequence[StoredHit], named: Mapping[int, Mapping[int, int]]
+    ) -> list[StoredHit]:
+        """Hits of these owners whose lifetime in the table is over, but which a quiet log has still."""
+        known = {one.hit.hit_id for one in kept}
+        gone = [hit_id for of_owner in named.values() for hit_id in of_owner if hit_id not in known]
+        if not gone:
+            return []
+        on_log = hits_on_log(self._log, site_id, named.keys(), min(gone), max(gone))
+        return [one for one in on_log if one.hit.hit_id not in known]
 
     def _hits_of_rows(self, site_id: int, visits: Sequence[_Visit]) -> dict[int, dict[int, int]]:
         """Owner -> the hits that its visits' rows name, which may be older than all raw hits; their offsets
@@ -333,22 +349,26 @@ class Eraser:
             return
         self._database.execute(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", bound)
 
+    @property
+    def waiting(self) -> int:
+        """Facts of an earlier process that are still to be carried out."""
+        return len(self._unfinished)
+
     def stop(self) -> None:
         self._stop.set()
 
     def run(self) -> None:
         """Finish the deletions that an earlier process began; then, for as long as the log may hold what was
         erased, leave nothing there that isn't needed. Until `stop`. Raises LogResetError."""
-        unfinished = self._erased.unfinished()
         newest = 0.0
         wait = 0.0
         while not self._stop.wait(wait):
             try:
                 with self.working:
-                    if unfinished:
-                        self._carry_out(unfinished)
-                        logger.info("finished %d deletions that were begun before", len(unfinished))
-                        unfinished = []
+                    if self._unfinished:
+                        self._carry_out(self._unfinished)
+                        logger.info("finished %d deletions that were begun before", len(self._unfinished))
+                        self._unfinished = []
                 if newest != self._erased.newest:
                     newest, wait = self._erased.newest, 0.0
                 if time.time() - newest < ON_LOG_SECONDS + self._window():
@@ -380,53 +400,3 @@ def erasures_of(site_id: int, owner: int, hits: Mapping[int, int], number: int) 
         for start in range(0, len(places), HITS_PER_FACT)
         if (part := places[start : start + HITS_PER_FACT])
     ]
-
-
-class ErasedHits:
-    """Which hits of the log were erased or rewritten: the sink must not store them when it reads them
-    again."""
-
-    def __init__(self, log: Log) -> None:
-        self._offsets: dict[int, set[int]] = defaultdict(set)
-        self._facts: dict[int, list[tuple[int, Erasure | Rewrite]]] = defaultdict(list)
-        self.newest = 0.0
-        """When the last one was asked for, unix seconds."""
-        reader = log.reader()
-        try:
-            for partition, end in reader.end_offsets(HISTORY.name).items():
-                first = reader.read(HITS.name, partition, 0, 1)
-                oldest = first.messages[0].offset if first is not None else 0
-                at = 0
-                while at < end and (batch := reader.read(HISTORY.name, partition, at, 10_000)) is not None:
-                    for message in batch.messages:
-                        self._take(partition, decode_fact(message.value), oldest)
-                    at = batch.next_offset
-        finally:
-            reader.close()
-
-    def _take(self, partition: int, fact: HistoryFact, oldest: int) -> None:
-        if isinstance(fact, Erasure | Rewrite):
-            self._note(partition, fact, oldest)
-            self._facts[fact.number].append((partition, fact))
-        elif isinstance(fact, ErasureDone):
-            kept = [one for one in self._facts.get(fact.number, ()) if one[0] != partition]
-            if kept:
-                self._facts[fact.number] = kept
-            else:
-                self._facts.pop(fact.number, None)
-
-    def _note(self, partition: int, fact: Erasure | Rewrite, oldest: int = 0) -> None:
-        self._offsets[partition].update(offset for offset in fact.on_log() if offset >= oldest)
-        self.newest = max(self.newest, fact.number / 1e9)
-
-    def add(self, facts: Sequence[tuple[int, Erasure | Rewrite]]) -> None:
-        for partition, fact in facts:
-            self._note(partition, fact)
-
-    def __call__(self, partition: int, offset: int) -> bool:
-        offsets = self._offsets.get(partition)
-        return offsets is not None and offset in offsets
-
-    def unfinished(self) -> list[tuple[int, Erasure | Rewrite]]:
-        """Deletions recorded before this process, whose rows may still be in the database."""
-        return [one for facts in self._facts.values() for one in facts]

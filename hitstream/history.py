@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ def owner_histories(
     return [
         history
         for site_id, owners in by_site.items()
-        for history in read_histories(database, site_id, owners)
+        for history in read_histories(database, site_id, owners, frozenset(question.erased))
     ]
 
 
@@ -81,12 +81,18 @@ _HIT_COLUMNS: Mapping[str, str] = {name: name for name in Hit.__struct_fields__}
 _OF_OWNERS = "site_id = {site:UInt32} AND owner IN {owners:Array(UInt64)}"
 
 
-def read_histories(database: Database, site_id: int, owners: Sequence[int]) -> list[OwnerHistory]:
-    """What the tables know of some owners of a site: one query per table for all of them."""
+def read_histories(
+    database: Database, site_id: int, owners: Sequence[int], erased: Collection[int] = ()
+) -> list[OwnerHistory]:
+    """What the tables know of some owners of a site: one query per table for all of them. `erased`: as in a
+    HistoryQuestion."""
     bound = {"site": site_id, "owners": list(owners)}
     hits = _hits(database, bound)
     visits = _visits(database, bound)
-    gone = {owner: _last_without_hits(visits[owner], hits[owner]) for owner in owners}
+    gone = {
+        owner: _last_without_hits([one for one in visits[owner] if one.visit_id not in erased], hits[owner])
+        for owner in owners
+    }
     keys = _row_keys(database, bound, visits, gone)
     return [
         OwnerHistory(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from hitstream.erasure import ErasedHits
+from hitstream.erased_hits import ErasedHits
 from hitstream.exposition import StageServer, exposition, one
 from hitstream.settings import StageSettings
 from sink.database import Database, Place, database_name

@@ -49,6 +49,8 @@ class HistoryQuestion(msgspec.Struct, array_like=True, frozen=True):
 
     partition: int
     owners: list[RepairRequest]
+    erased: list[int] = []
+    """Hits that are never to be known again: a visit that began with one of them is not the `before`."""
 
 
 encode_request = msgspec.msgpack.Encoder().encode
@@ -60,8 +62,10 @@ decode_histories = msgspec.msgpack.Decoder(list[OwnerHistory]).decode
 
 
 class History(Protocol):
-    def of(self, partition: int, owners: Sequence[RepairRequest]) -> Sequence[OwnerHistory]:
-        """Raises HistoryUnavailableError."""
+    def of(
+        self, partition: int, owners: Sequence[RepairRequest], erased: Sequence[int]
+    ) -> Sequence[OwnerHistory]:
+        """As the HistoryQuestion of these says. Raises HistoryUnavailableError."""
         ...
 
 
@@ -73,8 +77,10 @@ class HttpHistory:
         self._token = token
         self._timeout_s = timeout_s
 
-    def of(self, partition: int, owners: Sequence[RepairRequest]) -> Sequence[OwnerHistory]:
-        question = encode_question(HistoryQuestion(partition, list(owners)))
+    def of(
+        self, partition: int, owners: Sequence[RepairRequest], erased: Sequence[int]
+    ) -> Sequence[OwnerHistory]:
+        question = encode_question(HistoryQuestion(partition, list(owners), list(erased)))
         request = urllib.request.Request(  # noqa: S310 (the instance's own address, from its settings)
             self._url,
             data=question,

@@ -125,7 +125,7 @@ class Repairs:
         key = owner_key(history.site_id, history.owner)
         record = load_records(state, [key]).get(key) or new_record(load_level(state))
         level = max(record.level, wanted.level)
-        erased = self._erased(state, key, wanted)
+        erased = self._erased(state, key, record, wanted)
         past = self._past(home, history, record, level, erased, wanted)
         rows = Rows()
         hits = self._placed(state, key, record, past)
@@ -149,12 +149,14 @@ class Repairs:
         if level != record.level:
             self._claim_orders(home, past.ready)
 
-    def _erased(self, state: State, key: OwnerKey, wanted: Wanted) -> frozenset[int]:
+    def _erased(self, state: State, key: OwnerKey, record: OwnerRecord, wanted: Wanted) -> frozenset[int]:
         """All erased hits of the owner, those of this request included, which leave the journal here."""
         if wanted.erased:
             state.put_many(ERASED_TABLE, [(key + hit_id.to_bytes(8, "big"), b"") for hit_id in wanted.erased])
             state.put_many(ERASED_TABLE, [(_SCRUB_KEY, b"")])
-            delete_journal(state, [offset for offset in wanted.erased.values() if offset != GONE_FROM_LOG])
+            places = {**_at_hand(state, key, record), **_on_log(wanted.erased)}
+            found = (places.get(hit_id, NOT_IN_JOURNAL) for hit_id in wanted.erased)
+            delete_journal(state, [offset for offset in found if offset != NOT_IN_JOURNAL])
         if wanted.rewritten:
             state.put_many(ERASED_TABLE, [(_SCRUB_KEY, b"")])
         known = state.scan(ERASED_TABLE, key, key + b"\xff" * 9)
@@ -170,15 +172,15 @@ class Repairs:
         wanted: Wanted,
     ) -> _Past:
         """What the rows of the tables were made of is only known when nothing else than this request can
-        have changed it: not for a late hit that waits for its refold."""
-        compares = not wanted.always
+        have changed it, not for a late hit that waits for its refold, and when all of it is there."""
+        past_hits = [(offset, decode_hit(value)) for offset, value in history.hits]
+        compares = not wanted.always and wanted.erased.keys() <= {hit.hit_id for _, hit in past_hits}
         consumed = self._worker.committed().get(TopicPartition(HITS.name, home), 0)
         ready: dict[int, ReadyHit] = {}
         folded: dict[int, ReadyHit] = {}
         left: list[ReadyHit] = []
         recounts: list[tuple[Hit, Exclusion | None, Exclusion | None]] = []
-        for offset, value in history.hits:
-            hit = decode_hit(value)
+        for offset, hit in past_hits:
             if offset >= consumed or (hit.hit_id in erased and hit.hit_id not in wanted.erased):
                 continue
             entry = Entry(hit.time, hit.hit_id, offset)
@@ -212,10 +214,7 @@ class Repairs:
     def _placed(self, state: State, key: OwnerKey, record: OwnerRecord, past: _Past) -> Sequence[ReadyHit]:
         """The hits with their places in the journal; those that it reaches back to are put in it as they are
         prepared now, so that the next late hit finds them."""
-        stored = segments_from(state, key, 0, 0)
-        at_hand = {
-            entry.hit_id: entry.offset for segment in (*stored, record.tail) for entry in segment.entries
-        }
+        at_hand = _at_hand(state, key, record)
         oldest = state.scan(JOURNAL_TABLE, b"", b"\xff" * 9, limit=1)
         reaches_back_to = int.from_bytes(oldest[0][0], "big") if oldest else 1 << 62
         kept: list[ReadyHit] = []
@@ -264,6 +263,17 @@ class Repairs:
         claims = [claim for one in hits if (claim := claim_of(one.hit, is_given_up=True)) is not None]
         if claims:
             self._worker.emit_keyed(home, ORDERS.name, claims)
+
+
+def _at_hand(state: State, key: OwnerKey, record: OwnerRecord) -> dict[int, int]:
+    """hit_id -> offset of the owner's entries, which may be NOT_IN_JOURNAL."""
+    segments = (*segments_from(state, key, 0, 0), record.tail)
+    return {entry.hit_id: entry.offset for segment in segments for entry in segment.entries}
+
+
+def _on_log(erased: Mapping[int, int]) -> dict[int, int]:
+    """Those of which the offset is known."""
+    return {hit_id: offset for hit_id, offset in erased.items() if offset != GONE_FROM_LOG}
 
 
 def _in_order(hits: Mapping[int, ReadyHit]) -> list[ReadyHit]:

@@ -197,7 +197,8 @@ class ProcessorService:
             processor.set_level(batch, level)
         elif needed:
             try:
-                histories = self._history.of(batch.home, needed)
+                erased = [hit_id for asked in wanted.values() for hit_id in asked.erased]
+                histories = self._history.of(batch.home, needed, erased)
             except HistoryUnavailableError as error:
                 logger.warning("%d owners wait for a refold from raw hits: %s", len(needed), error)
                 self._repair_at = time.monotonic() + RETRY_SECONDS

@@ -109,3 +109,22 @@ def database_has(data_dir: Path, text: str) -> list[str]:
     unseen = parts_on_disk(data_dir.resolve()) - seen
     assert {part for part in unseen if str(Path(part).parent) not in ignored} == set()
     return list(found["tables"])
+
+
+_REMOVE = """
+import sys, clickhouse_connect
+client = clickhouse_connect.get_client(dsn=f"chdb://{sys.argv[1]}")
+tables = "SELECT database FROM system.tables WHERE name = 'hits' AND engine LIKE '%MergeTree%'"
+for (name,) in client.query(tables).result_rows:
+    where = f"time < '{sys.argv[2]}' SETTINGS mutations_sync = 2"
+    client.command(f"ALTER TABLE `{name}`.hits DELETE WHERE {where}")
+"""
+
+
+def remove_raw_hits(data_dir: Path, before: str) -> None:
+    """What the lifetime of raw hits does to a stopped instance's table; `before`: an event time."""
+    directory = (data_dir / "clickhouse").resolve()
+    done = subprocess.run(
+        [sys.executable, "-c", _REMOVE, str(directory), before], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ from tests.integration.on_disk import (
     database_has,
     files_with,
     frames_with,
+    remove_raw_hits,
     states_with,
 )
 from tests.integration.traffic import AGENT, hit, send
@@ -69,13 +70,14 @@ def an_order(name: str, day: int = 12) -> dict[str, str]:
     }  # fmt: skip
 
 
-def visit_of(name: str, visitor: int, day: int = 10) -> list[str]:
-    """A visit with a search, an event, an order and a ping, whose every text holds `name`."""
+def visit_of(name: str, visitor: int, day: int = 10, user: str = "") -> list[str]:
+    """A visit with a search, an event, an order and a ping, whose every text holds `name`; but the user's
+    where another is named."""
     fields: list[dict[str, str]] = [
         {"action_name": name, "urlref": f"http://{name}.example/"}, {"search": name},
         {"e_c": name, "e_a": "b"}, an_order(name, day), {"ping": "1"}, {"rec": "0"},
     ]  # fmt: skip
-    common = {"uid": f"{name}@example.org", "ua": f"{AGENT} {name}"}
+    common = {"uid": f"{user or name}@example.org", "ua": f"{AGENT} {name}"}
     return [
         hit(visitor, 0, name, **{**common, **more, "cdt": f"2026-09-{day} 12:00:0{second}"})
         for second, more in enumerate(fields, 1)
@@ -169,6 +171,53 @@ def test_a_deleted_subject_is_gone_from_reports_and_disk_also_after_restart_and_
     assert files_with(instance.data_dir, CANARY.encode()) == []
     if broker is not None:
         assert broker.with_text(CANARY.encode()) == []
+
+
+def test_visits_whose_raw_hits_are_gone_are_deleted_too(
+    empty: RunningInstance, broker: BrokerFiles | None
+) -> None:
+    """Also from the log and the state, which on a quiet site keep hits for longer than the table of them."""
+    instance = empty
+    if broker is not None:
+        broker.write_plainly()
+        instance.client().json("POST", "/hitstream/configure", tracking='{"visit_standard_length": 8}')
+    days = {10: "sparrow", 11: CANARY, 12: CANARY, 13: "sparrow"}
+    send(instance, [one for day, name in days.items() for one in visit_of(name, 0xA1, day, user="sparrow")])
+    assert instance.command("drain").returncode == 0
+    instance.stop()
+    remove_raw_hits(instance.data_dir, before="2026-09-12")
+    instance.start()
+    instance.wait_until_ready()
+
+    find = {"idSite": "1", "segment": f"entryPageTitle=={CANARY}"}
+    first, second = instance.api("PrivacyManager.findDataSubjects", **find)
+    assert (first["serverDate"], second["serverDate"]) == ("2026-09-11", "2026-09-12")
+    counts: list[int] = []
+    for one in (first, second):
+        names = json.dumps([{"idsite": 1, "idvisit": one["idVisit"]}])
+        deleted = instance.api("PrivacyManager.deleteDataSubjects", visits=names)
+        assert (deleted["visits"], deleted["hits"], deleted["conversions"]) == (1, 6, 1)
+        (last,) = instance.api("Live.getLastVisitsDetails", idSite="1", period="day", date="2026-09-13")
+        counts.append(int(last["visitCount"]))
+    assert counts == [3, 2]
+    assert instance.api("PrivacyManager.findDataSubjects", **find) == []
+    assert report(instance, "VisitsSummary.get", "2026-09-10")["nb_visits"] == 1
+
+    if broker is not None:
+        gone_at_broker(instance, broker, CANARY.encode())
+    assert instance.command("replay").returncode == 0
+    send(instance, [hit(0xA1, 30, "late", cdt="2026-09-10 12:00:30")])
+    assert instance.command("drain").returncode == 0
+    assert instance.api("PrivacyManager.findDataSubjects", **find) == []
+    assert report(instance, "VisitsSummary.get", "2026-09-11")["nb_visits"] == 0
+    gone_from_directory(instance, CANARY.encode())
+    assert instance.client().json("GET", "/hitstream/status")["balance"]["adds_up"] is True
+    instance.stop()
+    assert frames_with(instance.data_dir, CANARY.encode()) == []
+    assert states_with(instance.data_dir, CANARY.encode()) == []
+    assert database_has(instance.data_dir, CANARY) == []
+    instance.start()
+    instance.wait_until_ready()
 
 
 def test_hits_of_the_past_are_anonymised_in_reports_tables_state_and_log(
