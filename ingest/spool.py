@@ -71,6 +71,7 @@ class Spool(Appender):
             logger.info("forwarding %d hits that an earlier process left in the spool", self.state.waiting)
         while self._forward_some():
             pass
+        self._spool.remove_read()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
@@ -155,10 +156,11 @@ class Spool(Appender):
         return True
 
     def _is_emptied(self) -> bool:
-        """Whether nothing was added meanwhile; then hits go to the broker from now on."""
+        """Whether nothing was added meanwhile; then hits go to the broker from now on, and no copy stays."""
         with self._mutex:
             if self._count():
                 return False
+            self._spool.remove_read()
             self._is_used = False
             self._wake.clear()
             self._measure()

@@ -258,6 +258,13 @@ class SegmentAppender:
                 return
             unlink_database(path)
 
+    def remove_read(self) -> None:
+        """Also the newest segment goes as soon as it is past retention and every consumer has read it."""
+        with translate_errors(self._directory, "Ending a segment in"):
+            if self._ends != list(self._segment.starts):
+                self._end_segment()
+            self.remove_expired()
+
     def erase(self, places: Mapping[int, Collection[int]]) -> bool:
         """Rewrites the segments that hold the messages, without their keys and values (stream.protocol)."""
         with translate_errors(self._directory, "Erasing messages in"):

@@ -4,12 +4,13 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.instance import RunningInstance
+from tests.instance import RunningInstance, running_instance
 from tests.integration.on_disk import (
     BrokerFiles,
     database_has,
@@ -18,6 +19,8 @@ from tests.integration.on_disk import (
     states_with,
 )
 from tests.integration.traffic import AGENT
+from tests.kafka.broker import JavaBroker, NoBrokerError
+from tests.kafka.stages import until
 
 STRICT = {
     "ip_mask_bytes": 2, "anonymise_user_id": True, "anonymise_order_id": True, "force_cookieless": True,
@@ -55,13 +58,13 @@ def forbidden_parameters() -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_no_copy_is_kept_of_what_the_settings_forbid(
-    instance: RunningInstance, broker: BrokerFiles | None
-) -> None:
-    if broker is not None:
-        broker.write_plainly()
+def prepare(instance: RunningInstance) -> None:
     instance.api("SitesManager.addSite", siteName="One", ecommerce="1", **{"urls[0]": "http://one.example"})
     instance.client().json("POST", "/hitstream/configure", privacy=json.dumps(STRICT))
+
+
+def send_canaries(instance: RunningInstance) -> None:
+    """What the settings forbid, in every place that a request has for it."""
     common = {"idsite": "1", "rec": "1", "url": "http://one.example/seen", "idgoal": "0", "revenue": "1"}
     secret = forbidden_parameters()
     twice = urlencode(common) + "&" + urlencode(secret) + "&" + urlencode(secret)
@@ -101,6 +104,9 @@ def test_no_copy_is_kept_of_what_the_settings_forbid(
         raw.sendall(f"GET /matomo.php?uid={CANARY} HTTP/1.1\r\nbroken {CANARY} header\r\n\r\n".encode())
         raw.recv(4096)
 
+
+def assert_nothing_is_left(instance: RunningInstance, broker: BrokerFiles | None) -> None:
+    """Of the canaries, once everything is stored; stops the instance."""
     assert instance.command("drain").returncode == 0
     status = instance.client().json("GET", "/hitstream/status")
     assert status["balance"]["adds_up"] is True
@@ -127,8 +133,56 @@ def test_no_copy_is_kept_of_what_the_settings_forbid(
         assert database_has(instance.data_dir, text) == [], text
     assert "hits" in database_has(instance.data_dir, "one.example")
     assert broker is None or broker.with_text(b"one.example")
+
+
+def test_no_copy_is_kept_of_what_the_settings_forbid(
+    instance: RunningInstance, broker: BrokerFiles | None
+) -> None:
+    if broker is not None:
+        broker.write_plainly()
+    prepare(instance)
+    send_canaries(instance)
+    assert_nothing_is_left(instance, broker)
     instance.start()
     instance.wait_until_ready()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[JavaBroker]:
+    """One that may be killed."""
+    pytest.importorskip("confluent_kafka")
+    try:
+        broker = JavaBroker(tmp_path / "broker")
+    except NoBrokerError as error:
+        pytest.skip(f"no broker that can be killed: {error}")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def test_no_copy_is_kept_in_the_spool_nor_of_what_is_forwarded_from_it(
+    own_broker: JavaBroker, tmp_path: Path
+) -> None:
+    settings = {
+        "HITSTREAM_KAFKA": own_broker.address, "HITSTREAM_KAFKA_PREFIX": "spooled",
+        "HITSTREAM_PARTITIONS": "2", "HITSTREAM_SPOOL_AFTER_S": "1",
+        "HITSTREAM_TRUSTED_PROXIES": "127.0.0.1",
+    }  # fmt: skip
+    with running_instance(tmp_path / "data", settings) as instance:
+        broker = BrokerFiles(instance, own_broker.directory / "data")
+        broker.write_plainly()
+        prepare(instance)
+        own_broker.kill()
+        send_canaries(instance)
+        spool = instance.data_dir / "spool"
+        assert frames_with(spool, b"one.example")
+        for text in (CANARY, CANARY.lower(), ADDRESS, ADDRESS_6, VISITOR):
+            assert files_with(instance.data_dir, text.encode()) == [], text
+            assert frames_with(spool, text.encode()) == [], text
+        own_broker.start()
+        until(lambda: json.loads(ask(instance, "GET", "/health/ready")[1])["spooled_hits"] == 0, 120)
+        assert_nothing_is_left(instance, broker)
+        assert frames_with(spool, b"one.example") == []
 
 
 def choose(instance: RunningInstance, choice: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
