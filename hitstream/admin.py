@@ -124,7 +124,7 @@ async def _drain(operations: Operations, parameters: Mapping[str, str]) -> Mappi
     except ValueError:
         raise RefusedError(400, f"timeout={parameters['timeout']}: expected seconds") from None
     engine = operations.engine()
-    seconds = await in_thread(operations, lambda: drain(engine.log, engine.sink, timeout))
+    seconds = await in_thread(operations, lambda: drain(engine.log, engine.sink, timeout, engine.unfinished))
     return {"drained": True, "seconds": round(seconds, 4)}
 
 

@@ -6,7 +6,7 @@ from each other, so those topics are taken until a round finds nothing new.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from processors.service import GROUP
 from schemas.topics import HISTORY, HITS, LINKS, ORDER_VERDICTS, ORDERS, REPAIRS
@@ -49,13 +49,19 @@ def wait_until_processed(log: Log, reader: Reader, topics: Sequence[str], deadli
     return waited
 
 
-def drain(log: Log, sink: Stored, timeout: float) -> float:
-    """Returns the seconds it took. Raises DrainTimeoutError, LogError. Blocking."""
+def drain(log: Log, sink: Stored, timeout: float, unfinished: Callable[[], str] = str) -> float:
+    """Returns the seconds it took. Raises DrainTimeoutError, LogError. Blocking.
+
+    `unfinished` says what of the past is still to be told to processors or taken out; empty for nothing."""
     began = time.monotonic()
     deadline = began + timeout
     reader = log.reader()
     try:
         wait_until_processed(log, reader, [HITS.name], deadline)
+        while said := unfinished():
+            if time.monotonic() > deadline:
+                raise DrainTimeoutError(said)
+            time.sleep(POLL_SECONDS)
         while wait_until_processed(log, reader, _LOOP_TOPICS, deadline):
             pass
         targets: dict[TopicPartition, int] = {}

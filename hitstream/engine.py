@@ -186,6 +186,13 @@ class Engine:
                 logger.exception("the %s stopped", name)
                 self.failed = f"{name}: {error}"
 
+    def unfinished(self) -> str:
+        """What replays and deletions have still to do before processors know of it all; empty for nothing."""
+        replays, deletions = self.replayer.waiting, self.eraser.waiting
+        if not replays and not deletions:
+            return ""
+        return f"{replays} replays and {deletions} steps of deletions that were begun go on"
+
     def is_stopping(self) -> bool:
         return self._stop.is_set()
 

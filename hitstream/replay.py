@@ -129,7 +129,7 @@ class Replayer:
         self._facts, self._config, self._write = facts, config, write
         self._changed = threading.Condition()
         self._asked: dict[int, Asked] = {}
-        self._todo: list[tuple[int, Replay, frozenset[int]]] = []
+        self._todo = self._unfinished()
         self._stopping = False
 
     def start(self, replays: Sequence[Replay], timeout: float) -> list[Asked]:
@@ -152,6 +152,12 @@ class Replayer:
                 )
             return [self._asked[level] for level in levels if level in self._asked]
 
+    @property
+    def waiting(self) -> int:
+        """Replays whose owners are not all asked yet, those of an earlier process included."""
+        with self._changed:
+            return len(self._todo)
+
     def stop(self) -> None:
         with self._changed:
             self._stopping = True
@@ -159,8 +165,6 @@ class Replayer:
 
     def run(self) -> None:
         """Finish what was begun before, then what is asked, until `stop`. Raises LogResetError."""
-        with self._changed:
-            self._todo[:0] = self._unfinished()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._todo)

@@ -29,6 +29,11 @@ def eventually(ask: Callable[[], Any], wanted: Any) -> None:
     raise AssertionError(f"{found!r}, expected {wanted!r}")
 
 
+def drain_when_it_is_back(instance: RunningInstance) -> None:
+    """Which also waits for what the process before had begun."""
+    eventually(lambda: instance.command("drain").returncode, 0)
+
+
 def goal(instance: RunningInstance) -> Any:
     return instance.api("Goals.get", idSite="1", period="day", date="2026-09-10")["nb_conversions"]
 
@@ -56,8 +61,8 @@ def test_a_replay_is_finished_by_the_next_process(tmp_path: Path, point: str) ->
         )  # fmt: skip
         assert instance.command("replay").returncode == 1
         assert (tmp_path / "once" / point).exists()
-        eventually(lambda: goal(instance), 20)
-        assert instance.command("drain").returncode == 0
+        drain_when_it_is_back(instance)
+        assert goal(instance) == 20
         assert instance.client().json("GET", "/hitstream/status")["balance"]["adds_up"] is True
 
 
@@ -73,11 +78,10 @@ def test_a_deletion_is_finished_by_the_next_process(tmp_path: Path, point: str) 
         with pytest.raises(AssertionError):
             instance.api("PrivacyManager.deleteDataSubjects", visits=names)
         assert (tmp_path / "once" / point).exists()
-        eventually(lambda: visits(instance), 9)
-        eventually(
-            lambda: instance.api("PrivacyManager.exportDataSubjects", visits=names),
-            {"visits": [], "actions": [], "conversions": [], "conversion_items": [], "hits": []},
-        )
+        drain_when_it_is_back(instance)
+        assert visits(instance) == 9
+        left = instance.api("PrivacyManager.exportDataSubjects", visits=names)
+        assert not any(left.values())
         assert instance.command("replay").returncode == 0
         assert visits(instance) == 9
         log = instance.log()
@@ -99,6 +103,6 @@ def test_an_anonymisation_is_finished_by_the_next_process(tmp_path: Path) -> Non
             query = "SELECT count() FROM visits WHERE startsWith(user_id, 'user')"
             return int(instance.command("sql", query, "--format", "TSV").stdout)
 
-        eventually(named, 0)
-        assert instance.command("drain").returncode == 0
+        drain_when_it_is_back(instance)
+        assert named() == 0
         assert visits(instance) == 10
