@@ -1,7 +1,7 @@
 """What a replay would change, by report, before it does: the hits in question folded twice, nothing written.
 
-Read from the tables while hits keep coming, and without what owners know of each other (links after a
-login), so the figures are those of a moment; the replay itself is exact.
+Read from the tables while hits keep coming, and without what owners know of each other after a login (links),
+so the figures are those of a moment; the replay itself is exact.
 """
 
 from collections import Counter, defaultdict
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from hitstream.history import StoredHit, read_hits
 from hitstream.replay import owners_of
+from hitstream.replay_orders import Orders, orders_of
 from processors.rules_cache import RulesCache
 from rules.fold import fold_hit
 from rules.fold_state import Facts, FoldState, Rows, VisitRules
@@ -129,10 +130,28 @@ class Folder:
             return None
         return found if isinstance(found, Exclusion) else (found, rules[1])
 
+    def counted(self, hit: Hit, replays: Replays) -> PreparedHit | None:
+        """The same without its rules; None also for an excluded one."""
+        found = self.prepared(hit, replays)
+        return None if found is None or isinstance(found, Exclusion) else found[0]
+
 
 def ordered(hits: Iterable[StoredHit]) -> list[Hit]:
     """In the order of the fold."""
     return sorted((one.hit for one in hits), key=lambda hit: (hit.time, hit.hit_id))
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """How one site is folded before and after."""
+
+    database: Database
+    config: Config
+    folder: Folder
+    site_id: int
+    now: Replays
+    then: Replays
+    orders: Orders
 
 
 def preview(
@@ -142,7 +161,7 @@ def preview(
     replays: Sequence[Replay],
     lookups: Lookups,
 ) -> Preview:
-    """Of replays that would be recorded now. Blocking; memory of some owners at a time."""
+    """Of replays that would be recorded now. Blocking; memory of some owners and of the orders at a time."""
     folder = Folder(config_at, lookups)
     now = Replays(config.replays, config.offset)
     level = config.offset + len(replays)
@@ -150,51 +169,34 @@ def preview(
     found = Preview()
     for replay in replays:
         for site_id in replay.site_ids:
-            owners = list(owners_of(database, site_id, replay, config.offset + 1))
+            orders = orders_of(
+                database,
+                site_id,
+                lambda hit: folder.counted(hit, now),
+                lambda hit: folder.counted(hit, then),
+            )
+            covered = owners_of(database, site_id, replay, config.offset + 1)
+            owners = sorted(orders.owners.union(covered))
             found.owners += len(owners)
+            comparison = _Comparison(database, config, folder, site_id, now, then, orders)
             for start in range(0, len(owners), OWNERS_AT_ONCE):
-                _compare(
-                    database,
-                    config,
-                    folder,
-                    now,
-                    then,
-                    site_id,
-                    owners[start : start + OWNERS_AT_ONCE],
-                    found,
-                )
+                _compare(comparison, owners[start : start + OWNERS_AT_ONCE], found)
     return found
 
 
-def _compare(
-    database: Database,
-    config: Config,
-    folder: Folder,
-    now: Replays,
-    then: Replays,
-    site_id: int,
-    owners: Sequence[int],
-    found: Preview,
-) -> None:
-    bound = {"site": site_id, "owners": owners}
+def _compare(how: _Comparison, owners: Sequence[int], found: Preview) -> None:
+    bound = {"site": how.site_id, "owners": owners}
     where = "site_id = {site:UInt32} AND owner IN {owners:Array(UInt64)}"
     by_owner: dict[int, list[StoredHit]] = defaultdict(list)
-    for one in read_hits(database, where, bound):
+    for one in read_hits(how.database, where, bound):
         by_owner[one.hit.owner].append(one)
-    kept_orders = {
-        int(hit_id)
-        for (hit_id,) in database.rows(
-            f"SELECT hit_id FROM conversions FINAL WHERE goal_id = 0 AND {where}",  # noqa: S608 - constants
-            bound,
-        )
-    }
     for hits in by_owner.values():
         found.hits += len(hits)
-        before, lost = _fold(folder, ordered(hits), now, kept_orders, frozenset(), found.before)
-        after, _ = _fold(folder, ordered(hits), then, None, lost, found.after)
+        before = _fold(how.folder, ordered(hits), how.now, how.orders.lost_before, found.before)
+        after = _fold(how.folder, ordered(hits), how.then, how.orders.lost_after, found.after)
         for rows, counts in ((before, found.before), (after, found.after)):
             for row in rows.rows.values():
-                for measure, amount in measures_of(row, config):
+                for measure, amount in measures_of(row, how.config):
                     counts[measure] += amount  # type: ignore[assignment]
         found.rows_changed += sum(
             before.rows.get(key) != after.rows.get(key) for key in before.rows.keys() | after.rows.keys()
@@ -205,28 +207,19 @@ def _fold(
     folder: Folder,
     hits: Sequence[Hit],
     replays: Replays,
-    kept_orders: set[int] | None,
     lost: frozenset[int],
     counts: Counter[Measure],
-) -> tuple[Rows, frozenset[int]]:
-    """The rows, and the orders that the tables don't have though their hits are there: they were lost to
-    earlier ones with the same id."""
-    ready: list[tuple[PreparedHit, VisitRules]] = []
+) -> Rows:
+    state, rows, facts = FoldState(), Rows(), Facts(lost_orders=lost)
     for hit in hits:
         prepared = folder.prepared(hit, replays)
-        if isinstance(prepared, Exclusion):
-            counts[hit.site_id, "excluded hits", str(prepared)] += 1
-        elif prepared is not None:
-            ready.append(prepared)
-    if kept_orders is not None:
-        lost = frozenset(
-            hit.hit_id
-            for hit, _ in ready
-            if hit.ecommerce is not None and hit.ecommerce.order_id and hit.hit_id not in kept_orders
+        if prepared is None:
+            continue
+        excluded = (
+            prepared
+            if isinstance(prepared, Exclusion)
+            else fold_hit(state, prepared[0], prepared[1], rows, facts)
         )
-    state, rows, facts = FoldState(), Rows(), Facts(lost_orders=lost)
-    for prepared_hit, rules in ready:
-        excluded = fold_hit(state, prepared_hit, rules, rows, facts)
         if excluded is not None:
-            counts[prepared_hit.site_id, "excluded hits", str(excluded)] += 1
-    return rows, lost
+            counts[hit.site_id, "excluded hits", str(excluded)] += 1
+    return rows

@@ -60,13 +60,19 @@ def order_hash(site_id: int, order_id: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def claim_of(hit: PreparedHit, *, is_given_up: bool = False) -> tuple[int, bytes] | None:
-    """Key and value for `orders`; None when the hit is no order with an id."""
+def order_claim(hit: PreparedHit, *, is_given_up: bool = False) -> OrderClaim | None:
+    """None when the hit is no order with an id."""
     ecommerce = hit.ecommerce
     if ecommerce is None or not ecommerce.order_id:
         return None
-    claim = OrderClaim(hit.site_id, ecommerce.order_id.lower(), hit.time, hit.hit_id, hit.owner, is_given_up)
-    return order_hash(hit.site_id, ecommerce.order_id), encode_claim(claim)
+    order_id = ecommerce.order_id.lower()
+    return OrderClaim(hit.site_id, order_id, hit.time, hit.hit_id, hit.owner, is_given_up)
+
+
+def claim_of(hit: PreparedHit, *, is_given_up: bool = False) -> tuple[int, bytes] | None:
+    """Key and value for `orders`; None when the hit is no order with an id."""
+    claim = order_claim(hit, is_given_up=is_given_up)
+    return None if claim is None else (order_hash(claim.site_id, claim.order_id), encode_claim(claim))
 
 
 def _state_key(claim: OrderClaim) -> bytes:

@@ -76,6 +76,46 @@ def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningI
     assert "no figure of a report changes" in again.stdout
 
 
+def test_the_preview_foresees_an_order_that_moves_to_the_next_one_with_its_id(
+    empty: RunningInstance,
+) -> None:
+    def order(name: str, revenue: int, **fields: str) -> dict[str, str]:
+        return {"idgoal": "0", "ec_id": name, "revenue": str(revenue), **fields}
+
+    unwanted = {"ua": "Unwanted/1.0"}
+    send(
+        empty,
+        [
+            hit(1, 10, "shop", **order("One", 9, **unwanted)),
+            # Of a day that is not replayed: its visitor follows all the same.
+            hit(2, 20, "shop", **order("one", 7, cdt="2026-09-12 12:00:00")),
+            hit(3, 30, "shop", **order("two", 5)),
+            hit(4, 40, "shop", **order("two", 4)),
+            hit(5, 50, "shop", **order("three", 3, **unwanted)),
+        ],
+    )
+    empty.command("drain")
+    empty.client().json("POST", "/hitstream/configure", tracking='{"excluded_user_agents": ["Unwanted"]}')
+    days = ("--site", "1", "--from", "2026-09-10", "--to", "2026-09-10")
+
+    def orders() -> list[str]:
+        found = [
+            empty.api("Goals.get", idSite="1", period="day", date=day, idGoal="ecommerceOrder")
+            for day in ("2026-09-10", "2026-09-12")
+        ]
+        return [str(sum(int(one[name]) for one in found)) for name in ("nb_conversions", "revenue")]
+
+    before = orders()
+    told = [line.split() for line in empty.command("replay", *days, "--dry-run").stdout.splitlines()]
+    assert empty.command("replay", *days).returncode == 0
+    after = orders()
+    assert (before, after) == (["3", "17"], ["2", "12"])
+    report = ["1", "Goals.get", "idGoal=ecommerceOrder:"]
+    for place, name in enumerate(("conversions", "revenue")):
+        assert [*report, name, before[place], after[place]] in told
+    assert "no figure of a report changes" in empty.command("replay", *days, "--dry-run").stdout
+
+
 def test_what_can_not_be_replayed_is_refused_in_words(empty: RunningInstance) -> None:
     for arguments, words in (
         (("--site", "7"), "site 7 does not exist"),
