@@ -14,10 +14,11 @@ from hitstream.archives import StoredSegments
 from hitstream.erased_hits import ErasedHits
 from hitstream.erasure import Eraser
 from hitstream.freshness import Freshness
+from hitstream.known_facts import HistoryTrimmer
 from hitstream.replay import Replayer
 from hitstream.settings import DatabaseSettings
 from schemas.access import Grant
-from schemas.config import Config, ConfigEvent, Tracking
+from schemas.config import STRICT_TRACKING, Config, ConfigEvent
 from schemas.settings import SettingsError
 from schemas.topics import HISTORY
 from sink.database import Database, Place, database_name, server_place
@@ -98,9 +99,7 @@ class Engine:
         self.database.keep_hits(sink_settings.keep_hits_days)
         self.writer = ConfigWriter(self.log)
         if settings.compatibility == "strict" and self.writer.current.offset == 0:
-            # The Matomo that strict is compared with knows no AI assistants and reads no brands from headers.
-            tracking = Tracking(ai_assistants=False, client_hint_headers=False)
-            self.writer.write(ConfigEvent(at=time.time_ns() // 1_000_000, tracking=tracking))
+            self.writer.write(ConfigEvent(at=time.time_ns() // 1_000_000, tracking=STRICT_TRACKING))
         self.tokens = TokenStore(self.log)
         if settings.admin_token:
             self.tokens.add(settings.admin_token, Grant(login="admin", superuser=True))
@@ -131,11 +130,15 @@ class Engine:
             self.database, sink_settings, lambda: self.current_config().privacy, segments=segments
         )
         self.freshness = Freshness(self.log, self.sink.visible_positions)
+        trimmer = HistoryTrimmer(self.log, self.facts)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._guard, args=("replays", self.replayer.run), name="replays"),
             threading.Thread(target=self._guard, args=("retention", self.retention.run), name="retention"),
             threading.Thread(target=self._guard, args=("erasures", self.eraser.run), name="erasures"),
+            threading.Thread(
+                target=self._guard, args=("history", lambda: trimmer.run(self._stop)), name="history"
+            ),
             threading.Thread(
                 target=self._guard,
                 args=("freshness", lambda: self.freshness.run(self._stop)),

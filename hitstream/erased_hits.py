@@ -1,15 +1,15 @@
 """Which hits of the log are to be forgotten or are forgotten."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
 
 from hitstream.history import StoredHit
-from schemas.history import Erasure, ErasureDone, HistoryFact, Rewrite, decode_fact
+from hitstream.known_facts import read_facts
+from schemas.history import Erasure, Rewrite
 from schemas.hit import decode_hit, first_hit_id_of
-from schemas.topics import HISTORY, HITS, partition_of
+from schemas.topics import HITS, partition_of
 from stream.protocol import Log, Message
 
 _READ_HITS = 10_000
@@ -52,46 +52,31 @@ class ErasedHits:
     again."""
 
     def __init__(self, log: Log) -> None:
-        self._offsets: dict[int, set[int]] = defaultdict(set)
-        self._facts: dict[int, list[tuple[int, Erasure | Rewrite]]] = defaultdict(list)
-        self.newest = 0.0
-        """When the last one was asked for, unix seconds."""
         reader = log.reader()
         try:
-            for partition, end in reader.end_offsets(HISTORY.name).items():
-                first = reader.read(HITS.name, partition, 0, 1)
-                oldest = first.messages[0].offset if first is not None else 0
-                at = 0
-                while at < end and (batch := reader.read(HISTORY.name, partition, at, 10_000)) is not None:
-                    for message in batch.messages:
-                        self._take(partition, decode_fact(message.value), oldest)
-                    at = batch.next_offset
+            self._known = {partition: one.known for partition, one in read_facts(reader).items()}
         finally:
             reader.close()
+        self._begun = [
+            (partition, fact)
+            for partition, known in self._known.items()
+            for facts in known.unfinished.values()
+            for fact in facts
+        ]
 
-    def _take(self, partition: int, fact: HistoryFact, oldest: int) -> None:
-        if isinstance(fact, Erasure | Rewrite):
-            self._note(partition, fact, oldest)
-            self._facts[fact.number].append((partition, fact))
-        elif isinstance(fact, ErasureDone):
-            kept = [one for one in self._facts.get(fact.number, ()) if one[0] != partition]
-            if kept:
-                self._facts[fact.number] = kept
-            else:
-                self._facts.pop(fact.number, None)
-
-    def _note(self, partition: int, fact: Erasure | Rewrite, oldest: int = 0) -> None:
-        self._offsets[partition].update(offset for offset in fact.on_log() if offset >= oldest)
-        self.newest = max(self.newest, fact.number / 1e9)
+    @property
+    def newest(self) -> float:
+        """When the last one was asked for, unix seconds; 0 for never."""
+        return max((known.newest for known in self._known.values()), default=0) / 1e9
 
     def add(self, facts: Sequence[tuple[int, Erasure | Rewrite]]) -> None:
         for partition, fact in facts:
-            self._note(partition, fact)
+            self._known[partition].note(fact)
 
     def __call__(self, partition: int, offset: int) -> bool:
-        offsets = self._offsets.get(partition)
-        return offsets is not None and offset in offsets
+        known = self._known.get(partition)
+        return known is not None and offset in known.offsets
 
     def unfinished(self) -> list[tuple[int, Erasure | Rewrite]]:
         """Deletions recorded before this process, whose rows may still be in the database."""
-        return [one for facts in self._facts.values() for one in facts]
+        return self._begun

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from hitstream.history import wait_for_sink
+from hitstream.known_facts import read_facts
 from processors.service import GROUP
 from reporting.api import zone_of
 from schemas.config import Config, ConfigEvent, Replay
-from schemas.history import OwnerRefold, ReplayAsked, ReplayLevel, decode_fact, encode_fact
+from schemas.history import OwnerRefold, ReplayAsked, ReplayLevel, encode_fact
 from schemas.topics import HISTORY, partition_of
 from sink.database import Database
 from sink.ledger import Stored
@@ -255,16 +256,8 @@ def wait_until_committed(
 
 def asked_levels(log: Log) -> dict[int, set[int]]:
     """Partition -> the levels of replays whose owners were all asked."""
-    found: dict[int, set[int]] = {}
     reader = log.reader()
     try:
-        for partition, end in reader.end_offsets(HISTORY.name).items():
-            levels = found.setdefault(partition, set())
-            at = 0
-            while at < end and (batch := reader.read(HISTORY.name, partition, at, 10_000)) is not None:
-                facts = (decode_fact(message.value) for message in batch.messages)
-                levels.update(fact.level for fact in facts if isinstance(fact, ReplayAsked))
-                at = batch.next_offset
+        return {partition: one.known.asked for partition, one in read_facts(reader).items()}
     finally:
         reader.close()
-    return found

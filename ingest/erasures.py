@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import defaultdict
 
-from schemas.history import Erasure, Rewrite, decode_fact
+from schemas.history import Erasure, Rewrite, Summary, decode_fact
 from schemas.topics import HISTORY
 from stream.protocol import Appender, Log, LogError, LogResetError, Reader
 
@@ -54,7 +54,7 @@ class LogErasures:
             while at < end and (batch := reader.read(HISTORY.name, partition, at, _READ_FACTS)) is not None:
                 for message in batch.messages:
                     fact = decode_fact(message.value)
-                    if isinstance(fact, Erasure | Rewrite):
+                    if isinstance(fact, Erasure | Rewrite | Summary):
                         places[partition].update(fact.on_log())
                 at = batch.next_offset
             following[partition] = at

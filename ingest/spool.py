@@ -166,6 +166,9 @@ class Spool(Appender):
             self._measure()
             return True
 
+    def trim(self, positions: Mapping[int, int]) -> None:
+        self._target.trim(positions)
+
     def erase(self, places: Mapping[int, Collection[int]]) -> bool:
         return self._target.erase(places)
 

@@ -32,6 +32,7 @@ from schemas.history import (
     ReplayAsked,
     ReplayLevel,
     Rewrite,
+    Summary,
     decode_fact,
 )
 from schemas.hit import decode_hit
@@ -287,6 +288,6 @@ def asked_of(batch: Batch) -> tuple[int, dict[tuple[int, int], Wanted]]:
                 asked = wanted[(fact.site_id, fact.owner)]
                 asked.level = max(asked.level, fact.level)
                 asked.always |= fact.level == 0 or fact.whole
-            case ReplayAsked() | ErasureDone():
+            case ReplayAsked() | ErasureDone() | Summary():
                 pass
     return level, wanted

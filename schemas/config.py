@@ -176,6 +176,11 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     default_currency: str = "USD"
 
 
+STRICT_TRACKING = Tracking(ai_assistants=False, client_hint_headers=False)
+"""What an instance begins with under HITSTREAM_COMPATIBILITY=strict: the Matomo that it is compared with
+knows no AI assistants and reads no brands from headers. All that differs is listed in docs/differences.md."""
+
+
 class Privacy(msgspec.Struct, frozen=True, kw_only=True):
     """Instance-wide privacy rules."""
 

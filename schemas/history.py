@@ -1,6 +1,7 @@
 """Decisions about the past, on topic `history`: which replays count, who is folded anew, what is erased.
 
-They hold numbers only, no text of a hit: they stay on the log for ever.
+They hold numbers only, no text of a hit. Processors carry out each of them once; what others have to know
+of it for longer stays on the topic, summed up when there is much.
 """
 
 import msgspec
@@ -70,7 +71,23 @@ class ErasureDone(msgspec.Struct, tag="erased", array_like=True, frozen=True):
     number: int
 
 
-HistoryFact = ReplayLevel | ReplayAsked | OwnerRefold | Erasure | Rewrite | ErasureDone
+class Summary(msgspec.Struct, tag="summary", array_like=True, frozen=True):
+    """What the facts before offset `covers` of this partition still say to who begins to read: they may go
+    once processors are past them. Much is told by several of these, of which only the last has `covers`."""
+
+    asked: list[int]
+    """As `level` of ReplayAsked."""
+    offsets: list[int]
+    """As of finished erasures and rewritings, where `hits` may still have the message."""
+    newest: int
+    """The number of the last erasure or rewriting."""
+    covers: int = 0
+
+    def on_log(self) -> list[int]:
+        return self.offsets
+
+
+HistoryFact = ReplayLevel | ReplayAsked | OwnerRefold | Erasure | Rewrite | ErasureDone | Summary
 
 encode_fact = msgspec.msgpack.Encoder().encode
 decode_fact = msgspec.msgpack.Decoder(HistoryFact).decode

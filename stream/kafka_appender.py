@@ -5,12 +5,12 @@ have no gaps (the sum of the tallies is the offsets consumed). A failed append m
 its messages: of each partition the first ones, in order."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stream.faults import crash_point
 from stream.kafka_client import TIMEOUT_S, describe, translate_errors
-from stream.protocol import Appender, LogError
+from stream.protocol import Appender, LogError, TopicPartition
 from stream.sqlite_files import FileLock
 
 if TYPE_CHECKING:
@@ -99,6 +99,12 @@ class KafkaAppender(Appender):
         producer, self._producer = self._producer, None
         producer.purge()
         producer.poll(0)
+
+    def trim(self, positions: Mapping[int, int]) -> None:
+        if positions:
+            self._log.forget(
+                {TopicPartition(self._topic, partition): at for partition, at in positions.items()}
+            )
 
     def close(self) -> None:
         if self._producer is not None:

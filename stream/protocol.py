@@ -79,6 +79,12 @@ class Appender(Protocol):
         can't: then its retention removes them. Blocking; beside `append` from another thread."""
         return not places
 
+    def trim(self, positions: Mapping[int, int]) -> None:
+        """Remove what lies below these offsets (by partition), which nobody reads again, at once or as far as
+        it fills whole files, of which the newest ends here. Blocking; beside `append` from another thread.
+        """
+        ...
+
     def close(self) -> None: ...
 
 

@@ -92,6 +92,14 @@ def describe(path: Path, connection: sqlite3.Connection) -> Segment:
     return Segment(path, int(path.stem), created_ms, tuple(start for (start,) in starts))
 
 
+def described(path: Path) -> Segment:
+    connection = open_reader(path)
+    try:
+        return describe(path, connection)
+    finally:
+        connection.close()
+
+
 def ends_of(segment: Segment, connection: sqlite3.Connection) -> list[int]:
     ends = (frames.end_of(connection, "batch", partition) for partition in range(len(segment.starts)))
     return [start if end is None else end for start, end in zip(segment.starts, ends, strict=True)]
@@ -247,11 +255,7 @@ class SegmentAppender:
             return
         paths = list_paths(self._directory)
         for path, following in pairwise(paths):
-            connection = open_reader(following)
-            try:
-                successor = describe(following, connection)
-            finally:
-                connection.close()
+            successor = described(following)
             expired = time.time() - successor.created_ms / 1000 > self._limits.retention_s
             read = all(needed.get(p, 0) >= start for p, start in enumerate(successor.starts))
             if not (expired and read):
@@ -261,9 +265,18 @@ class SegmentAppender:
     def remove_read(self) -> None:
         """Also the newest segment goes as soon as it is past retention and every consumer has read it."""
         with translate_errors(self._directory, "Ending a segment in"):
-            if self._ends != list(self._segment.starts):
-                self._end_segment()
+            self._end_segment()
             self.remove_expired()
+
+    def trim(self, positions: Mapping[int, int]) -> None:
+        """Unlinks the segments without a message from `positions` on, the newest one included, which ends
+        here (stream.protocol)."""
+        with translate_errors(self._directory, "Removing messages of"):
+            self._end_segment()
+            for path, following in pairwise(list_paths(self._directory)):
+                if any(positions.get(p, 0) < at for p, at in enumerate(described(following).starts)):
+                    return
+                unlink_database(path)
 
     def erase(self, places: Mapping[int, Collection[int]]) -> bool:
         """Rewrites the segments that hold the messages, without their keys and values (stream.protocol)."""
@@ -303,8 +316,10 @@ class SegmentAppender:
             connection.close()
 
     def _end_segment(self) -> None:
-        """Appends go to a new segment; the one before is complete in its file on return."""
+        """Appends go to a new segment; the one before is complete in its file on return. Not an empty one."""
         with self._mutex:
+            if self._ends == list(self._segment.starts):
+                return
             full, path = self._connection, self._segment.path
             self._open(create_segment(self._directory, self._ends).path)
         deadline = time.monotonic() + SEAL_SECONDS

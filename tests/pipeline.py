@@ -46,8 +46,8 @@ class Pipeline:
         self.log = log or EmbeddedLog(directory, partitions)
         self._patience = patience
         self.config_offset = self.configure(*events)
-        self._hits = self.log.appender("hits")
-        self._facts = self.log.appender("history")
+        self.hits = self.log.appender("hits")
+        self.facts = self.log.appender("history")
         self._reader = self.log.reader()
         self.open_worker()
 
@@ -63,10 +63,10 @@ class Pipeline:
             placed = msgspec.structs.replace(hit, config_offset=self.config_offset)
             key = hit.owner.to_bytes(8, "big")
             entries.append((partition_of(hit.owner, self.log.partitions), key, encode_hit(placed)))
-        self._hits.append(entries)
+        self.hits.append(entries)
 
     def send_raw(self, value: bytes, partition: int = 0) -> None:
-        self._hits.append([(partition, b"", value)])
+        self.hits.append([(partition, b"", value)])
 
     def process(self, max_messages: int = 1000) -> None:
         """Until nothing is left to do."""
@@ -93,7 +93,7 @@ class Pipeline:
 
     def tell(self, partition: int, *facts: HistoryFact) -> None:
         """Append to topic `history`."""
-        self._facts.append([(partition, b"", encode_fact(fact)) for fact in facts])
+        self.facts.append([(partition, b"", encode_fact(fact)) for fact in facts])
 
     def configure(self, *events: ConfigEvent) -> int:
         """Append to the configuration; returns its end."""
@@ -169,7 +169,7 @@ class Pipeline:
 
     def close(self) -> None:
         self.worker.close()
-        self._hits.close()
-        self._facts.close()
+        self.hits.close()
+        self.facts.close()
         self._reader.close()
         self.log.close()

@@ -127,6 +127,26 @@ def test_large_values_come_back_whole(log, appender, closing):
     assert second.key == b"k" * 2000
 
 
+def test_what_is_trimmed_is_gone_and_the_rest_stays_where_it_is(log, appender, closing):
+    appender.append([*entries(10), *entries(3, partition=1)])
+    appender.append(entries(5, start=10))
+    appender.trim({0: 15, 1: 3})
+    assert values_of(log, HITS) == {}
+    (offset,) = appender.append(entries(1, start=15))
+    assert offset == 15
+    # Now only as far as it fills whole files.
+    appender.trim({0: 0})
+    appender.append(entries(4, start=16))
+    appender.trim({0: 16, 1: 3})
+    reader = closing(log.reader())
+    batch = reader.read(HITS, 0, 0, 100)
+    assert [message.value for message in batch.messages] == [b"v%d" % n for n in range(16, 20)]
+    assert batch.messages[0].offset == 16
+    assert reader.end_offsets(HITS) == {0: 20, 1: 3, 2: 0, 3: 0}
+    appender.trim({0: 16, 1: 3})
+    assert values_of(log, HITS) == {0: [b"v16", b"v17", b"v18", b"v19"]}
+
+
 def test_an_appender_continues_where_the_last_one_ended(log, closing):
     first = log.appender(HITS)
     first.append(entries(3))
