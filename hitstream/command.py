@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from hitstream import __version__
+from schemas.anonymisation import ACTION_COLUMNS, VISIT_COLUMNS
 from schemas.plugins import PluginError, installed_plugins
 from schemas.settings import SettingsError
 
@@ -116,6 +117,22 @@ def _parser() -> argparse.ArgumentParser:
     subjects.add_argument("--user", default="", metavar="ID", help="user id")
     subjects.add_argument("--segment", default="", help="any segment, such as visitIp==203.0.113.0")
     subjects.add_argument("--yes", action="store_true", help="really delete")
+    anonymize = client("anonymize", "take out of stored hits what a setting forbids by now, for ever")
+    anonymize.add_argument("--site", default="all", metavar="IDS", help="such as 1,2 (default: all)")
+    anonymize.add_argument("--from", dest="first", required=True, metavar="DAY", help="first day, YYYY-MM-DD")
+    anonymize.add_argument("--to", dest="last", required=True, metavar="DAY", help="last day, YYYY-MM-DD")
+    anonymize.add_argument("--ip", action="store_true", help="mask addresses, two bytes or more")
+    anonymize.add_argument(
+        "--location", action="store_true", help="find the place anew, from the masked address"
+    )
+    anonymize.add_argument("--user-id", action="store_true", help="turn user ids into pseudonyms")
+    anonymize.add_argument(
+        "--unset",
+        default="",
+        metavar="COLUMNS",
+        help=f"clear these: {', '.join((*VISIT_COLUMNS, *ACTION_COLUMNS))}",
+    )
+    anonymize.add_argument("--yes", action="store_true", help="really do it")
     reset = client("reset", "empty the instance: hits, reports, sites")
     reset.add_argument("--yes", action="store_true", help="really delete everything")
     demo = client("demo", "send lifelike traffic of the last days, then keep sending")
@@ -177,7 +194,7 @@ def _run(options: argparse.Namespace) -> int:
             from hitstream.maintenance_commands import run_maintenance_command
 
             return run_maintenance_command(options)
-        case "replay" | "subjects":
+        case "replay" | "subjects" | "anonymize":
             from hitstream.past_commands import run_past_command
 
             return run_past_command(options)

@@ -1,4 +1,4 @@
-"""replay and subjects: ask the running instance about its past and print what it says."""
+"""replay, subjects and anonymize: ask the running instance about its past and print what it says."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 from hitstream.client import InstanceClient, InstanceError, find_instance
 from hitstream.settings import ClientSettings
+from schemas.anonymisation import ACTION_COLUMNS
 from schemas.settings import load_settings
 
 MOST_LINES = 200
@@ -21,6 +22,8 @@ def run_past_command(options: argparse.Namespace) -> int:
         client = find_instance(load_settings(ClientSettings), options.url, options.token)
         if options.command == "subjects":
             return _subjects(client, options)
+        if options.command == "anonymize":
+            return _anonymize(client, options)
         _replay(client, options)
     except InstanceError as error:
         print(f"hitstream: {error}", file=sys.stderr)
@@ -73,6 +76,24 @@ def _subjects(client: InstanceClient, options: argparse.Namespace) -> int:
     else:
         gone = ", ".join(f"{count:,} {kind}" for kind, count in total.items() if count) or "nothing"
         print(f"deleted: {gone}; the files follow within minutes")
+    return 0
+
+
+def _anonymize(client: InstanceClient, options: argparse.Namespace) -> int:
+    columns = [one.strip() for one in options.unset.split(",") if one.strip()]
+    wish = {
+        "anonymizeIp": str(int(options.ip)),
+        "anonymizeLocation": str(int(options.location)),
+        "anonymizeUserId": str(int(options.user_id)),
+        "unsetLinkVisitActionColumns": ",".join(one for one in columns if one in ACTION_COLUMNS),
+        "unsetVisitColumns": ",".join(one for one in columns if one not in ACTION_COLUMNS),
+    }
+    if not options.yes:
+        print("what is taken out is gone for ever: the same with --yes does it", file=sys.stderr)
+        return 1
+    days = f"{options.first},{options.last}"
+    client.api("PrivacyManager.anonymizeSomeRawData", idSites=options.site, date=days, **wish)
+    print("reports show it; the files follow within minutes")
     return 0
 
 

@@ -76,46 +76,6 @@ def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningI
     assert "no figure of a report changes" in again.stdout
 
 
-def test_the_preview_foresees_an_order_that_moves_to_the_next_one_with_its_id(
-    empty: RunningInstance,
-) -> None:
-    def order(name: str, revenue: int, **fields: str) -> dict[str, str]:
-        return {"idgoal": "0", "ec_id": name, "revenue": str(revenue), **fields}
-
-    unwanted = {"ua": "Unwanted/1.0"}
-    send(
-        empty,
-        [
-            hit(1, 10, "shop", **order("One", 9, **unwanted)),
-            # Of a day that is not replayed: its visitor follows all the same.
-            hit(2, 20, "shop", **order("one", 7, cdt="2026-09-12 12:00:00")),
-            hit(3, 30, "shop", **order("two", 5)),
-            hit(4, 40, "shop", **order("two", 4)),
-            hit(5, 50, "shop", **order("three", 3, **unwanted)),
-        ],
-    )
-    empty.command("drain")
-    empty.client().json("POST", "/hitstream/configure", tracking='{"excluded_user_agents": ["Unwanted"]}')
-    days = ("--site", "1", "--from", "2026-09-10", "--to", "2026-09-10")
-
-    def orders() -> list[str]:
-        found = [
-            empty.api("Goals.get", idSite="1", period="day", date=day, idGoal="ecommerceOrder")
-            for day in ("2026-09-10", "2026-09-12")
-        ]
-        return [str(sum(int(one[name]) for one in found)) for name in ("nb_conversions", "revenue")]
-
-    before = orders()
-    told = [line.split() for line in empty.command("replay", *days, "--dry-run").stdout.splitlines()]
-    assert empty.command("replay", *days).returncode == 0
-    after = orders()
-    assert (before, after) == (["3", "17"], ["2", "12"])
-    report = ["1", "Goals.get", "idGoal=ecommerceOrder:"]
-    for place, name in enumerate(("conversions", "revenue")):
-        assert [*report, name, before[place], after[place]] in told
-    assert "no figure of a report changes" in empty.command("replay", *days, "--dry-run").stdout
-
-
 def test_what_can_not_be_replayed_is_refused_in_words(empty: RunningInstance) -> None:
     for arguments, words in (
         (("--site", "7"), "site 7 does not exist"),
@@ -188,3 +148,31 @@ def test_explain_names_the_replay_that_changed_a_hit(empty: RunningInstance) -> 
     printed = empty.command("explain", "--visit", str(visits[0]["idVisit"])).stdout
     assert "replayed under" in printed
     assert "converts goal 1: url contains 'thanks' (Bought)" in printed
+
+
+def test_the_past_is_anonymised_by_a_command(empty: RunningInstance) -> None:
+    empty.client().json("POST", "/hitstream/configure", privacy='{"ip_mask_bytes": 1}')
+    send(empty, [hit(7, 0, "shop", uid="jane@example.org", cip="198.51.100.7", lang="fr")])
+    send(empty, [hit(8, 0, "shop", uid="joe@example.org", cdt="2026-09-12 12:00:00")])
+    empty.command("drain")
+    days = ("--from", "2026-09-10", "--to", "2026-09-11")
+    wish = ("anonymize", "--site", "1", *days, "--ip", "--user-id", "--unset", "location_browser_lang")
+    asked = empty.command(*wish)
+    assert asked.returncode == 1
+    assert "the same with --yes" in asked.stderr
+    found = empty.api("PrivacyManager.findDataSubjects", idSite="1", segment="userId==jane@example.org")
+    assert len(found) == 1
+    done = empty.command(*wish, "--yes")
+    assert done.returncode == 0, done.stderr
+    visits = empty.api("Live.getLastVisitsDetails", idSite="1", period="day", date="2026-09-10")
+    assert [(visit["visitIp"], visit["languageCode"]) for visit in visits] == [("198.51.0.0", "")]
+    left = empty.api("PrivacyManager.findDataSubjects", idSite="1", segment="userId=@@example.org")
+    assert [one["userId"] for one in left] == ["joe@example.org"]
+    for arguments, words in (
+        (("--unset", "shoe_size"), "'shoe_size' can't be unset: expected one of"),
+        ((), "Nothing is to be anonymised"),
+        (("--ip", "--site", "7"), "there is no website 7"),
+    ):
+        refused = empty.command("anonymize", *days, *arguments, "--yes")
+        assert refused.returncode == 1
+        assert words in refused.stderr
