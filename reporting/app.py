@@ -25,6 +25,7 @@ from reporting.methods import METHODS
 from reporting.parameters import Parameters, parse_query
 from reporting.past import Past
 from reporting.render import Response, Scene, parse_format, render, render_error
+from reporting.root_page import show_root
 from reporting.row_limits import RowLimits, parse_limits
 from schemas.config import Config, ConfigEvent
 from stream.protocol import LogError
@@ -98,6 +99,7 @@ def reporting_routes(setup: ReportingSetup) -> list[web.RouteDef]:
         return web.Response(status=204, headers=cors_headers(setup, request.headers.get(hdrs.ORIGIN, "")))
 
     return [
+        web.get("/", show_root),
         web.get("/index.php", answer),
         web.post("/index.php", answer),
         web.options("/index.php", preflight),

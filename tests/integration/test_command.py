@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -154,6 +155,15 @@ def test_sql_reads_the_views_and_explain_tells_a_visit(empty: RunningInstance) -
     assert empty.command("explain", "--visit", "12").returncode == 1
     refused = empty.command("sql", "SELECT * FROM file('/etc/passwd')")
     assert refused.returncode == 1
+
+
+def test_the_root_says_where_everything_is_and_its_links_lead_there(instance: RunningInstance) -> None:
+    status, page, headers = instance.client().answer("GET", "/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    links = re.findall(r'href="([^"]+)"', page.decode())
+    assert len(links) == 3
+    for link in links:
+        assert instance.client().answer("GET", "/" + link.replace("&amp;", "&"))[0] == 200, link
 
 
 def test_a_wrong_token_is_refused_everywhere(empty: RunningInstance) -> None:
