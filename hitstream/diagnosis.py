@@ -49,8 +49,8 @@ def gather_diagnosis(engine: Engine, data_dir: Path, settings: SinkSettings) -> 
         },
         "keep": {
             "hits_days": settings.keep_hits_days,
-            "rows_days": settings.keep_rows_days,
-            "archives_days": settings.keep_archives_days,
+            "rows_days": privacy.keep_rows_days or settings.keep_rows_days,
+            "archives_days": privacy.keep_archives_days or settings.keep_archives_days,
         },
         "tables": [
             {"table": table, "month": month, "rows": int(rows), "bytes": int(size), "parts": int(parts)}

@@ -178,7 +178,7 @@ def _lifetimes(facts: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "advice",
             "raw hits outlive the rows made of them",
-            "set HITSTREAM_KEEP_HITS_DAYS to at most HITSTREAM_KEEP_ROWS_DAYS: no replay reaches further",
+            f"set HITSTREAM_KEEP_HITS_DAYS to at most {keep['rows_days']}: no replay reaches further",
         )
 
 

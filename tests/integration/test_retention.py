@@ -220,4 +220,4 @@ def test_reports_of_months_without_rows_are_answered_and_say_so(empty: RunningIn
     send(instance, [hit(9, 0, "late", cdt="2026-06-10 13:00:00")])
     assert instance.command("drain").returncode == 0
     assert instance.api("Actions.getPageUrls", **asked) == pages
-    assert f"days before {frozen} are frozen" in instance.command("doctor").stdout
+    assert f"rows 60 days; days before {frozen} are frozen" in instance.command("doctor").stdout
