@@ -172,9 +172,10 @@ class Repairs:
         wanted: Wanted,
     ) -> _Past:
         """What the rows of the tables were made of is only known when nothing else than this request can
-        have changed it, not for a late hit that waits for its refold, and when all of it is there."""
+        have changed it, not while late hits wait for their refold, and when all of it is there."""
         past_hits = [(offset, decode_hit(value)) for offset, value in history.hits]
-        compares = not wanted.always and wanted.erased.keys() <= {hit.hit_id for _, hit in past_hits}
+        is_whole = wanted.erased.keys() <= {hit.hit_id for _, hit in past_hits}
+        compares = is_whole and not wanted.always and not record.waiting
         consumed = self._worker.committed().get(TopicPartition(HITS.name, home), 0)
         ready: dict[int, ReadyHit] = {}
         folded: dict[int, ReadyHit] = {}

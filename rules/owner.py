@@ -223,6 +223,8 @@ def refold(
             before = segments[0].before if is_first else _encode_state(new_state)
             rebuilt.append(Segment(before, [ready.entry for ready in part]))
             excluded |= _fold_all(new_state, part, new_rows, facts_after)
+    # All hits of the owner may have been erased.
+    rebuilt = rebuilt or [Segment(segments[0].before, [])]
     return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows), excluded)
 
 

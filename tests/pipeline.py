@@ -14,7 +14,7 @@ from rules.prepare import Lookups
 from rules.prepared import Agent
 from schemas.config import ConfigEvent, encode_config_event
 from schemas.history import HistoryFact, encode_fact
-from schemas.hit import Hit, encode_hit
+from schemas.hit import Hit, decode_hit, encode_hit
 from schemas.rows import Action, Conversion, ConversionItem, DeadLetter, Row, Tally, Visit
 from schemas.topics import partition_of
 from stream.config import ConfigFollower
@@ -45,6 +45,7 @@ class Pipeline:
         """`log`: another than the embedded; `patience`: seconds after which nothing more comes from it."""
         self.log = log or EmbeddedLog(directory, partitions)
         self._patience = patience
+        self.configured: list[ConfigEvent] = []
         self.config_offset = self.configure(*events)
         self.hits = self.log.appender("hits")
         self.facts = self.log.appender("history")
@@ -57,13 +58,19 @@ class Pipeline:
         lookups = Lookups(agent=lambda *_: FIREFOX, locale=lambda language: (language[:5], language[:2]))
         self.processor = Processor(self.worker, follower.at, lookups, lambda: 0.0)
 
-    def send(self, *hits: Hit) -> None:
-        entries = []
-        for hit in hits:
-            placed = msgspec.structs.replace(hit, config_offset=self.config_offset)
-            key = hit.owner.to_bytes(8, "big")
-            entries.append((partition_of(hit.owner, self.log.partitions), key, encode_hit(placed)))
-        self.hits.append(entries)
+    def send(self, *hits: Hit) -> list[Hit]:
+        """Under the configuration of now; returns the hits as they are on the log."""
+        placed = [msgspec.structs.replace(hit, config_offset=self.config_offset) for hit in hits]
+        self.send_placed(*placed)
+        return placed
+
+    def send_placed(self, *hits: Hit) -> None:
+        self.hits.append(
+            [
+                (partition_of(hit.owner, self.log.partitions), hit.owner.to_bytes(8, "big"), encode_hit(hit))
+                for hit in hits
+            ]
+        )
 
     def send_raw(self, value: bytes, partition: int = 0) -> None:
         self.hits.append([(partition, b"", value)])
@@ -76,11 +83,12 @@ class Pipeline:
             self.worker.commit(batches)
 
     def stored_hits(self, owner: int) -> list[tuple[int, bytes]]:
-        """The owner's hits with their offsets, as the table of raw hits keeps them."""
+        """The owner's hits with their offsets, as the table of raw hits keeps them: each once, its last."""
         partition = partition_of(owner, self.log.partitions)
         batch = self._reader.read("hits", partition, 0, 100_000)
         found = [] if batch is None else batch.messages
-        return [(m.offset, m.value) for m in found if m.key == owner.to_bytes(8, "big")]
+        kept = {decode_hit(one.value).hit_id: one for one in found if one.key == owner.to_bytes(8, "big")}
+        return [(one.offset, one.value) for one in kept.values()]
 
     def history_of(self, site_id: int, owner: int) -> OwnerHistory:
         """What the database knows of an owner when all outputs are stored."""
@@ -97,6 +105,7 @@ class Pipeline:
 
     def configure(self, *events: ConfigEvent) -> int:
         """Append to the configuration; returns its end."""
+        self.configured += events
         config = self.log.appender("config")
         offsets = config.append([(0, b"", encode_config_event(event)) for event in events])
         config.close()
@@ -116,20 +125,20 @@ class Pipeline:
                 rest = one
                 while rest is not None:
                     step, rest = first_step(rest)
-                    level, wanted = asked_of(step)
-                    if level:
-                        self.processor.set_level(step, level)
-                    needed = [
-                        owner
-                        for owner, asked in wanted.items()
-                        if self.processor.repairs.needs(step.home, *owner, asked)
-                    ]
-                    self.processor.repair(step, [self.history_of(*owner) for owner in needed], wanted)
-                    late = [owner for owner, asked in wanted.items() if asked.late]
-                    self.processor.fold_waiting(step, late)
-                    self.worker.commit([step])
-                    refolded += len(needed)
+                    refolded += self.carry_out(step)
         return refolded
+
+    def carry_out(self, step: Batch) -> int:
+        """One step of topic `repairs` or `history`; returns how many owners were refolded from raw hits."""
+        level, wanted = asked_of(step)
+        if level:
+            self.processor.set_level(step, level)
+        needs = self.processor.repairs.needs
+        needed = [owner for owner, asked in wanted.items() if needs(step.home, *owner, asked)]
+        self.processor.repair(step, [self.history_of(*owner) for owner in needed], wanted)
+        self.processor.fold_waiting(step, [owner for owner, asked in wanted.items() if asked.late])
+        self.worker.commit([step])
+        return len(needed)
 
     def _messages(self, topic: str) -> list[bytes]:
         values: list[bytes] = []

@@ -86,11 +86,11 @@ def some_hits(draw: st.DrawFn) -> list[Hit]:
 
 
 def tables_after(
-    hits: list[Hit], batch_size: int, tracking: Tracking | None
+    hits: list[Hit], batch_size: int, tracking: Tracking | None, goals: tuple[Goal, ...] = GOALS
 ) -> tuple[dict[Any, Any], Pipeline]:
     directory = Path(tempfile.mkdtemp(prefix="hitstream-order-"))
     try:
-        pipeline = Pipeline(directory, config_events(goals=GOALS, tracking=tracking, **SITE))
+        pipeline = Pipeline(directory, config_events(goals=goals, tracking=tracking, **SITE))
         for start in range(0, len(hits), batch_size):
             pipeline.send(*hits[start : start + batch_size])
             pipeline.process()
