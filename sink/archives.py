@@ -90,6 +90,8 @@ class ArchiveLimits:
     """A day of no more rows is read once per source, else once per aggregate. Measured: those of a day of 1.2
     million take 300 MiB, with what the aggregates need 400."""
     deadline: float = math.inf
+    priority: int = 0
+    """A query waits while one of a lower number runs; 0 takes no part in that."""
 
     def settings(self) -> dict[str, Any]:
         """For the next query. Raises ArchiveTooLongError when there is no time left for one."""
@@ -102,6 +104,7 @@ class ArchiveLimits:
             # aggregates of a million actions went through files and took twice the time
             "max_bytes_before_external_group_by": self.max_memory_bytes * 3 // 4,
             "max_threads": self.max_threads,
+            "priority": self.priority,
             # in whole milliseconds; 0 would be no limit at all
             "max_execution_time": max(0.001, round(min(self.max_seconds, left), 3)),
             "do_not_merge_across_partitions_select_final": 1,

@@ -1,9 +1,11 @@
 """When archives are computed: once a day is quiet, fairly among sites, with a sweep that trusts no hint.
 
-Each worker has sites of its own and two lanes. The quick lane gives every computation a few seconds; what
-takes longer goes to the long lane, so that no site waits for one whose archives take a minute."""
+Each worker has sites of its own and two lanes. The number of a day's rows, which no load of the machine
+changes, tells its lane: no site waits for one whose archives take a minute. In either lane sites take turns,
+one computation each. What rows don't tell (few of them, much work) the quick lane gives up to the long."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -48,13 +50,17 @@ FORGET_SECONDS = 600.0
 MINIMUM_INTERVAL_SECONDS = 60.0
 DURATIONS_BETWEEN = 20
 QUICK_SECONDS = 4.0
-"""What one computation may take in the quick lane; it is how long a site may wait for another one."""
+"""What one computation of the quick lane takes at most by its rows, on a quiet machine."""
+GIVE_UP_SECONDS = 15.0
+"""After so long a computation is no work for the quick lane, though its rows are few."""
 ROWS_PER_SECOND = 100_000
-"""Measured on two cores; tells which days need not be tried in the quick lane."""
+SMALLEST_SECONDS = 0.8
+"""Measured on two cores: what each computation takes, and what its rows add."""
 WEIGHED_TOGETHER = 1_000
 MINIMUM_ROWS = 2_000
 """Measured: an archive of a small day takes 0.9 s, a report from 2,000 rows some milliseconds."""
 RETRY_SECONDS = 60.0
+_EPOCH = date(1970, 1, 1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """When days changed that only lack the archive of a segment."""
 
@@ -98,10 +104,26 @@ def next_start(changed_at: float, last_end: float | None, last_seconds: float) -
 
 
 @dataclass
+class _Turns:
+    """A day that is being computed, one segment at each of its turns."""
+
+    changed_at: float
+    """When it had changed when the first segment was computed."""
+    due: float
+    """Its place among the days that wait."""
+    done: set[str] = field(default_factory=set)
+    """Keys of the segments computed so far."""
+
+
+@dataclass
 class _Computed:
     end: float
     seconds: float
     generation: int
+
+
+def _date(site_day: SiteDay) -> date:
+    return _EPOCH + timedelta(days=site_day.day)
 
 
 @dataclass(frozen=True)
@@ -136,9 +158,10 @@ class Rollups:
 
     `segments` gives what is archived of a site besides all visits; `aggregates` gives a site's reports. A day
     of fewer than `minimum_rows` is left to be answered from rows, so that many tiny sites cost little: their
-    days are weighed together. `quick_seconds` is the time of a computation in the quick lane. `workers` share
-    the sites; `only` names the one that runs here, when others run elsewhere. `leftovers_after` is the age
-    from which unfinished computations are cleared away; 0: nobody else computes.
+    days are weighed together. What takes longer than `quick_seconds` by its rows is for the long lane, and
+    what took longer than `give_up_seconds` in the quick one. `workers` share the sites; `only` names the one
+    that runs here, when others run elsewhere. `leftovers_after` is the age from which unfinished computations
+    are cleared away; 0: nobody else computes.
     Without `sweeps` somebody else calls `sweep`, for all.
     """
 
@@ -153,6 +176,7 @@ class Rollups:
         workers: Sequence[RollupWorker] = (RollupWorker(),),
         only: str = "",
         quick_seconds: float = QUICK_SECONDS,
+        give_up_seconds: float = GIVE_UP_SECONDS,
         leftovers_after: timedelta = timedelta(0),
         sweeps: bool = True,
         clock: Callable[[], float] = time.time,
@@ -162,8 +186,8 @@ class Rollups:
         self.workers = tuple(worker for worker in workers if only in ("", worker.name))
         if not self.workers:
             raise ValueError(f"there is no rollup worker {only!r}")
-        self._quick_seconds, self._leftovers_after = quick_seconds, leftovers_after
-        self._sweeps = sweeps
+        self._quick_seconds, self._give_up_seconds = quick_seconds, give_up_seconds
+        self._leftovers_after, self._sweeps = leftovers_after, sweeps
         self._given = frozenset(site for worker in workers for site in worker.sites or ())
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -171,9 +195,11 @@ class Rollups:
         self._running: set[int] = set()
         """Sites being computed: never by two at once."""
         self._weighed: dict[SiteDay, float] = {}
-        """Changed days that are worth an archive, with the seconds that computing them may take."""
-        self._left: set[SiteDay] = set()
-        """Given up by the quick lane: due at once in the long one, whatever segments are done already."""
+        """Changed days that are worth an archive, with the seconds that each of their computations takes."""
+        self._turns: dict[SiteDay, _Turns] = {}
+        """Days of which some segments are computed, or which the quick lane gave up."""
+        self._large: set[SiteDay] = set()
+        """Given up by the quick lane, and not tried there again."""
         self._lacking: set[SiteDay] = set()
         """Archived before one of the site's segments was stored: only what is missing is computed."""
         self._weighing = threading.Lock()
@@ -231,8 +257,8 @@ class Rollups:
             self._wake.notify_all()
 
     def step(self, worker: RollupWorker | None = None, lane: Lane = "long") -> bool:
-        """Compute the day that is due longest; says whether there was one. The long lane sweeps when it is
-        time, since that may take some seconds."""
+        """Compute one segment of the day that is due longest; says whether there was one. The long lane
+        sweeps when it is time, since that may take some seconds."""
         if lane == "long":
             self._sweep_when_due()
         if self._weighing.acquire(blocking=False):
@@ -243,49 +269,67 @@ class Rollups:
         taken = self._take(worker, lane)
         if taken is None:
             return False
-        site_day, changed_at = taken
-        day = date(1970, 1, 1) + timedelta(days=site_day.day)
-        began = time.monotonic()
-        limits = self._limits
-        if lane == "quick":
-            limits = replace(limits, deadline=began + self._quick_seconds)
+        site_day, turns = taken
         failed = ""
         try:
-            for segment in (ALL_VISITS, *self._segments(site_day.site_id)):
-                if site_day not in self._lacking or not self._is_current(site_day.site_id, day, segment):
-                    self._compute(site_day.site_id, day, segment, limits)
+            segment = self._next_segment(site_day, turns)
+            if segment is not None:
+                self._compute(site_day.site_id, _date(site_day), segment, self._limits_of(lane))
+                turns.done.add(segment.key)
+                segment = self._next_segment(site_day, turns)
         except ArchiveTooLongError:
-            self._leave_to_long_lane(site_day)
-            return True
+            with self._lock:
+                self._large.add(site_day)
+                self._weighed[site_day] = math.inf
         except FrozenDayError:
-            pass  # a row came after the rows of its day were removed; the archive stays as it was
+            segment = None  # a row came after the rows of its day were removed; the archive stays as it was
         except LogResetError:
             raise
         except (ClickHouseError, OSError, LogError) as error:
             failed = str(error)
-            logger.warning("archive of site %s, %s failed: %s", site_day.site_id, day, error)
-        with self._lock:
-            self._running.discard(site_day.site_id)
-            if failed:
-                self._totals.failed += 1
-                self._totals.last_error = failed
-                # As if it had changed later: the next attempt waits
-                later = self._clock() + RETRY_SECONDS - SLACK.total_seconds()
-                self._changed[site_day] = max(self._changed.get(site_day, 0.0), later)
-            elif self._changed.get(site_day) == changed_at:
-                del self._changed[site_day]
-                self._lacking.discard(site_day)
-                self._weighed.pop(site_day, None)
-            else:
-                self._weighed[site_day] = time.monotonic() - began
-        return True
-
-    def _leave_to_long_lane(self, site_day: SiteDay) -> None:
+            logger.warning("archive of site %s, %s failed: %s", site_day.site_id, _date(site_day), error)
         with self._wake:
             self._running.discard(site_day.site_id)
-            self._weighed[site_day] = 2 * self._quick_seconds
-            self._left.add(site_day)
+            if failed:
+                self._wait_after(site_day, failed)
+            elif segment is None:
+                self._finish(site_day, turns)
+            else:
+                turns.due = self._clock()
+                self._turns[site_day] = turns
             self._wake.notify_all()
+        return True
+
+    def _limits_of(self, lane: Lane) -> ArchiveLimits:
+        """Queries of the quick lane go before those of the long one."""
+        if lane == "long":
+            return replace(self._limits, priority=2)
+        return replace(self._limits, priority=1, deadline=time.monotonic() + self._give_up_seconds)
+
+    def _next_segment(self, site_day: SiteDay, turns: _Turns) -> ArchivedSegment | None:
+        """None: everything of the day is computed."""
+        for segment in (ALL_VISITS, *self._segments(site_day.site_id)):
+            if segment.key in turns.done:
+                continue
+            lacking = site_day in self._lacking
+            if not lacking or not self._is_current(site_day.site_id, _date(site_day), segment):
+                return segment
+            turns.done.add(segment.key)
+        return None
+
+    def _wait_after(self, site_day: SiteDay, failed: str) -> None:
+        """As if it had changed later: the next attempt waits. With the lock held."""
+        self._totals.failed += 1
+        self._totals.last_error = failed
+        later = self._clock() + RETRY_SECONDS - SLACK.total_seconds()
+        self._changed[site_day] = max(self._changed.get(site_day, 0.0), later)
+
+    def _finish(self, site_day: SiteDay, turns: _Turns) -> None:
+        """With the lock held."""
+        self._weighed.pop(site_day, None)
+        if self._changed.get(site_day) == turns.changed_at:
+            del self._changed[site_day]
+            self._lacking.discard(site_day)
 
     def _weigh_due(self) -> None:
         """Drop days with few rows, many of them after one query; note how long the others may take."""
@@ -299,7 +343,7 @@ class Rollups:
         chosen = list(due)[:WEIGHED_TOGETHER]
         if not chosen:
             return
-        days = {one: (one.site_id, date(1970, 1, 1) + timedelta(days=one.day)) for one in chosen}
+        days = {one: (one.site_id, _date(one)) for one in chosen}
         try:
             counted = rows_of_days(self._database, days.values())
         except (ClickHouseError, OSError) as error:
@@ -309,7 +353,8 @@ class Rollups:
             for site_day in chosen:
                 rows = counted[days[site_day]]
                 if rows >= self._minimum_rows:
-                    self._weighed[site_day] = rows / ROWS_PER_SECOND
+                    seconds = SMALLEST_SECONDS + rows / ROWS_PER_SECOND
+                    self._weighed[site_day] = math.inf if site_day in self._large else seconds
                 elif self._changed.get(site_day) == due[site_day]:
                     del self._changed[site_day]
 
@@ -350,7 +395,7 @@ class Rollups:
         return day in current_days(self._database, site_id, day, day, segment=segment.key, reports=reports)
 
     def _start_of(self, site_day: SiteDay, changed_at: float) -> float:
-        last = self._computed.get((site_day.site_id, date(1970, 1, 1) + timedelta(days=site_day.day), ""))
+        last = self._computed.get((site_day.site_id, _date(site_day), ""))
         return next_start(changed_at, last.end if last else None, last.seconds if last else 0.0)
 
     def _is_here(self, site_id: int) -> bool:
@@ -361,9 +406,9 @@ class Rollups:
             return True
         return site_id not in self._given if worker.sites is None else site_id in worker.sites
 
-    def _take(self, worker: RollupWorker | None, lane: Lane) -> tuple[SiteDay, float] | None:
-        """The day of the worker's sites that is due longest. What may take long is not for the quick lane;
-        the long lane takes such days first."""
+    def _take(self, worker: RollupWorker | None, lane: Lane) -> tuple[SiteDay, _Turns] | None:
+        """The day of the worker's sites that is due longest. What takes long is not for the quick lane; the
+        long lane takes such days first."""
         now = self._clock()
         with self._lock:
             due = []
@@ -374,15 +419,15 @@ class Rollups:
                 long = seconds > self._quick_seconds
                 if (long and lane == "quick") or not self._belongs(site_day.site_id, worker):
                     continue
-                start = 0.0 if site_day in self._left else self._start_of(site_day, changed_at)
+                begun = self._turns.get(site_day)
+                start = begun.due if begun else self._start_of(site_day, changed_at)
                 if start <= now:
                     due.append((not long, start, site_day, changed_at))
             if not due:
                 return None
-            _, _, site_day, changed_at = min(due)
+            _, start, site_day, changed_at = min(due)
             self._running.add(site_day.site_id)
-            self._left.discard(site_day)
-            return site_day, changed_at
+            return site_day, self._turns.pop(site_day, _Turns(changed_at, start))
 
     def _sweep_when_due(self) -> None:
         now = self._clock()
@@ -403,7 +448,7 @@ class Rollups:
             for stale in found:
                 if not self._is_here(stale.site_id):
                     continue
-                site_day = SiteDay(stale.site_id, (stale.date - date(1970, 1, 1)).days)
+                site_day = SiteDay(stale.site_id, (stale.date - _EPOCH).days)
                 if stale.changed_at == _LONG_AGO and site_day not in self._changed:
                     self._lacking.add(site_day)
                 self._changed.setdefault(site_day, stale.changed_at.timestamp())

@@ -67,7 +67,7 @@ def test_sites_do_not_wait_for_one_that_takes_long(database: Database) -> None:
         segments=lambda site: [SLOW] if site == 1 else [],
         aggregates=few_reports,
         minimum_rows=0,
-        quick_seconds=1.0,
+        give_up_seconds=1.0,
     )
     with running(rollups):
         wait_until(lambda: archived_sites(database) >= {2, 3, 4, 5, 6})
@@ -87,16 +87,49 @@ def test_what_took_long_once_is_not_tried_in_the_quick_lane_again(database: Data
         segments=lambda _: [SLOW],
         aggregates=few_reports,
         minimum_rows=0,
-        quick_seconds=0.5,
+        give_up_seconds=0.5,
         clock=lambda: now[0],
     )
     rollups.changed({SiteDay(1, FIRST_DAY)})
     worker = rollups.workers[0]
     now[0] += 120  # the day is quiet by now
-    assert rollups.step(worker, "quick")
-    assert rollups.status().waiting == 1
-    assert not rollups.step(worker, "quick")
-    assert rollups.step(worker, "long")
+    assert rollups.step(worker, "quick"), "all visits"
+    assert rollups.step(worker, "quick"), "the slow segment, given up"
+    assert archived_sites(database) == {1}
+    assert archived_sites(database, "slow") == set()
+    for _ in range(2):
+        assert rollups.status().waiting == 1
+        assert not rollups.step(worker, "quick")
+        while rollups.step(worker, "long"):
+            pass
+        assert archived_sites(database, "slow") == {1}
+        assert rollups.status().waiting == 0
+        rollups.changed({SiteDay(1, FIRST_DAY)}, at=now[0])
+        now[0] += 120
+
+
+def test_the_segments_of_a_site_are_no_reason_for_others_to_wait(database: Database) -> None:
+    """Small days of several sites take turns in the quick lane, one segment each."""
+    for site in (1, 2):
+        fill(database, 60, site_id=site)
+    age(database, 120)
+    three = [ArchivedSegment(key=str(at), visit=f"actions > {at}") for at in range(3)]
+    rollups = Rollups(
+        database,
+        segments=lambda site: three if site == 1 else [],
+        aggregates=few_reports,
+        minimum_rows=0,
+    )
+    worker = rollups.workers[0]
+    rollups.changed({SiteDay(1, FIRST_DAY)}, at=time.time() - 110)
+    rollups.changed({SiteDay(2, FIRST_DAY)}, at=time.time() - 100)
+    for _ in range(2):
+        assert rollups.step(worker, "quick")
+    assert archived_sites(database) == {1, 2}
+    assert archived_sites(database, "2") == set()
+    while rollups.step(worker, "quick"):
+        pass
+    assert archived_sites(database, "2") == {1}
     assert rollups.status().waiting == 0
 
 
