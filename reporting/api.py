@@ -18,7 +18,7 @@ from reporting.errors import ApiError, missing_parameter, unknown_site
 from reporting.method import Access, ApiRequest, Cell, ConfigChange, Database, Method, ReportShape
 from reporting.parameters import Parameters
 from reporting.periods import Period, names_several, parse_periods
-from reporting.postprocess import Postprocessing, postprocess
+from reporting.postprocess import Postprocessing, postprocess, rows_needed
 from reporting.row_limits import RowLimits, limited, parse_limits
 from reporting.table import Result, Table, TableMap
 from rules.local_time import timezone_of
@@ -281,6 +281,8 @@ async def ask(instance: Instance, grant: Grant, parameters: Parameters, depth: i
     name = parameters.text("method")
     method = find_method(instance.methods, name)
     request = build_request(instance, grant, parameters, name, method, depth)
+    if method.cells is not None and method.filters:
+        request = replace(request, rows_needed=rows_needed(request, method.shape))
     result = await run_method(request, method)
     if method.filters:
         steps = Postprocessing(request=request, method=method, rerun=_rerun(method))
@@ -292,6 +294,6 @@ def _rerun(method: Method) -> Callable[[ApiRequest, Mapping[str, Any]], Awaitabl
     """Runs the same method for another period or segment (comparisons) without filters."""
 
     async def run(request: ApiRequest, changes: Mapping[str, Any]) -> Result:
-        return await run_method(replace(request, **changes), method)
+        return await run_method(replace(request, rows_needed=None, **changes), method)
 
     return run

@@ -72,6 +72,9 @@ class ApiRequest:
     call: "Callable[[Mapping[str, Any]], Awaitable[Result]]"
     """Asks another method with the rights of this request; its result is filtered but not rendered.
     Raises ApiError."""
+    rows_needed: int | None = None
+    """So many first rows in the report's own order are all that is shown of its table, without their sub
+    tables. None: the whole table is needed."""
     state: Mapping[str, Any]
     """What the process lends its methods: `tokens` (stream.secrets.TokenStore), `users`
     (stream.users.UserStore), `compatibility` (full, strict), `base_url`, `client`, `methods`."""

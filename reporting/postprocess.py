@@ -22,6 +22,15 @@ from reporting.wording import format_value
 DEFAULT_LIMIT = 100
 """Rows of a table when filter_limit is not given: Matomo's `API_datatable_default_limit`."""
 
+_READ_WHOLE = (
+    "compare", "disable_generic_filters", "expanded", "flat", "pivotBy", "filter_pattern",
+    "filter_pattern_recursive", "filter_excludelowpop", "filter_truncate", "filter_sort_order",
+    "filter_add_columns_when_show_all_columns", "filter_update_columns_when_show_all_goals",
+    "keep_totals_row", "idSubtable",
+)  # fmt: skip
+"""Parameters of filters that look at all rows, or at those below them."""
+_MOST_NEEDED = 1_000
+
 Rerun = Callable[[ApiRequest, Mapping[str, Any]], Awaitable[Result]]
 
 
@@ -63,6 +72,23 @@ async def postprocess(result: Result, steps: Postprocessing) -> Result:
     if isinstance(result, list):
         return _filter_list(result, steps.request.parameters)
     return result
+
+
+def rows_needed(request: ApiRequest, shape: ReportShape) -> int | None:
+    """How many first rows in the report's own order decide its answer (ApiRequest.rows_needed). None where
+    filters look at more, for strict instances, whose limits add up the other rows, and for several tables."""
+    parameters = request.parameters
+    if len(request.cells) != 1 or request.state.get("compatibility") == "strict" or shape.sort_stored:
+        return None
+    if parameters.text("format").lower() in ("console", "original") or parameters.texts("label"):
+        return None
+    if any(parameters.flag(name) or parameters.nested(name) for name in _READ_WHOLE):
+        return None
+    if parameters.text("filter_sort_column") not in ("", shape.sort_column) or shape.sort_order != "desc":
+        return None
+    count = parameters.integer("filter_limit", DEFAULT_LIMIT)
+    needed = (DEFAULT_LIMIT if count is None else count) + max(0, parameters.integer("filter_offset", 0) or 0)
+    return needed if count is None or 0 <= count <= needed <= _MOST_NEEDED else None
 
 
 def _of_site(steps: Postprocessing, site_id: int) -> Postprocessing:

@@ -13,7 +13,7 @@ from reporting.names import resolve_names
 from reporting.periods import Period
 from reporting.segments import Compiled, archived_segments, compile_segment, parse_segment
 from schemas.metrics import VISIT_METRICS
-from schemas.report_queries import day_sql, period_sql
+from schemas.report_queries import WHOLE, Cut, day_sql, period_sql
 from schemas.reports import AGGREGATES, Aggregate
 
 Labels = tuple[str, ...]
@@ -49,9 +49,13 @@ def _first_seen(item: tuple[Labels, Metrics]) -> tuple[float, Labels]:
 
 
 async def read_aggregates(
-    request: ApiRequest, aggregates: Sequence[str | Aggregate], cells: Sequence[Cell] | None = None
+    request: ApiRequest,
+    aggregates: Sequence[str | Aggregate],
+    cells: Sequence[Cell] | None = None,
+    *,
+    cuts: Mapping[str, Cut] | None = None,
 ) -> dict[Cell, dict[str, Groups]]:
-    """Every cell -> aggregate's name -> its groups."""
+    """Every cell -> aggregate's name -> its groups. `cuts`, by name, read parts of aggregates."""
     cells = request.cells if cells is None else cells
     result: dict[Cell, dict[str, Groups]] = {cell: {} for cell in cells}
     by_site: dict[int, list[Cell]] = {}
@@ -59,14 +63,83 @@ async def read_aggregates(
         by_site.setdefault(cell.site_id, []).append(cell)
     chosen = [AGGREGATES[one] if isinstance(one, str) else one for one in aggregates]
     for site_id, of_site in by_site.items():
-        segment = compiled_segment(request, site_id)
-        periods = [cell.period for cell in of_site]
-        archived = await _archived_days(request, site_id, periods, segment, chosen)
-        for aggregate in chosen:
-            groups = await _read(request, aggregate, segment, site_id, periods, archived)
+        days = await read_days(request, site_id, [cell.period for cell in of_site], chosen)
+        found = await asyncio.gather(
+            *(days.groups(aggregate, (cuts or {}).get(aggregate.name, WHOLE)) for aggregate in chosen)
+        )
+        for aggregate, groups in zip(chosen, found, strict=True):
             for cell in of_site:
                 result[cell][aggregate.name] = groups.get(cell.period, EMPTY)
     return result
+
+
+@dataclass(frozen=True)
+class Days:
+    """The daily results of a site and segment, of archives and of rows, for periods of one kind that follow
+    each other without gap (a date map) or a single one."""
+
+    request: ApiRequest
+    site_id: int
+    periods: Sequence[Period]
+    segment: Compiled
+    archived: Mapping[date, int]
+    """The days that need not be read from rows, with their archive's generation."""
+
+    @property
+    def first(self) -> date:
+        return min(one.start for one in self.periods)
+
+    @property
+    def last(self) -> date:
+        return max(one.end for one in self.periods)
+
+    def sql(self, aggregate: Aggregate, report: str = "report") -> tuple[str, dict[str, object]]:
+        """The columns of day_sql, and what is bound; `report` names the parameter of the aggregate's own."""
+        segment = self.segment
+        parameters = {"site": self.site_id, "first": self.first, "last": self.last, **segment.parameters}
+        from_rows = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
+        archives: Archives | None = self.request.state.get("archives")
+        if archives is None or not self.archived:
+            return from_rows, parameters
+        parameters |= {
+            "segment": segment.key,
+            report: archives.key(aggregate),
+            "days": list(self.archived),
+            "generations": list(self.archived.values()),
+        }
+        parts = [archives.sql(aggregate).replace("{report:", f"{{{report}:")]
+        rows = _days_without(self.request, self.first, self.last, self.archived)
+        if rows:
+            parameters["row_days"] = rows
+            parts.append(from_rows.replace(_BETWEEN, "date IN {row_days:Array(Date)}"))
+        return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts), parameters
+
+    async def groups(self, aggregate: Aggregate, cut: Cut = WHOLE) -> dict[Period, Groups]:
+        days, parameters = self.sql(aggregate)
+        rows = await self.request.database.rows(
+            period_sql(aggregate, self.periods[0].kind, days, cut), {**parameters, **cut.parameters}
+        )
+        # Tens of thousands of rows of thirty metrics: those are floats already and only get their names.
+        names = (*(one.name for one in aggregate.metrics), "first_day")
+        end = 1 + len(aggregate.labels)
+        collected: dict[object, list[tuple[Labels, Metrics]]] = {}
+        for row in rows:
+            one = (tuple(row[1:end]), dict(zip(names, row[end:], strict=True)))
+            collected.setdefault(row[0], []).append(one)
+        by_start = {_as_date(start): groups for start, groups in collected.items()}
+        return {
+            period: Groups(dict(sorted(by_start.get(period.start, ()), key=_first_seen)))
+            for period in self.periods
+        }
+
+
+async def read_days(
+    request: ApiRequest, site_id: int, periods: Sequence[Period], aggregates: Sequence[Aggregate]
+) -> Days:
+    """Those that hold all of `aggregates`."""
+    segment = compiled_segment(request, site_id)
+    archived = await _archived_days(request, site_id, periods, segment, aggregates)
+    return Days(request, site_id, periods, segment, archived)
 
 
 async def _archived_days(
@@ -84,68 +157,11 @@ async def _archived_days(
     return await asyncio.to_thread(archives.current_days, site_id, first, last, segment.key, aggregates)
 
 
-def _days_of(
-    request: ApiRequest,
-    aggregate: Aggregate,
-    segment: Compiled,
-    first: date,
-    last: date,
-    archived: Mapping[date, int],
-) -> tuple[str, dict[str, object]]:
-    """The daily query over archives and, for the other days, over rows."""
-    from_rows = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
-    archives: Archives | None = request.state.get("archives")
-    if archives is None or not archived:
-        return from_rows, dict(segment.parameters)
-    rows = _days_without(request, first, last, archived)
-    parameters: dict[str, object] = {
-        **segment.parameters,
-        "segment": segment.key,
-        "report": archives.key(aggregate),
-        "days": list(archived),
-        "generations": list(archived.values()),
-    }
-    parts = [archives.sql(aggregate)]
-    if rows:
-        parameters["row_days"] = rows
-        parts.append(from_rows.replace(_BETWEEN, "date IN {row_days:Array(Date)}"))
-    return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts), parameters
-
-
 def _days_without(request: ApiRequest, first: date, last: date, archived: Mapping[date, int]) -> list[date]:
     """The days of [first, last] that must be read from rows."""
     newest = min(last, request.now.date() + timedelta(days=1))
     days = (first + timedelta(days=at) for at in range((newest - first).days + 1))
     return [day for day in days if day not in archived]
-
-
-async def _read(
-    request: ApiRequest,
-    aggregate: Aggregate,
-    segment: Compiled,
-    site_id: int,
-    periods: Sequence[Period],
-    archived: Mapping[date, int],
-) -> dict[Period, Groups]:
-    """Periods of one kind that follow each other without gap (a date map) or a single one."""
-    kind = periods[0].kind
-    first, last = min(one.start for one in periods), max(one.end for one in periods)
-    days, parameters = _days_of(request, aggregate, segment, first, last, archived)
-    rows = await request.database.rows(
-        period_sql(aggregate, kind, days),
-        {"site": site_id, "first": first, "last": last, **parameters},
-    )
-    # Tens of thousands of rows of thirty metrics: those are floats already and only get their names.
-    names = (*(one.name for one in aggregate.metrics), "first_day")
-    end = 1 + len(aggregate.labels)
-    collected: dict[object, list[tuple[Labels, Metrics]]] = {}
-    for row in rows:
-        one = (tuple(row[1:end]), dict(zip(names, row[end:], strict=True)))
-        collected.setdefault(row[0], []).append(one)
-    by_start = {_as_date(start): groups for start, groups in collected.items()}
-    return {
-        period: Groups(dict(sorted(by_start.get(period.start, ()), key=_first_seen))) for period in periods
-    }
 
 
 def _as_date(value: object) -> date:

@@ -4,6 +4,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -159,14 +160,30 @@ def _merged(metric: Metric) -> str:
     return f"{metric.merge}(d.{metric.name})"
 
 
-def period_sql(aggregate: Aggregate, kind: str, days: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What is read of an aggregate when a report shows a part of it. In its texts `d.l0`.. are the labels."""
+
+    labels: tuple[str, ...] = ()
+    """Instead of the labels, as many; groups that get the same ones are merged as days are."""
+    where: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """Bound in the texts."""
+
+
+WHOLE = Cut()
+
+
+def period_sql(aggregate: Aggregate, kind: str, days: str, cut: Cut = WHOLE) -> str:
     """`days` (day_sql, or the same columns from archives) merged to periods. Columns: `period`, their first
     day; labels; metrics; `first_day`, the number of the first day on which the labels appeared. The last two
     are Float64."""
-    labels = [f"l{at}" for at in range(len(aggregate.labels))]
+    places = range(len(aggregate.labels))
+    labels = [f"{sql} AS k{at}" for at, sql in enumerate(cut.labels or [f"d.l{at}" for at in places])]
     metrics = [f"{_merged(one)} AS {one.name}" for one in aggregate.metrics]
     return (
         f"SELECT {', '.join([f'{_PERIOD_START[kind]} AS period', *labels, *metrics])},"
         f" toFloat64(toRelativeDayNum(min(d.date))) AS first_day FROM ({days}) AS d"
-        f" GROUP BY {', '.join(['period', *labels])}"
+        f"{' WHERE ' + cut.where if cut.where else ''}"
+        f" GROUP BY {', '.join(['period', *(f'k{at}' for at in places)])}"
     )

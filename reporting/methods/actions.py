@@ -1,10 +1,12 @@
 """Actions: pages by URL and title, downloads, outlinks, site search; and PagePerformance."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote_plus, unquote_plus
 
 from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
+from reporting.page_cuts import PARTS, SORTED_BY, Members, PageCuts, Prefix
 from reporting.pages import (
     Page,
     PageColumns,
@@ -17,7 +19,7 @@ from reporting.pages import (
     path_of_url,
     secure_url,
 )
-from reporting.queries import Groups, Metrics, read_aggregates
+from reporting.queries import EMPTY, Groups, Metrics, read_aggregates, read_days
 from reporting.rows import (
     UNIQUE,
     ColumnOrder,
@@ -33,6 +35,8 @@ from reporting.rows import (
 from reporting.table import Columns, Row, Scalar, Table, simple_table
 from rules.urls import clean_url, url_rules
 from schemas.metrics import TIMINGS
+from schemas.report_queries import WHOLE
+from schemas.reports import AGGREGATES
 
 Tables = Mapping[Cell, Table]
 
@@ -107,10 +111,11 @@ def _page_columns(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups],
             return site is not None and site.ecommerce
         return goal_id in goals and not goals[goal_id].deleted
 
+    timed = groups.get("performance", groups[prefix])
     timings = [
         name
         for name in TIMINGS
-        if any(metrics.get(f"nb_hits_with_{name}") for metrics in groups[prefix].rows.values())
+        if any(metrics.get(f"nb_hits_with_{name}") for metrics in timed.rows.values())
     ]
     return PageColumns(
         day=cell.period.kind == "day",
@@ -158,9 +163,6 @@ def _title_tree(request: ApiRequest, pages: Mapping[str, Page], columns: PageCol
     )
 
 
-Chosen = Callable[[Page], Page | None]
-
-
 def _is_entry(page: Page) -> Page | None:
     return page if page.entry is not None else None
 
@@ -175,32 +177,78 @@ def _follows_search(page: Page) -> Page | None:
     return Page(hits=page.hits, time=page.time)
 
 
-async def page_tables(request: ApiRequest, prefix: str, segment: str, choose: Chosen | None = None) -> Tables:
-    """The tree of pages (prefix `pages` or `titles`) of every cell, its sub tables numbered."""
-    names = [
-        prefix,
-        *(f"{prefix}_{part}" for part in ("time", "entry", "exit", "goals", "entry_goals")),
-        "goals",
-    ]
-    data = await read_aggregates(request, names)
-    result = {}
-    for cell in request.cells:
-        groups = data[cell]
-        pages = _pages_of(groups, prefix)
-        if choose is not None:
-            pages = {name: chosen for name, page in pages.items() if (chosen := choose(page)) is not None}
-        columns = _page_columns(request, cell, groups, prefix)
-        if prefix == "pages":
-            table = _url_tree(request, cell, pages, columns, segment)
-        else:
-            table = _title_tree(request, pages, columns, segment)
-        table = table.map_rows(_decoded)
-        if prefix == "pages" and request.parameters.flag("flat"):
-            table = table.map_rows(_rooted)
-        if choose is _follows_search:
-            table = table.map_rows(lambda row: row.with_metadata(_without_segment(row.metadata)))
-        result[cell] = numbered(table)
-    return result
+_CHOOSE: Mapping[Members, Callable[[Page], Page | None]] = {
+    "all": lambda page: page,
+    "entry": _is_entry,
+    "exit": _is_exit,
+    "search": _follows_search,
+}
+
+
+async def page_tables(
+    request: ApiRequest, prefix: Prefix, segment: str, members: Members = "all", *, whole: bool = False
+) -> Tables:
+    """The tree of pages of every cell, its sub tables numbered. `whole`: also where only its first rows are
+    needed."""
+    delimiters = request.config.tracking
+    usual = (
+        delimiters.action_url_category_delimiter == "/"
+        if prefix == "pages"
+        else not delimiters.action_title_category_delimiter
+    )
+    if request.rows_needed is not None and usual and not whole:
+        return await _first_rows(request, request.rows_needed, prefix, segment, members)
+    data = await read_aggregates(request, [prefix, *(f"{prefix}_{part}" for part in PARTS), "goals"])
+    return {
+        cell: numbered(_page_table(request, cell, data[cell], prefix, segment, members))
+        for cell in request.cells
+    }
+
+
+async def _first_rows(
+    request: ApiRequest, needed: int, prefix: Prefix, segment: str, members: Members
+) -> Tables:
+    """The rows that are shown of the one cell."""
+    (cell,) = request.cells
+    names = [prefix, *(f"{prefix}_{part}" for part in PARTS), "goals", "performance"]
+    days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
+    chosen = PageCuts(days, prefix, members, needed)
+    cuts, numbers = await asyncio.gather(chosen.read(), chosen.folder_numbers())
+    found = await asyncio.gather(*(days.groups(AGGREGATES[name], cuts.get(name, WHOLE)) for name in names))
+    groups = {name: one.get(cell.period, EMPTY) for name, one in zip(names, found, strict=True)}
+    table = _page_table(request, cell, groups, prefix, segment, members)
+    for row in table.rows:
+        if row.subtable is not None:
+            # none where rows came in meanwhile
+            row.subtable_id = numbers.get(str(row.stored_label))
+    return {cell: table}
+
+
+def _page_table(
+    request: ApiRequest,
+    cell: Cell,
+    groups: Mapping[str, Groups],
+    prefix: Prefix,
+    segment: str,
+    members: Members,
+) -> Table:
+    choose = _CHOOSE[members]
+    pages = {
+        name: chosen
+        for name, page in _pages_of(groups, prefix).items()
+        if (chosen := choose(page)) is not None
+    }
+    columns = _page_columns(request, cell, groups, prefix)
+    if prefix == "pages":
+        table = _url_tree(request, cell, pages, columns, segment)
+    else:
+        table = _title_tree(request, pages, columns, segment)
+    table = table.map_rows(_decoded)
+    if prefix == "pages" and request.parameters.flag("flat"):
+        table = table.map_rows(_rooted)
+    if members == "search":
+        table = table.map_rows(lambda row: row.with_metadata(_without_segment(row.metadata)))
+    return table
 
 
 def _decoded(row: Row) -> Row:
@@ -236,11 +284,9 @@ def part_of(request: ApiRequest, tables: Tables) -> Tables:
     return {cell: find_subtable(table, wanted) or Table() for cell, table in tables.items()}
 
 
-def _pages(
-    prefix: str, segment: str, name: str, sort: str = "nb_visits", choose: Chosen | None = None
-) -> Method:
+def _pages(prefix: Prefix, segment: str, name: str, members: Members = "all") -> Method:
     async def cells(request: ApiRequest) -> Tables:
-        return part_of(request, await page_tables(request, prefix, segment, choose))
+        return part_of(request, await page_tables(request, prefix, segment, members))
 
     dimension = "Actions_PageUrl" if prefix == "pages" else "Actions_PageTitle"
     return Method(
@@ -250,7 +296,7 @@ def _pages(
             dimension=dimension,
             recursive=True,
             flat_separator="/" if prefix == "pages" else " - ",
-            sort_column=sort,
+            sort_column=SORTED_BY[members][1],
             processed=PAGE_METRICS,
             folder_segment_early=True,
             row_limit="actions",
@@ -472,30 +518,28 @@ _SINGLE_PAGE = ReportShape(
 METHODS: dict[str, Method] = {
     "Actions.get": Method(cells=overview, shape=ReportShape(name="Actions - Main metrics", sort_column="")),
     "Actions.getPageUrls": _pages("pages", "pageUrl", "Page URLs"),
-    "Actions.getEntryPageUrls": _pages("pages", "entryPageUrl", "Entry pages", "entry_nb_visits", _is_entry),
-    "Actions.getExitPageUrls": _pages("pages", "exitPageUrl", "Exit pages", "exit_nb_visits", _is_exit),
+    "Actions.getEntryPageUrls": _pages("pages", "entryPageUrl", "Entry pages", "entry"),
+    "Actions.getExitPageUrls": _pages("pages", "exitPageUrl", "Exit pages", "exit"),
     "Actions.getPageUrlsFollowingSiteSearch": _pages(
-        "pages", "pageUrl", "Pages Following a Site Search", "nb_hits_following_search", _follows_search
+        "pages", "pageUrl", "Pages Following a Site Search", "search"
     ),
     "Actions.getPageTitles": _pages("titles", "pageTitle", "Page titles"),
-    "Actions.getEntryPageTitles": _pages(
-        "titles", "entryPageTitle", "Entry page titles", "entry_nb_visits", _is_entry
-    ),
-    "Actions.getExitPageTitles": _pages(
-        "titles", "exitPageTitle", "Exit page titles", "exit_nb_visits", _is_exit
-    ),
+    "Actions.getEntryPageTitles": _pages("titles", "entryPageTitle", "Entry page titles", "entry"),
+    "Actions.getExitPageTitles": _pages("titles", "exitPageTitle", "Exit page titles", "exit"),
     "Actions.getPageTitlesFollowingSiteSearch": _pages(
         "titles",
         "pageTitle",
         "Page Titles Following a Site Search",
-        "nb_hits_following_search",
-        _follows_search,
+        "search",
     ),
     "Actions.getPageUrl": _one(
-        lambda request: page_tables(request, "pages", "pageUrl"), "pageUrl", _url_paths, _SINGLE_PAGE
+        lambda request: page_tables(request, "pages", "pageUrl", whole=True),
+        "pageUrl",
+        _url_paths,
+        _SINGLE_PAGE,
     ),
     "Actions.getPageTitle": _one(
-        lambda request: page_tables(request, "titles", "pageTitle"),
+        lambda request: page_tables(request, "titles", "pageTitle", whole=True),
         "pageName",
         _title_paths,
         replace(_SINGLE_PAGE, name="Page titles"),
