@@ -104,6 +104,19 @@ class ApiRequest:
             or any(">" in unquote_plus(label) for label in labels)
         )
 
+    @property
+    def reads_subtables(self) -> bool:
+        """Rows below the first level are shown, searched, asked for or limited: it matters which they are,
+        not only whether there are any."""
+        parameters = self.parameters
+        return (
+            self.wants_subtables
+            or any(label.strip() for label in parameters.texts("label"))
+            or bool(parameters.text("filter_pattern_recursive"))
+            or bool(parameters.integer("idSubtable"))
+            or self.state.get("compatibility") == "strict"
+        )
+
     def with_segment(self, segment: str) -> "ApiRequest":
         return replace(self, segment=segment)
 

@@ -13,7 +13,7 @@ from reporting.names import resolve_names
 from reporting.periods import Period
 from reporting.segments import Compiled, archived_segments, compile_segment, parse_segment
 from schemas.metrics import VISIT_METRICS
-from schemas.report_queries import WHOLE, Cut, day_sql, period_sql
+from schemas.report_queries import WHOLE, Cut, count_sql, day_sql, period_sql
 from schemas.reports import AGGREGATES, Aggregate
 
 Labels = tuple[str, ...]
@@ -131,6 +131,24 @@ class Days:
             period: Groups(dict(sorted(by_start.get(period.start, ()), key=_first_seen)))
             for period in self.periods
         }
+
+
+async def count_labels(
+    request: ApiRequest, aggregate: str, counts: Mapping[str, str]
+) -> dict[Cell, dict[str, int]]:
+    """Numbers about an aggregate's labels (schemas.report_queries.count_sql); zeros where there are
+    none."""
+    result = {cell: dict.fromkeys(counts, 0) for cell in request.cells}
+    for site_id in request.sites:
+        days = await read_days(request, site_id, request.periods, [AGGREGATES[aggregate]])
+        sql, parameters = days.sql(AGGREGATES[aggregate])
+        rows = await request.database.rows(count_sql(request.period.kind, sql, counts), parameters)
+        found = {_as_date(row[0]): row[1:] for row in rows}
+        for period in request.periods:
+            if period.start in found:
+                numbers = map(int, found[period.start])
+                result[Cell(site_id, period)] = dict(zip(counts, numbers, strict=True))
+    return result
 
 
 async def read_days(

@@ -154,6 +154,13 @@ _PERIOD_START = {
 }  # fmt: skip
 
 
+def count_sql(kind: str, days: str, counts: Mapping[str, str]) -> str:
+    """`days` as period_sql has them. Columns: `period` and `counts`, aggregate functions of d.l0.. by
+    name."""
+    columns = ", ".join(f"{sql} AS {name}" for name, sql in counts.items())
+    return f"SELECT {_PERIOD_START[kind]} AS period, {columns} FROM ({days}) AS d GROUP BY period"
+
+
 def _merged(metric: Metric) -> str:
     if metric.merge == "first":
         return f"argMin(d.{metric.name}, d.date)"

@@ -1,5 +1,6 @@
 """Referrers: where visits came from, and what visits that were attributed to them converted."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
@@ -8,10 +9,11 @@ from reporting.errors import ApiError
 from reporting.generic_filters import sort_rows
 from reporting.icons import icon
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
-from reporting.queries import Groups, Labels, read_aggregates
+from reporting.queries import Groups, Labels, count_labels, read_aggregates
 from reporting.rows import Shown, find_subtable, number, numbered, quotient, regroup, visits_table
 from reporting.table import Columns, Row, Scalar, Table, simple_table, single_value
 from rules.referrers import search_engine_url, search_results_url, social_network_host
+from schemas.report_queries import Cut
 
 Tables = Mapping[Cell, Table]
 
@@ -144,8 +146,30 @@ _OF_TYPE = {SEARCH: KEYWORDS, WEBSITE: WEBSITES, CAMPAIGN: CAMPAIGNS, SOCIAL: SO
 Data = Mapping[Cell, Mapping[str, Groups]]
 
 
-async def _read(request: ApiRequest) -> Data:
-    return await read_aggregates(request, ["referrers", "referrers_goals"])
+_LABELS = ("d.l0", "d.l1", "d.l2", "d.l3")
+_TYPES = ("d.l0", "''", "''", "''")
+
+
+def _first_level(level: _Level) -> tuple[str, ...]:
+    """The labels that its rows come from; a campaign has something below it only with a keyword."""
+    kept = {0, level.label, _KEYWORD} if level.kind == CAMPAIGN else {0, level.label}
+    return tuple(label if at in kept else "''" for at, label in enumerate(_LABELS))
+
+
+_ALL_TYPES = (
+    "d.l0",
+    f"if(d.l0 = '{SEARCH}', '', d.l1)",
+    f"if(d.l0 IN ('{SEARCH}', '{CAMPAIGN}'), d.l2, '')",
+    "''",
+)
+"""The same for reports of several types, search engines being below their keywords."""
+
+
+async def _read(request: ApiRequest, first_level: Sequence[str] = _LABELS) -> Data:
+    """With the labels of `first_level` alone where no rows below it are needed."""
+    labels = tuple(_LABELS if request.reads_subtables else first_level)
+    cuts = {"referrers": Cut(labels=labels), "referrers_goals": Cut(labels=(*labels[:3], "d.l3"))}
+    return await read_aggregates(request, list(cuts), cuts=cuts)
 
 
 def _level_table(
@@ -219,7 +243,7 @@ def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
 
 def _report(level: _Level, shape: ReportShape) -> Method:
     async def cells(request: ApiRequest) -> Tables:
-        data = await _read(request)
+        data = await _read(request, _first_level(level))
         # reports that the generic filters do not sort are in the order of their visits
         by_visits = shape.sort_stored or not request.parameters.flag("disable_generic_filters")
         tables = {
@@ -259,7 +283,7 @@ def _part(level: _Level, shape: ReportShape) -> Method:
 
 
 async def _types(request: ApiRequest) -> Tables:
-    data = await _read(request)
+    data = await _read(request, _TYPES)
     wanted_type = request.parameters.text("typeReferrer")
     raw_labels = request.parameters.text("_setReferrerTypeLabel", "1") == "0"
     tables = {}
@@ -309,7 +333,7 @@ async def _all(request: ApiRequest) -> Tables:
     """Keywords, websites, campaigns and social networks in one list."""
     if request.several_periods:
         raise ApiError("Referrers.getAll with multiple sites or dates is not supported (yet).")
-    data = await _read(request)
+    data = await _read(request, _ALL_TYPES)
     result = {}
     for cell in request.cells:
         rows = []
@@ -327,22 +351,19 @@ _DISTINCT: Mapping[str, tuple[str, int]] = {
 }  # fmt: skip
 
 
-def _distinct(groups: Groups, kind: str, label: int) -> int:
-    return len({labels[label] for labels in groups.rows if labels[0] == kind})
+def _distinct(name: str) -> str:
+    kind, label = _DISTINCT[name]
+    return f"uniqExactIf({_LABELS[label]}, d.l0 = '{kind}')"
 
 
 def _number_of(name: str) -> Method:
-    kind, label = _DISTINCT[name]
+    counts = {"distinct": _distinct(name), "rows": "count()"}
 
     async def cells(request: ApiRequest) -> Tables:
-        data = await read_aggregates(request, ["referrers"])
+        data = await count_labels(request, "referrers", counts)
         return {
-            cell: single_value(
-                f"Referrers_distinct{name}",
-                _distinct(groups["referrers"], kind, label),
-                filled=not groups["referrers"],
-            )
-            for cell, groups in data.items()
+            cell: single_value(f"Referrers_distinct{name}", found["distinct"], filled=not found["rows"])
+            for cell, found in data.items()
         }
 
     return Method(cells=cells, shape=ReportShape(name="Referrers Overview"))
@@ -355,7 +376,10 @@ _TYPE_COLUMNS: Sequence[tuple[str, str]] = (
 
 
 async def overview(request: ApiRequest) -> Tables:
-    data = await read_aggregates(request, ["referrers"])
+    data, distinct = await asyncio.gather(
+        read_aggregates(request, ["referrers"], cuts={"referrers": Cut(labels=_TYPES)}),
+        count_labels(request, "referrers", {name: _distinct(name) for name in _DISTINCT}),
+    )
     result = {}
     for cell, groups in data.items():
         by_type = regroup(groups["referrers"], lambda labels: (labels[0],)).rows
@@ -364,8 +388,8 @@ async def overview(request: ApiRequest) -> Tables:
         columns: Columns = {
             f"Referrers_visitorsFrom{name}": number(visits[name]) for name, _ in _TYPE_COLUMNS
         }
-        for name, (kind, label) in _DISTINCT.items():
-            columns[f"Referrers_distinct{name}"] = _distinct(groups["referrers"], kind, label)
+        for name, number_of in distinct[cell].items():
+            columns[f"Referrers_distinct{name}"] = number_of
         for name in ("DirectEntry", "SearchEngines", "Campaigns", "SocialNetworks", "Websites"):
             columns[f"Referrers_visitorsFrom{name}_percent"] = quotient(visits[name], total, 2)
         result[cell] = simple_table(columns, filled=not total)
