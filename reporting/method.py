@@ -11,6 +11,7 @@ Both may be plain or async functions. They raise `ApiError` to refuse. Generic f
 flattening, showColumns ...) and rendering are applied by the caller: methods leave them alone.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -46,6 +47,9 @@ ConfigChange: TypeAlias = Callable[[Config], Sequence[ConfigEvent]]
 """Events to append, decided from the newest configuration while nobody else writes."""
 
 
+EVERY_ROW = sys.maxsize
+
+
 @dataclass(frozen=True, kw_only=True)
 class ApiRequest:
     """One call of one method, typed. Site and period are already checked and access is already granted."""
@@ -73,8 +77,8 @@ class ApiRequest:
     """Asks another method with the rights of this request; its result is filtered but not rendered.
     Raises ApiError."""
     rows_needed: int | None = None
-    """So many first rows in the report's own order are all that is shown of its table, without their sub
-    tables. None: the whole table is needed."""
+    """So many first rows in the report's own order (or EVERY_ROW) are all that is shown of its table, without
+    their sub tables. None: the whole table is needed."""
     state: Mapping[str, Any]
     """What the process lends its methods: `tokens` (stream.secrets.TokenStore), `users`
     (stream.users.UserStore), `compatibility` (full, strict), `base_url`, `client`, `methods`."""

@@ -6,11 +6,13 @@ by its form; one of unusual form (blanks, nothing between slashes) is read as it
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reporting.pages import path_of_url
+from reporting.method import EVERY_ROW
+from reporting.pages import TITLE_UNKNOWN, URL_UNKNOWN, path_of_url
 from reporting.queries import Days
 from schemas.report_queries import Cut
 from schemas.reports import AGGREGATES
@@ -56,7 +58,8 @@ def _key(path: str) -> str:
 
 def _title_key(title: str) -> str:
     blanks = _quoted(_OUTER_BLANKS)
-    return f"if(match({title}, {blanks}), replaceRegexpAll({title}, {blanks}, ''), {title})"
+    trimmed = f"if(match({title}, {blanks}), replaceRegexpAll({title}, {blanks}, ''), {title})"
+    return f"if(match({title}, '[^\\\\s\\\\p{{Z}}]'), {trimmed}, {_quoted(TITLE_UNKNOWN)})"
 
 
 def _first_folder(url: str) -> str:
@@ -71,7 +74,7 @@ def _directory(url: str) -> str:
 
 @dataclass(frozen=True)
 class PageCuts:
-    """`needed` first rows of a report in one cell."""
+    """`needed` first rows of a report in one cell, or all of them (EVERY_ROW)."""
 
     days: Days
     prefix: Prefix
@@ -80,7 +83,7 @@ class PageCuts:
 
     async def read(self) -> Mapping[str, Cut]:
         """By the name of the aggregate."""
-        shown = await self._shown()
+        shown = None if self.needed == EVERY_ROW else await self._shown()
         aggregates = (self.prefix, *(f"{self.prefix}_{part}" for part in PARTS))
         return {name: self._cut(name, shown) for name in aggregates}
 
@@ -93,23 +96,27 @@ class PageCuts:
         listed = _path("l0") if paths else "l0"
         return f"{label} IN (SELECT {listed} FROM ({days}) WHERE {metric} > 0)", parameters
 
-    def _cut(self, name: str, shown: Sequence[str]) -> Cut:
+    def _cut(self, name: str, shown: Sequence[str] | None) -> Cut:
         of_goals = name.endswith("goals")
         label = "d.l0"
         listed, parameters = self._members(label, paths=of_goals and self.prefix == "pages")
         labels = tuple(f"d.l{at}" for at in range(len(AGGREGATES[name].labels)))
-        bound: dict[str, object] = {**parameters, "shown": list(shown)}
-        if self.prefix == "titles":
-            return Cut(where=f"{_title_key(label)} IN {{shown:Array(String)}} AND {listed}", parameters=bound)
         folder, page = (FOLDER_PATH, PAGE_PATH) if of_goals else (FOLDER_URL, PAGE_URL)
-        key = _key(label if of_goals else _path(label))
+        key, where = _key(label if of_goals else _path(label)), f"NOT match({label}, {_quoted(page)})"
+        if self.prefix == "titles":
+            key, where = _title_key(label), "0"
+        if shown is not None:
+            parameters["shown"] = list(shown)
+            listed = f"({where} OR {key} IN {{shown:Array(String)}}) AND {listed}"
+        if self.prefix == "titles":
+            return Cut(where=listed, parameters=parameters)
         return Cut(
             labels=(
                 f"if(match({label}, {_quoted(folder)}), {_first_folder(label)}, {label})",
                 *labels[1:],
             ),
-            where=f"(NOT match({label}, {_quoted(page)}) OR {key} IN {{shown:Array(String)}}) AND {listed}",
-            parameters=bound,
+            where=listed,
+            parameters=parameters,
         )
 
     async def _shown(self) -> Sequence[str]:
@@ -139,6 +146,21 @@ class PageCuts:
             {**parameters, **more},
         )
         return numbers_of_folders(path_of_url(str(directory))[:-1] for directory, _ in rows)
+
+
+def cuts_of_named(prefix: Prefix, paths: Sequence[Sequence[str]]) -> Mapping[str, Cut]:
+    """By the name of the aggregate: the pages at the end of one of `paths`, as they are shown, and some whose
+    names hold those; nothing where all must be read."""
+    shown = "decodeURLFormComponent(d.l0)"
+    names = [re.split("[?#]", path[-1])[0].removeprefix("/").strip() for path in paths]
+    # a folder's own page has no name in its URL; what is no UTF-8 is shown in part
+    if any(name in ("", "index", URL_UNKNOWN, TITLE_UNKNOWN) for name in names):
+        return {}
+    cut = Cut(
+        where=f"multiSearchAny({shown}, {{names:Array(String)}}) OR NOT isValidUTF8({shown})",
+        parameters={"names": names},
+    )
+    return dict.fromkeys((prefix, *(f"{prefix}_{part}" for part in PARTS)), cut)
 
 
 def numbers_of_folders(paths: Iterable[Sequence[str]]) -> dict[str, int]:

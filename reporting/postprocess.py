@@ -14,7 +14,7 @@ from reporting import generic_filters as filters
 from reporting.comparison import Series, comparison_series, own_series, with_comparisons
 from reporting.errors import ApiError
 from reporting.labels import keep_labels
-from reporting.method import ApiRequest, Method, ProcessedMetric, ReportShape, Unit
+from reporting.method import EVERY_ROW, ApiRequest, Method, ProcessedMetric, ReportShape, Unit
 from reporting.parameters import Parameters
 from reporting.table import Result, Row, Table, TableMap, Value
 from reporting.wording import format_value
@@ -87,8 +87,9 @@ def rows_needed(request: ApiRequest, shape: ReportShape) -> int | None:
     if parameters.text("filter_sort_column") not in ("", shape.sort_column) or shape.sort_order != "desc":
         return None
     count = parameters.integer("filter_limit", DEFAULT_LIMIT)
-    needed = (DEFAULT_LIMIT if count is None else count) + max(0, parameters.integer("filter_offset", 0) or 0)
-    return needed if count is None or 0 <= count <= needed <= _MOST_NEEDED else None
+    count = DEFAULT_LIMIT if count is None else count
+    needed = count + max(0, parameters.integer("filter_offset", 0) or 0)
+    return needed if 0 <= count <= needed <= _MOST_NEEDED else EVERY_ROW
 
 
 def _of_site(steps: Postprocessing, site_id: int) -> Postprocessing:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote_plus, unquote_plus
 
-from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
-from reporting.page_cuts import PARTS, SORTED_BY, Members, PageCuts, Prefix
+from reporting.method import EVERY_ROW, ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
+from reporting.page_cuts import PARTS, SORTED_BY, Members, PageCuts, Prefix, cuts_of_named
 from reporting.pages import (
     Page,
     PageColumns,
@@ -185,24 +185,30 @@ _CHOOSE: Mapping[Members, Callable[[Page], Page | None]] = {
 }
 
 
-async def page_tables(
-    request: ApiRequest, prefix: Prefix, segment: str, members: Members = "all", *, whole: bool = False
-) -> Tables:
-    """The tree of pages of every cell, its sub tables numbered. `whole`: also where only its first rows are
-    needed."""
-    delimiters = request.config.tracking
+async def page_tables(request: ApiRequest, prefix: Prefix, segment: str, members: Members = "all") -> Tables:
+    """The tree of pages of every cell, its sub tables numbered."""
+    needed, delimiters = request.rows_needed, request.config.tracking
     usual = (
         delimiters.action_url_category_delimiter == "/"
         if prefix == "pages"
-        else not delimiters.action_title_category_delimiter
+        else not delimiters.action_title_category_delimiter and needed != EVERY_ROW
     )
-    if request.rows_needed is not None and usual and not whole:
-        return await _first_rows(request, request.rows_needed, prefix, segment, members)
+    if needed is not None and usual:
+        return await _first_rows(request, needed, prefix, segment, members)
     data = await read_aggregates(request, [prefix, *(f"{prefix}_{part}" for part in PARTS), "goals"])
     return {
         cell: numbered(_page_table(request, cell, data[cell], prefix, segment, members))
         for cell in request.cells
     }
+
+
+async def _named_pages(
+    request: ApiRequest, prefix: Prefix, segment: str, paths: Sequence[Sequence[str]]
+) -> Tables:
+    """Trees that have at least the pages at the end of `paths`."""
+    names = [prefix, *(f"{prefix}_{part}" for part in PARTS), "goals", "performance"]
+    data = await read_aggregates(request, names, cuts=cuts_of_named(prefix, paths))
+    return {cell: _page_table(request, cell, data[cell], prefix, segment, "all") for cell in request.cells}
 
 
 async def _first_rows(
@@ -335,17 +341,19 @@ async def link_tables(request: ApiRequest, aggregate: str, segment: str) -> Tabl
 
 
 def _one(
-    tables_of: Callable[[ApiRequest], "object"],
+    tables_of: Callable[[ApiRequest, Sequence[Sequence[str]]], "object"],
     parameter: str,
     path_of: Callable[[ApiRequest, int, str], list[list[str]]],
     shape: ReportShape,
 ) -> Method:
     async def cells(request: ApiRequest) -> Tables:
-        tables: Tables = await tables_of(request)  # type: ignore[misc]
         text = request.parameters.required(parameter)
+        paths = {site_id: path_of(request, site_id, text) for site_id in request.sites}
+        of_all = [path for of_site in paths.values() for path in of_site]
+        tables: Tables = await tables_of(request, of_all)  # type: ignore[misc]
         result = {}
         for cell, table in tables.items():
-            wanted = path_of(request, cell.site_id, text)
+            wanted = paths[cell.site_id]
             row = next((found for path in wanted if (found := _find_row(table, path)) is not None), None)
             shown = [] if row is None else [Row(row.columns, _without_segment(row.metadata))]
             result[cell] = Table(shown)
@@ -533,27 +541,27 @@ METHODS: dict[str, Method] = {
         "search",
     ),
     "Actions.getPageUrl": _one(
-        lambda request: page_tables(request, "pages", "pageUrl", whole=True),
+        lambda request, paths: _named_pages(request, "pages", "pageUrl", paths),
         "pageUrl",
         _url_paths,
         _SINGLE_PAGE,
     ),
     "Actions.getPageTitle": _one(
-        lambda request: page_tables(request, "titles", "pageTitle", whole=True),
+        lambda request, paths: _named_pages(request, "titles", "pageTitle", paths),
         "pageName",
         _title_paths,
         replace(_SINGLE_PAGE, name="Page titles"),
     ),
     "Actions.getDownloads": _links("downloads", "downloadUrl", "Downloads", "Actions_DownloadUrl"),
     "Actions.getDownload": _one(
-        lambda request: link_tables(request, "downloads", "downloadUrl"),
+        lambda request, _: link_tables(request, "downloads", "downloadUrl"),
         "downloadUrl",
         _link_paths,
         ReportShape(name="Downloads"),
     ),
     "Actions.getOutlinks": _links("outlinks", "outlinkUrl", "Outlinks", "Actions_ClickedUrl"),
     "Actions.getOutlink": _one(
-        lambda request: link_tables(request, "outlinks", "outlinkUrl"),
+        lambda request, _: link_tables(request, "outlinks", "outlinkUrl"),
         "outlinkUrl",
         _link_paths,
         ReportShape(name="Outlinks"),

@@ -12,6 +12,7 @@ from reporting.method import ApiRequest, Method, Unit
 from reporting.methods.report_metadata import entry_metadata, entry_of
 from reporting.metric_titles import metric_type
 from reporting.parameters import Parameters
+from reporting.postprocess import rows_needed
 from reporting.report_entry import ReportEntry, metric_title
 from reporting.table import Columns, Result, Row, Table, TableMap, Value
 from reporting.wording import format_value, pretty_period, pretty_range
@@ -224,7 +225,9 @@ async def _totals(request: ApiRequest, entry: ReportEntry, method: Method) -> Va
     if not entry.dimension:
         return []
     values = {name: value for name, value in _inner(request, entry).items() if name in _ROWS_WANTED}
-    whole = replace(request, method=entry.method, parameters=Parameters({**values, **dict(entry.parameters)}))
+    parameters = Parameters({**values, **dict(entry.parameters), "filter_limit": "-1"})
+    whole = replace(request, method=entry.method, parameters=parameters)
+    whole = replace(whole, rows_needed=rows_needed(whole, method.shape))
     summed: list[Row] = []
     for table in _tables(await run_method(whole, method)):
         total = _sum_of(table, entry)
