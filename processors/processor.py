@@ -201,19 +201,24 @@ class Processor:
         for key, pairs in by_owner.items():
             record = records.get(key)
             if record is None:
-                record = new_record(self._level(batch.home))
+                record = self._new_record(unit, pairs[0][1])
             try:
                 records[key] = self._fold_owner(unit, key, record, pairs)
             except LogError:
                 raise
             except Exception:
                 # One hit must not hold up its partition: find it, put it aside and go on without it.
-                stored = load_records(state, [key]).get(key) or new_record(self._level(batch.home))
+                stored = load_records(state, [key]).get(key) or self._new_record(unit, pairs[0][1])
                 records[key] = self._fold_one_by_one(unit, key, stored, pairs)
         save_records(state, records)
         for (site_id, owner), level in unit.behind.items():
             request = encode_request(RepairRequest(site_id, owner, level))
             self._worker.emit_keyed(batch.home, REPAIRS.name, [(owner, request)])
+
+    def _new_record(self, unit: Unit, hit: Hit) -> OwnerRecord:
+        """Of an owner without one; when it must still follow a replay it has followed none."""
+        is_behind = (hit.site_id, hit.owner) in unit.behind
+        return new_record(0 if is_behind else self._level(unit.batch.home))
 
     def _accept(self, unit: Unit, message: Message) -> tuple[ReadyHit, Hit] | None:
         """Decode and prepare one hit; None when it is excluded or dead, which is then counted."""
@@ -263,7 +268,7 @@ class Processor:
         key = owner_key(hit.site_id, hit.owner)
         record = load_records(self._worker.state(home), [key]).get(key)
         newest = self._level(home)
-        level = newest if record is None else record.level
+        level = 0 if record is None else record.level
         if level < newest and self._config_offset(hit, level) != self._config_offset(hit, newest):
             unit.behind[(hit.site_id, hit.owner)] = newest
         return level
@@ -563,7 +568,7 @@ class Processor:
         records = load_records(state, list(by_visitor))
         changed: dict[OwnerKey, OwnerRecord] = {}
         for key, told in by_visitor.items():
-            record = records.get(key) or new_record(self._level(unit.batch.home))
+            record = records.get(key) or new_record()
             links = record.links
             for link, is_deleted in told:
                 links = with_link(links, link, is_deleted=is_deleted)

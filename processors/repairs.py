@@ -123,8 +123,10 @@ class Repairs:
         home = unit.batch.home
         state = self._worker.state(home)
         key = owner_key(history.site_id, history.owner)
-        record = load_records(state, [key]).get(key) or new_record(load_level(state))
-        level = max(record.level, wanted.level)
+        record = load_records(state, [key]).get(key)
+        # Of an owner without a record all hits were left out, each as it was accepted.
+        level = max(load_level(state) if record is None else record.level, wanted.level)
+        record = record or new_record()
         erased = self._erased(state, key, record, wanted)
         past = self._past(home, history, record, level, erased, wanted)
         rows = Rows()

@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas.config import ConfigEvent, Dimension, Extraction, Goal, Replay, Site, Tracking
@@ -252,4 +253,21 @@ def test_a_replay_emits_only_the_rows_that_differ(tmp_path: Path) -> None:
     pipeline.tell(partition_of(0xA1, pipeline.log.partitions), OwnerRefold(1, 0xA1, level, whole=True))
     pipeline.process_with_history()
     assert emitted()["actions"] == before["actions"] + 3
+    pipeline.close()
+
+
+def test_of_an_owner_of_whom_everything_was_left_out_all_is_counted_anew(tmp_path: Path) -> None:
+    before = ConfigEvent(at=0, tracking=Tracking(excluded_user_agents=("Old",)))
+    pipeline = Pipeline(tmp_path / "log", [*config_events(), before])
+    pipeline.send(a_hit(NOON, owner=OWNERS[1], visitor_id=OWNERS[1], user_agent="Old"))
+    pipeline.process()
+    pipeline.configure(ConfigEvent(at=1, tracking=Tracking()))
+    level = replay(pipeline)
+    # A login links a visit to the visitor before its own hits are folded anew.
+    login = a_hit(NOON + 60, owner=OWNERS[0], visitor_id=OWNERS[1], user_id="alice", uid="alice")
+    pipeline.send(msgspec.structs.replace(login, config_offset=level))
+    pipeline.process_with_history()
+    assert {action.owner for action in pipeline.rows(Action)} == set(OWNERS[:2])
+    recounts = {(t.outcome, t.reason): t.count for t in pipeline.tallies() if t.topic == "history"}
+    assert recounts == {(Outcome.STORED, f"{Exclusion.EXCLUDED_USER_AGENT}>stored"): 1}
     pipeline.close()
