@@ -27,6 +27,7 @@ from reporting.login import GivenToken, authenticate
 from reporting.row_limits import RowLimits, parse_limits
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
+from schemas.config import CONFIG_HEADER
 from schemas.settings import SettingsError
 from sink.encoding import SiteDay
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
@@ -148,7 +149,10 @@ class DatabaseProcess:
         ]
 
     async def tell_freshness(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Every report says up to which moment of receipt it is complete."""
+        """Every report says up to which moment of receipt it is complete; to ingest, its configuration."""
+        if request.path == "/index.php":
+            config = self._engine.current_config()
+            response.headers[CONFIG_HEADER] = f"{self._engine.log.epoch}:{config.offset}"
         at = self._engine.freshness.complete_up_to
         if at and request.path == "/index.php":
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

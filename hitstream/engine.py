@@ -15,6 +15,7 @@ from hitstream.erased_hits import ErasedHits
 from hitstream.erasure import Eraser
 from hitstream.freshness import Freshness
 from hitstream.known_facts import HistoryTrimmer
+from hitstream.latest_config import LatestConfig
 from hitstream.replay import Replayer
 from hitstream.settings import DatabaseSettings
 from schemas.access import Grant
@@ -29,7 +30,7 @@ from sink.metrics import SinkMetrics
 from sink.retention import Retention
 from sink.rollups import open_rollups
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
-from stream.config import ConfigFollower, ConfigWriter
+from stream.config import ConfigWriter
 from stream.opening import open_log
 from stream.protocol import LogResetError
 from stream.secrets import TokenStore
@@ -105,8 +106,7 @@ class Engine:
             self.tokens.add(settings.admin_token, Grant(login="admin", superuser=True))
         self.writing = threading.Lock()
         """Held while the configuration is changed: what is written depends on what is read."""
-        self._follower = ConfigFollower(self.log)
-        self._following = threading.Lock()
+        self.current_config = LatestConfig(self.log, self.writer)
         self.users = UserStore(self.log)
         segments = StoredSegments(self.current_config)
         self.rollups = (
@@ -135,6 +135,11 @@ class Engine:
         self._threads = [
             threading.Thread(target=self._guard, args=("replays", self.replayer.run), name="replays"),
             threading.Thread(target=self._guard, args=("retention", self.retention.run), name="retention"),
+            threading.Thread(
+                target=self._guard,
+                args=("configuration", lambda: self.current_config.run(self._stop)),
+                name="configuration",
+            ),
             threading.Thread(target=self._guard, args=("erasures", self.eraser.run), name="erasures"),
             threading.Thread(
                 target=self._guard, args=("history", lambda: trimmer.run(self._stop)), name="history"
@@ -164,11 +169,6 @@ class Engine:
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
-
-    def current_config(self) -> Config:
-        """The configuration now; microseconds when nothing changed."""
-        with self._following:
-            return self._follower.refresh()
 
     def _window(self) -> int:
         """Seconds for which ingest remembers a visitor."""
@@ -216,7 +216,7 @@ class Engine:
         self.retention.stop()
         for thread in self._threads:
             thread.join()
-        self._follower.close()
+        self.current_config.close()
         self.facts.close()
         self.writer.close()
         self.tokens.close()

@@ -75,11 +75,11 @@ class IngestProcess:
         if intake is None:
             return
         try:
-            self._take_in(intake, intake.look())
+            self._take_in(intake, is_current=intake.look())
         except (LogError, OSError) as error:
             self._note_failure(error)
 
-    def _take_in(self, intake: Intake, is_current: bool) -> None:
+    def _take_in(self, intake: Intake, *, is_current: bool) -> None:
         if not is_current:
             self._begin_switch(intake)
             return
@@ -103,12 +103,17 @@ class IngestProcess:
             try:
                 is_current = await asyncio.to_thread(intake.look)
                 if intake is self._intake:
-                    self._take_in(intake, is_current)
+                    self._take_in(intake, is_current=is_current)
             except (LogError, OSError) as error:
                 self._note_failure(error)
 
-    async def refreshed(self) -> None:
-        """As `refresh`, and wait until an emptied log is open again."""
+    async def refreshed(self, told: str = "") -> None:
+        """As `refresh`, and wait until an emptied log is open again. `told`: the CONFIG_HEADER of an answer;
+        a broker, which may be away, is not asked for what is known here already."""
+        intake = self._intake
+        if intake is not None and intake.log.is_remote and intake.has_reached(told):
+            self._take_in(intake, is_current=True)
+            return
         await self._look()
         if self._switching is not None:
             await asyncio.shield(self._switching)

@@ -164,6 +164,15 @@ class Intake:
         self._follower.refresh()
         return True
 
+    def has_reached(self, told: str) -> bool:
+        """Whether the last look saw the configuration that an answer was given under (CONFIG_HEADER)."""
+        epoch, _, offset = told.partition(":")
+        return (
+            offset.isdecimal()
+            and epoch == str(self.log.epoch)
+            and self._follower.current.offset >= int(offset)
+        )
+
     def refresh(self) -> Rules:
         """Follow configuration and tokens: of a remote log as of the last look, else as they are now.
         Microseconds when nothing changed. Raises LogError."""

@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ingest.addresses import AddressRanges, client_address
+from schemas.config import CONFIG_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +30,12 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class ReportingProxy:
-    """A thin reverse proxy with kept connections. `after_write` runs before the answer to a request that may
-    have changed something is passed on, so that a hit sent after that answer meets the change."""
+    """A thin reverse proxy with kept connections. `after_write` runs, with the CONFIG_HEADER of the answer or
+    nothing, before the answer to a request that may have changed something is passed on, so that a hit sent
+    after that answer meets the change."""
 
     def __init__(
-        self, target: str, after_write: Callable[[], Awaitable[None]], trusted_proxies: AddressRanges
+        self, target: str, after_write: Callable[[str], Awaitable[None]], trusted_proxies: AddressRanges
     ) -> None:
         self._target = URL(target).origin() if target else None
         self._trusted_proxies = trusted_proxies
@@ -88,10 +90,10 @@ class ReportingProxy:
             )
         async with upstream:
             if request.method == "POST" or request.path.endswith("/index.php"):
-                await self._after_write()
+                await self._after_write(upstream.headers.get(CONFIG_HEADER, ""))
             relayed = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             for name, value in upstream.headers.items():
-                if name.lower() not in _HOP_BY_HOP:
+                if name.lower() not in _HOP_BY_HOP and name.lower() != CONFIG_HEADER.lower():
                     relayed.headers.add(name, value)
             await relayed.prepare(request)
             try:

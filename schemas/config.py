@@ -181,6 +181,11 @@ STRICT_TRACKING = Tracking(ai_assistants=False, client_hint_headers=False)
 knows no AI assistants and reads no brands from headers. All that differs is listed in docs/differences.md."""
 
 
+CONFIG_HEADER = "X-Hitstream-Config"
+"""`epoch:offset` of the configuration under which the process that answers reports gave an answer. Ingest reads
+it and does not pass it on."""
+
+
 class Privacy(msgspec.Struct, frozen=True, kw_only=True):
     """Instance-wide privacy rules."""
 

@@ -158,6 +158,11 @@ class ConfigWriter:
         """Complete: nobody else writes."""
         return self._follower.refresh()
 
+    @property
+    def known(self) -> Config:
+        """As of the last call of the others; asks nobody."""
+        return self._follower.current
+
     def write(self, event: ConfigEvent) -> Config:
         """Appends one event and returns the configuration right after it, read back from the log."""
         (offset,) = self._appender.append([(0, b"", encode_config_event(event))])
