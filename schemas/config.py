@@ -182,8 +182,8 @@ knows no AI assistants and reads no brands from headers. All that differs is lis
 
 
 CONFIG_HEADER = "X-Hitstream-Config"
-"""`epoch:offset` of the configuration under which the process that answers reports gave an answer. Ingest reads
-it and does not pass it on."""
+"""`epoch:offset` of the configuration under which the process that answers reports gave an answer. Ingest
+reads it and does not pass it on."""
 
 
 class Privacy(msgspec.Struct, frozen=True, kw_only=True):
