@@ -1,6 +1,7 @@
 """The command `hitstream`: reads arguments and settings, then imports only what the chosen part needs."""
 
 import argparse
+import faulthandler
 import sys
 from collections.abc import Sequence
 
@@ -149,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 for a refusal, 78 for a setting or a plugin that can't be used."""
     options = _parser().parse_args(arguments)
+    # Several libraries here are native code: should one crash, standard error says in which call.
+    faulthandler.enable()
     try:
         return _run(options)
     except (SettingsError, PluginError) as error:
