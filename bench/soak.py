@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +21,7 @@ from statistics import median
 
 from bench.__main__ import end_cleanly
 from bench.backends import backend_settings, broker_process
+from bench.background import Background
 from bench.measure import machine, memory_mib
 from bench.whole import LOADS, FreshnessProbe, PackedLoad, instance_under_load, pack_load, percentile
 from tests.instance import RunningInstance
@@ -31,42 +31,23 @@ SAMPLE_SECONDS = 5.0
 MINUTE, LONGEST_MINUTE_S = 60.0, 66.0
 
 
-class Watch:
-    """Reads lag and memory every few seconds; whatever fails there is raised at the end."""
+class Watch(Background):
+    """Reads lag and memory every few seconds."""
 
     def __init__(self, instance: RunningInstance) -> None:
+        super().__init__()
         self.memory: dict[str, list[float]] = {}
         """MiB by process."""
         self.lags: list[int] = []
         """Hits that are accepted and not yet processed."""
         self._instance = instance
-        self._stop = threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.check()
-
-    def check(self) -> None:
-        """Raises what ended the watching."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
+    def work(self) -> None:
         client = self._instance.client()
-        try:
-            while not self._stop.wait(SAMPLE_SECONDS):
-                self.lags.append(client.json("GET", "/hitstream/status")["lag"]["hits"])
-                for process, pid in {**self._instance.children(), **broker_process()}.items():
-                    self.memory.setdefault(process, []).append(memory_mib(pid))
-        except Exception as error:
-            self._failure = error
+        while not self.stop.wait(SAMPLE_SECONDS):
+            self.lags.append(client.json("GET", "/hitstream/status")["lag"]["hits"])
+            for process, pid in {**self._instance.children(), **broker_process()}.items():
+                self.memory.setdefault(process, []).append(memory_mib(pid))
         client.close()
 
 

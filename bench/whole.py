@@ -1,7 +1,6 @@
 """End to end: a paced load on a whole instance, freshness measured through the Reporting API meanwhile."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.backends import broker_process
+from bench.background import Background
 from bench.measure import Processes, Result
 from bench.sender import pack
 from bench.stages import BEHIND_PROXY, TOKEN, bulk_requests, single_requests, start_sending_file
@@ -31,40 +31,18 @@ class Load:
 LOADS = {"mixed": Load(0.2, 20), "bulk": Load(0.0, 50)}
 
 
-class FreshnessProbe:
+class FreshnessProbe(Background):
     """Sends a hit to a site of its own and asks the API until it counts, again and again."""
 
     def __init__(self, instance: RunningInstance, site: int) -> None:
+        super().__init__()
         self.seconds: list[float] = []
         self._instance, self._site = instance, site
-        self._failure: Exception | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "FreshnessProbe":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.check()
-
-    def check(self) -> None:
-        """Raises what ended the probing."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            self._probe()
-        except Exception as error:
-            self._failure = error
-
-    def _probe(self) -> None:
+    def work(self) -> None:
         client = self._instance.client()
         count = 0
-        while not self._stop.wait(PROBE_SECONDS):
+        while not self.stop.wait(PROBE_SECONDS):
             count += 1
             path = f"/matomo.php?idsite={self._site}&rec=1&url=http://probe/{count}&send_image=0&_id={count:016x}"
             status, _ = client.request("GET", path, headers={"User-Agent": "Mozilla/5.0 Firefox/133.0"})
