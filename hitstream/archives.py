@@ -15,6 +15,7 @@ from sink.archives import (
     UNIQUES,
     ArchivedSegment,
     archive_sql,
+    archives_version,
     current_days,
     frozen_before,
     report_key,
@@ -70,19 +71,39 @@ class StoredSegments:
         return list(found.values())
 
 
+_MOST_ANSWERS = 10_000
+
+
 class EngineArchives:
     """reporting.archives.Archives over one engine's database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._frozen: tuple[float, date | None] = (0.0, None)
+        self._version, self._days = -1, dict[tuple[object, ...], Mapping[date, int]]()
+        self._keeping = threading.Lock()
 
     def current_days(
         self, site_id: int, first: date, last: date, segment: str, aggregates: Sequence[Aggregate]
     ) -> Mapping[date, int]:
         """Blocking."""
-        keys = [report_key(one) for one in aggregates]
-        return current_days(self._database, site_id, first, last, segment=segment, reports=keys)
+        return self._current_days(site_id, first, last, segment, [report_key(one) for one in aggregates])
+
+    def _current_days(
+        self, site_id: int, first: date, last: date, segment: str, reports: Sequence[str]
+    ) -> Mapping[date, int]:
+        """As sink.archives.current_days says; embedded, kept until any of its rows change (14 ms
+        of CPU become 2). To a server others write, too."""
+        if not self._database.place.is_embedded:
+            return current_days(self._database, site_id, first, last, segment=segment, reports=reports)
+        version, asked = archives_version(self._database), (site_id, first, last, segment, *reports)
+        with self._keeping:
+            if version != self._version or len(self._days) >= _MOST_ANSWERS:
+                self._version, self._days = version, {}
+            days = self._days
+        if asked not in days:
+            days[asked] = current_days(self._database, site_id, first, last, segment=segment, reports=reports)
+        return days[asked]
 
     def sql(self, aggregate: Aggregate) -> str:
         return archive_sql(aggregate)
@@ -106,5 +127,5 @@ class EngineArchives:
 
     def unique_days(self, site_id: int, first: date, last: date, segment: str) -> Mapping[date, int]:
         """Blocking. Of days without rows every state counts, also one of user ids as they were sent."""
-        found = current_days(self._database, site_id, first, last, segment=segment, reports=(UNIQUES,))
+        found = self._current_days(site_id, first, last, segment, [UNIQUES])
         return found if segment else {**self.frozen_days(site_id, first, last), **found}

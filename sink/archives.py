@@ -169,6 +169,18 @@ def current_days(
     }
 
 
+def archives_version(database: Database) -> int:
+    """Another number whenever what current_days reads may have changed: each insert, merge and mutation makes
+    parts of other names. Of an embedded database, which nobody else writes to."""
+    tables = (*_ROWS_OF_A_DAY, "archive_days", "frozen")
+    found = database.rows(
+        "SELECT sum(sipHash64(table, name)) FROM system.parts WHERE active AND database = {database:String}"
+        " AND table IN {tables:Array(String)}",
+        {"database": database.name, "tables": list(tables)},
+    )
+    return int(found[0][0])
+
+
 def _last_changes(where: str) -> str:
     """When rows of each site and day were last inserted; superseded and deleted rows count too."""
     parts = " UNION ALL ".join(

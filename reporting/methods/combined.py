@@ -1,5 +1,6 @@
 """API.get: the one-row reports of all modules in one row."""
 
+import asyncio
 from collections.abc import Mapping
 
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
@@ -49,11 +50,17 @@ async def _performance(request: ApiRequest) -> Mapping[Cell, Columns]:
 
 
 async def _get(request: ApiRequest) -> Mapping[Cell, Table]:
-    summary = await visits_summary.summary_columns(request)
-    frequency = await visits_summary.frequency(request)
-    origin = await referrers.overview(request)
-    raw_timings, timings = await _performance(request), await actions.performance(request)
-    conversions, main_actions = await goals.overview(request), await actions.overview(request)
+    summary, frequency, origin, raw_timings = await asyncio.gather(
+        visits_summary.summary_columns(request),
+        visits_summary.frequency(request),
+        referrers.overview(request),
+        _performance(request),
+    )
+    timings, conversions, main_actions = await asyncio.gather(
+        actions.performance(request),
+        goals.overview(request),
+        actions.overview(request),
+    )
     plugins = [await plugin_metrics(request, plugin) for plugin in installed_plugins() if plugin.metrics]
     wanted = set(request.parameters.comma_list("columns"))
     result = {}

@@ -1,5 +1,6 @@
 """VisitsSummary and VisitFrequency: one row per period."""
 
+import asyncio
 from collections.abc import Mapping
 
 from reporting.errors import ApiError
@@ -98,13 +99,14 @@ _FREQUENCY_COLUMNS = ("nb_visits", "nb_actions", "nb_visits_converted", "bounce_
 
 async def frequency(request: ApiRequest) -> Mapping[Cell, Table]:
     with_uniques = counts_uniques(request, request.period.kind)
-    data_by_type = await read_aggregates(request, ["visitor_types"])
+    before = f"{request.segment};" if request.segment else ""
+    data_by_type, *uniques_by_type = await asyncio.gather(
+        read_aggregates(request, ["visitor_types"]),
+        _uniques(request.with_segment(f"{before}visitorType==new")),
+        _uniques(request.with_segment(f"{before}visitorType!=new")),
+    )
     parts: dict[str, Mapping[Cell, Columns]] = {}
-    for suffix, label, condition in (
-        ("new", "0", "visitorType==new"), ("returning", "1", "visitorType!=new"),
-    ):  # fmt: skip
-        segment = f"{request.segment};{condition}" if request.segment else condition
-        uniques = await _uniques(request.with_segment(segment))
+    for suffix, label, uniques in zip(("new", "returning"), ("0", "1"), uniques_by_type, strict=True):
         parts[suffix] = {
             cell: _columns(
                 data_by_type[cell]["visitor_types"].rows.get((label,), {}),
