@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.lifelike_rows import lifelike_rows
+from hitstream.archives import EngineArchives
 from schemas.report_queries import day_sql
 from schemas.reports import AGGREGATES
 from schemas.rows import encode_output
@@ -256,3 +257,16 @@ def test_the_memory_of_a_computation_is_bounded(database: Database, tmp_path: Pa
     with pytest.raises(DatabaseError, match=r"MEMORY_LIMIT|memory limit"):
         archive_day(database, 1, DAY, limits=ArchiveLimits(max_memory_bytes=200_000))
     assert current_days(database, 1, DAY, DAY, reports=[]) == {}
+
+
+def test_a_reader_knows_of_a_row_at_once(database: Database) -> None:
+    """What is current is kept only while nothing is stored."""
+    fill(database, 60)
+    age(database, 120)
+    archives, summary = EngineArchives(database), [AGGREGATES["summary"]]
+    assert archives.current_days(1, DAY, DAY, "", summary) == {}
+    archived = archive_day(database, 1, DAY, aggregates=summary)
+    for _ in range(2):
+        assert archives.current_days(1, DAY, DAY, "", summary) == {DAY: archived.generation}
+    fill(database, 10, seed=2)
+    assert archives.current_days(1, DAY, DAY, "", summary) == {}
