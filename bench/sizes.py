@@ -356,12 +356,20 @@ def run(options: argparse.Namespace, folder: Path) -> Figures:
         with running_instance(data) as instance:
             clock = Clock(instance)
             clock.ask("VisitsSummary.get", {"idSite": str(DAY), "period": "day", "date": "today"})
-            found = measure_reports(
-                clock, dates, asked, options.reports.split(",") if options.reports else [], options.repeat
-            )
-            figures |= show(found, options.slowest)
+            reports = options.reports.split(",") if options.reports else []
+            for part in asked:
+                found = measure_reports(clock, dates, [part], reports, options.repeat)
+                figures |= show(found, options.slowest)
+                save(options, figures)
             figures["database_peak_mib"] = peak_mib(instance.children()["database"])
     return figures
+
+
+def save(options: argparse.Namespace, figures: Figures) -> None:
+    """Also those known so far: a run takes long."""
+    if options.json:
+        known = {"machine": machine(), "scale": options.scale, "figures": figures}
+        Path(options.json).write_text(json.dumps(known, indent=1))
 
 
 def main() -> int:
@@ -383,8 +391,7 @@ def main() -> int:
         figures = run(options, Path(options.folder or temporary))
     for name, value in figures.items():
         print(f"{name:24} {value:12,.2f}")
-    if options.json:
-        Path(options.json).write_text(json.dumps({"machine": machine(), "figures": figures}, indent=1))
+    save(options, figures)
     return 0
 
 
