@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -187,13 +188,11 @@ class Processor:
         batch = unit.batch
         by_owner: dict[OwnerKey, list[tuple[ReadyHit, Hit]]] = defaultdict(list)
         journal: list[ReadyHit] = []
-        for message in batch.messages:
-            accepted = self._accept(unit, message)
-            if accepted is None:
-                continue
-            ready, hit = accepted
-            journal.append(ready)
-            by_owner[owner_key(hit.site_id, hit.owner)].append((ready, hit))
+        for message, hit in self._decoded(unit):
+            ready = self._make_ready(unit, message, hit)
+            if ready is not None:
+                journal.append(ready)
+                by_owner[owner_key(hit.site_id, hit.owner)].append((ready, hit))
         self.counts.hits += len(batch.messages)
         state = self._worker.state(batch.home)
         save_hits(state, journal)
@@ -220,16 +219,26 @@ class Processor:
         is_behind = (hit.site_id, hit.owner) in unit.behind
         return new_record(0 if is_behind else self._level(unit.batch.home))
 
-    def _accept(self, unit: Unit, message: Message) -> tuple[ReadyHit, Hit] | None:
-        """Decode and prepare one hit; None when it is excluded or dead, which is then counted."""
-        if not message.value:
-            unit.count(None, Outcome.EXCLUDED, Exclusion.ERASED)
-            return None
-        try:
-            hit = decode_hit(message.value)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            self._bury(unit, message, None, "decode", str(error))
-            return None
+    def _decoded(self, unit: Unit) -> list[tuple[Message, Hit]]:
+        """The hits of the batch, without those that were erased or can't be read, which are counted."""
+        found: list[tuple[Message, Hit]] = []
+        for message in unit.batch.messages:
+            if not message.value:
+                unit.count(None, Outcome.EXCLUDED, Exclusion.ERASED)
+                continue
+            try:
+                found.append((message, decode_hit(message.value)))
+            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                self._bury(unit, message, None, "decode", str(error))
+        # New agents one after the other: 0.6 ms for each instead of 1.1 ms between the hits, which take the
+        # detector's tables out of the processor's caches.
+        with suppress(Exception):  # what fails here fails again for the hit, which is then put aside
+            for agent in {(hit.user_agent, hit.client_hints) for _, hit in found}:
+                self._lookups.agent(*agent)
+        return found
+
+    def _make_ready(self, unit: Unit, message: Message, hit: Hit) -> ReadyHit | None:
+        """The hit prepared; None when it is excluded or dead, which is then counted."""
         try:
             level = self._level(unit.batch.home)
             if hit.config_offset < level:
@@ -244,7 +253,7 @@ class Processor:
             unit.count(hit, Outcome.EXCLUDED, prepared)
             return None
         entry = Entry(hit.time, hit.hit_id, message.offset)
-        return ReadyHit(entry, prepared[0], prepared[1], self._config_offset(hit, level)), hit
+        return ReadyHit(entry, prepared[0], prepared[1], self._config_offset(hit, level))
 
     def _level(self, partition: int) -> int:
         level = self._levels.get(partition)
