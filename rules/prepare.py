@@ -122,7 +122,10 @@ def prepare(hit: Hit, rules: SiteRules, lookups: Lookups) -> PreparedHit | Exclu
     language, country = lookups.locale(hit.language)
     if not rules.tracking.enable_language_to_country_guess:
         country = guess_country(hit.language, guess_by_language=False)
-    return PreparedHit(
+    decided = _decided_origin(params, "urlref") if rules.privacy.anonymise_referrer else None
+    # The other fields are set one by one and only where the hit says something: half of the time of a call
+    # that names all 36, which msgspec looks for one after the other.
+    ready = PreparedHit(
         site_id=hit.site_id,
         hit_id=hit.hit_id,
         time=hit.time,
@@ -138,40 +141,38 @@ def prepare(hit: Hit, rules: SiteRules, lookups: Lookups) -> PreparedHit | Exclu
         threshold_goals=content.thresholds,
         ecommerce=content.ecommerce,
         referrer=visit_referrer(
-            params,
-            raw_url,
-            params.get("urlref", ""),
-            rules.site,
-            rules.tracking,
-            _decided_origin(params, "urlref") if rules.privacy.anonymise_referrer else None,
+            params, raw_url, params.get("urlref", ""), rules.site, rules.tracking, decided
         ),
-        attribution=attribution_from_cookie(params) if "_rcn" in params else None,
-        attribution_referrer=_attribution_referrer(params, rules) if "_ref" in params else None,
-        agent=agent,
-        resolution=clean_text(params.get("res", ""))[:RESOLUTION_MAX_LENGTH],
-        plugins=plugins(params),
-        language=language,
-        country=location.country or country,
-        region=location.region,
-        city=location.city,
-        latitude=degrees(location.latitude),
-        longitude=degrees(location.longitude),
-        ip=hit.ip,
-        visitor_seconds=visitor_seconds(params, hit.time),
-        visit_dimensions=visit_dimensions(params, rules.dimensions) if rules.dimensions.visit else {},
-        action_dimensions=(
-            action_dimensions(params, raw_url, rules.dimensions)
-            if rules.dimensions.action and content.action is not None
-            else {}
-        ),
-        visit_custom_variables=custom_variables(params["_cvar"]) if "_cvar" in params else {},
-        action_custom_variables=(
-            custom_variables(params["cvar"]) if "cvar" in params and content.action is not None else {}
-        ),
-        pageview_id=pageview_id(params),
-        timings=page_timings(params),
-        country_override=location.country if hit.authenticated and params.get("country") else "",
     )
+    if "_rcn" in params:
+        ready.attribution = attribution_from_cookie(params)
+    if "_ref" in params:
+        ready.attribution_referrer = _attribution_referrer(params, rules)
+    ready.agent = agent
+    ready.resolution = clean_text(params.get("res", ""))[:RESOLUTION_MAX_LENGTH]
+    ready.plugins = plugins(params)
+    ready.language = language
+    ready.country = location.country or country
+    ready.region = location.region
+    ready.city = location.city
+    ready.latitude = degrees(location.latitude)
+    ready.longitude = degrees(location.longitude)
+    ready.ip = hit.ip
+    ready.visitor_seconds = visitor_seconds(params, hit.time)
+    if rules.dimensions.visit:
+        ready.visit_dimensions = visit_dimensions(params, rules.dimensions)
+    if "_cvar" in params:
+        ready.visit_custom_variables = custom_variables(params["_cvar"])
+    if content.action is not None:
+        if rules.dimensions.action:
+            ready.action_dimensions = action_dimensions(params, raw_url, rules.dimensions)
+        if "cvar" in params:
+            ready.action_custom_variables = custom_variables(params["cvar"])
+    ready.pageview_id = pageview_id(params)
+    ready.timings = page_timings(params)
+    if hit.authenticated and params.get("country"):
+        ready.country_override = location.country
+    return ready
 
 
 def _decided_origin(params: Params, name: str) -> Origin | None:
