@@ -169,6 +169,7 @@ class Processor:
 
     def _emit(self, unit: Unit) -> None:
         batch = unit.batch
+        unit.count_stored()
         for topic, messages in unit.outputs.items():
             self._worker.emit(batch.home, topic, messages)
         if unit.links:
@@ -331,8 +332,8 @@ class Processor:
         last = last_key(record)
         change = _OwnerChange(record)
         duplicates: set[int] = set()
-        late = [ready for ready, _ in pairs if ready.key <= last]
-        if late:
+        if pairs[0][0].key <= last:
+            late = [ready for ready, _ in pairs if ready.key <= last]
             late, duplicates = self._without_known(unit.batch.home, key, record, late)
             if late and is_busy(record, late[0].key):
                 self._let_wait(unit, pairs[0][1], record, late)
@@ -342,12 +343,14 @@ class Processor:
                 except HistoryGoneError:
                     self._ask_for_repair(unit, pairs[0][1].site_id, pairs[0][1].owner)
         fresh: list[ReadyHit] = []
+        newest = last
         for ready, _ in pairs:
-            if ready.key > last:
-                if fresh and fresh[-1].key == ready.key:
-                    duplicates.add(ready.entry.offset)
-                else:
-                    fresh.append(ready)
+            key_of_hit = ready.key
+            if key_of_hit > newest:
+                fresh.append(ready)
+                newest = key_of_hit
+            elif key_of_hit > last:
+                duplicates.add(ready.entry.offset)
         if fresh:
             rows = Rows()
             appended = append(change.record, fresh, rows)
@@ -422,10 +425,10 @@ class Processor:
                 continue
             reason = excluded.get(hit.hit_id)
             if reason is None:
-                unit.count(hit, Outcome.STORED)
+                unit.stored.append(hit)
             else:
                 unit.count(hit, Outcome.EXCLUDED, reason)
-            if (claim := claim_of(ready.hit)) is not None:
+            if ready.hit.ecommerce is not None and (claim := claim_of(ready.hit)) is not None:
                 claims.append(claim)
         if claims:
             self._worker.emit_keyed(unit.batch.home, ORDERS.name, claims)

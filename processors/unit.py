@@ -1,17 +1,33 @@
 """What one input batch adds to its unit of work: outputs, links, tallies, dead letters."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from rules.fold_state import row_key
 from schemas.hit import Hit
 from schemas.outcomes import Outcome
-from schemas.rows import DeadLetter, Row, Tally, VisitLink, encode_output
+from schemas.rows import (
+    Action,
+    Conversion,
+    ConversionItem,
+    DeadLetter,
+    Row,
+    Tally,
+    Visit,
+    VisitLink,
+    encode_output,
+)
+from schemas.topics import ACTIONS, CONVERSION_ITEMS, CONVERSIONS, VISITS
 from stream.protocol import Batch
 
 _MILLISECONDS_PER_DAY = 86_400_000
+_TOPICS: Mapping[type[Row], str] = {
+    Visit: VISITS.name,
+    Action: ACTIONS.name,
+    Conversion: CONVERSIONS.name,
+    ConversionItem: CONVERSION_ITEMS.name,
+}
 
 encode_tally = msgspec.msgpack.Encoder().encode
 
@@ -22,6 +38,8 @@ class Unit:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.tallies: Counter[tuple[int, int, str, str]] = Counter()
+        self.stored: list[Hit] = []
+        """Hits that have rows and are not counted yet."""
         self.dead: list[DeadLetter] = []
         self.outputs: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
         self.links: list[tuple[int, bytes]] = []
@@ -35,13 +53,21 @@ class Unit:
             day = hit.received_at // _MILLISECONDS_PER_DAY
             self.tallies[(hit.site_id, day, outcome, reason)] += 1
 
+    def count_stored(self) -> None:
+        """Nearly all hits are stored: they are counted together."""
+        days = Counter((hit.site_id, hit.received_at // _MILLISECONDS_PER_DAY) for hit in self.stored)
+        for (site_id, day), count in days.items():
+            self.tallies[(site_id, day, Outcome.STORED, "")] += count
+        self.stored.clear()
+
     def add_changes(self, owner: int, changes: Iterable[tuple[Row, bool]]) -> None:
         key = owner.to_bytes(8, "big")
         for row, is_deleted in changes:
             if isinstance(row, VisitLink):
                 self.links.append((row.visitor_id, encode_output(row, is_deleted=is_deleted)))
                 continue
-            self.outputs[row_key(row)[0]].append((key, encode_output(row, is_deleted=is_deleted)))
+            topic = _TOPICS[type(row)]
+            self.outputs[topic].append((key, encode_output(row, is_deleted=is_deleted)))
 
     def tally_rows(self) -> list[tuple[bytes, bytes]]:
         batch = self.batch

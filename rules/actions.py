@@ -251,7 +251,8 @@ def page_timings(params: Params) -> Timings:
 
 
 def _timing(text: str) -> int:
-    return min(max(-1, read_integer(text, -1)), LARGEST_TIMING)
+    value = read_integer(text, -1)
+    return value if -1 <= value <= LARGEST_TIMING else min(max(-1, value), LARGEST_TIMING)
 
 
 def pageview_id(params: Params) -> str:
@@ -261,7 +262,7 @@ def pageview_id(params: Params) -> str:
 
 def media_parameters(params: Params) -> str:
     """JSON of the parameters of media and crash tracking, empty when there are none."""
-    if not any(map(params.__contains__, MEDIA_SIGNS)):
+    if params.keys().isdisjoint(MEDIA_SIGNS):
         return ""
     found = {name: value for name, value in params.items() if name.startswith(MEDIA_PREFIXES)}
     return _encode_json(found).decode() if found else ""

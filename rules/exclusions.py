@@ -40,6 +40,11 @@ ORDER = (
 )
 _RANK = {str(reason): rank for rank, reason in enumerate(ORDER)}
 _LAST = len(ORDER)
+_NOT_RECORDED = _RANK[Exclusion.NOT_RECORDED]
+_EXCLUDED_REQUEST = _RANK[Exclusion.EXCLUDED_REQUEST]
+_EXCLUDED_USER_AGENT = _RANK[Exclusion.EXCLUDED_USER_AGENT]
+_REFERRER_SPAM = _RANK[Exclusion.REFERRER_SPAM]
+_UNKNOWN_URL = _RANK[Exclusion.UNKNOWN_URL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +82,23 @@ def exclusion(
     decided = _RANK.get(hit.exclusion, _LAST) if hit.exclusion else _LAST
     if agent.is_bot and not is_set(params, "bots"):
         return Exclusion.BOT
-    if decided > _RANK[Exclusion.NOT_RECORDED] and not is_set(params, "rec"):
+    if decided > _NOT_RECORDED and not is_set(params, "rec"):
         return Exclusion.NOT_RECORDED
-    if rules.requests and decided > _RANK[Exclusion.EXCLUDED_REQUEST] and _request_excluded(params, rules):
+    if rules.requests and decided > _EXCLUDED_REQUEST and _request_excluded(params, rules):
         return Exclusion.EXCLUDED_REQUEST
     if (
         rules.user_agents
-        and decided > _RANK[Exclusion.EXCLUDED_USER_AGENT]
+        and decided > _EXCLUDED_USER_AGENT
         and any(excludes(hit.user_agent) for excludes in rules.user_agents)
     ):
         return Exclusion.EXCLUDED_USER_AGENT
-    if rules.referrer_spam and decided > _RANK[Exclusion.REFERRER_SPAM]:
+    if rules.referrer_spam and decided > _REFERRER_SPAM:
         referrer = params.get("urlref")
         if referrer and is_referrer_spam(referrer):
             return Exclusion.REFERRER_SPAM
     if (
         rules.known_urls is not None
-        and decided > _RANK[Exclusion.UNKNOWN_URL]
+        and decided > _UNKNOWN_URL
         and not is_known_url(raw_url, rules.known_urls)
     ):
         return Exclusion.UNKNOWN_URL

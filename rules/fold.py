@@ -8,7 +8,6 @@ deletion on that.
 
 from rules.conversions import BUYER_ORDERED, record_cart, record_goal, record_order
 from rules.fold_state import NO_FACTS, Facts, FoldState, Rows, VisitRules
-from rules.local_time import LocalClock
 from rules.prepared import (
     CAMPAIGN,
     DIRECT,
@@ -28,6 +27,9 @@ from schemas.rows import (
 )
 
 NEW, RETURNING, RETURNING_CUSTOMER = 0, 1, 2
+
+Moment = tuple[int, int]
+"""Local day and hour of a hit, as LocalClock.day_and_hour gives them."""
 
 _COUNTED_KINDS = frozenset(
     (ActionKind.PAGE, ActionKind.OUTLINK, ActionKind.DOWNLOAD, ActionKind.SEARCH, ActionKind.EVENT)
@@ -49,15 +51,15 @@ def fold_hit(
     """
     visit = state.visit
     order_is_lost = hit.hit_id in facts.lost_orders
-    day = rules.clock.day(hit.time)
-    opens = visit is None or begins_visit(visit, hit, rules.tracking, day)
+    moment = rules.clock.day_and_hour(hit.time)
+    opens = visit is None or begins_visit(visit, hit, rules.tracking, moment[0])
     if opens:
         if hit.is_ping:
             return Exclusion.PING_WITHOUT_VISIT
         if visit is not None:
             # The closed visit's row stays as it is now; the state goes on with a new one.
             rows.put(visit)
-        visit = _open_visit(state, _visit_before(visit, hit, facts), hit, rules)
+        visit = _open_visit(state, _visit_before(visit, hit, facts), hit, rules, moment)
     else:
         assert visit is not None
         if order_is_lost:
@@ -66,11 +68,11 @@ def fold_hit(
     date_before = visit.date
     visit.hits += 1
     if hit.action is not None:
-        _add_action(state, visit, hit, rules, rows, opens=opens)
+        _add_action(state, visit, hit, rules, rows, moment, opens=opens)
     elif state.last_page is not None and hit.pageview_id:
         _fill_timings(state.last_page, hit, rows)
     if not hit.is_ping:
-        _convert(state, visit, hit, rules, rows, opens=opens, order_is_lost=order_is_lost)
+        _convert(state, visit, hit, rules, rows, moment, opens=opens, order_is_lost=order_is_lost)
     if visit.date != date_before:
         rows.delete(_visit_at(visit, date_before))
     rows.put(visit)
@@ -186,9 +188,10 @@ def _open_visit(
     before: Visit | VisitLink | None,
     hit: PreparedHit,
     rules: VisitRules,
+    moment: Moment,
 ) -> Visit:
     time = hit.time
-    day, hour = rules.clock.day_and_hour(time)
+    day, hour = moment
     agent = hit.agent
     is_order = hit.ecommerce is not None and hit.ecommerce.order_id != ""
     visit = Visit(
@@ -286,7 +289,14 @@ def _continue_visit(visit: Visit, hit: PreparedHit) -> None:
 
 
 def _add_action(
-    state: FoldState, visit: Visit, hit: PreparedHit, rules: VisitRules, rows: Rows, *, opens: bool
+    state: FoldState,
+    visit: Visit,
+    hit: PreparedHit,
+    rules: VisitRules,
+    rows: Rows,
+    moment: Moment,
+    *,
+    opens: bool,
 ) -> None:
     draft = hit.action
     assert draft is not None
@@ -303,9 +313,7 @@ def _add_action(
         visit.interactions += 1
     if kind == ActionKind.PAGE:
         state.pageviews += 1
-    day, hour = rules.clock.day_and_hour(time)
-    action = _action_of(hit, draft, visit.visit_id, day)
-    action.local_hour = hour
+    action = _action_of(hit, draft, visit.visit_id, moment)
     action.position = visit.interactions
     action.pageview_position = state.pageviews
     action.previous_url = visit.exit_url
@@ -335,10 +343,10 @@ def _add_action(
         state.last_keyword = draft.search_keyword
     elif state.last_page is not None and hit.pageview_id:
         _fill_timings(state.last_page, hit, rows)
-    _touch(visit, time, rules.clock)
+    _touch(visit, time, moment)
 
 
-def _action_of(hit: PreparedHit, draft: ActionDraft, visit_id: int, date: int) -> Action:
+def _action_of(hit: PreparedHit, draft: ActionDraft, visit_id: int, moment: Moment) -> Action:
     """The action with what the hit itself says of it.
 
     Fields are set one by one, those of a kind for that kind: 0.9 us against 2.2 us for a call that names all
@@ -346,14 +354,15 @@ def _action_of(hit: PreparedHit, draft: ActionDraft, visit_id: int, date: int) -
     kind = draft.kind
     action = Action(
         site_id=hit.site_id,
-        date=date,
+        date=moment[0],
         hit_id=hit.hit_id,
         visit_id=visit_id,
         visitor_id=hit.visitor_id,
         owner=hit.owner,
         time=hit.time,
+        local_hour=moment[1],
+        kind=kind,
     )
-    action.kind = kind
     action.url = draft.url
     action.url_prefix = draft.url_prefix
     action.title = draft.title
@@ -394,10 +403,10 @@ def _action_of(hit: PreparedHit, draft: ActionDraft, visit_id: int, date: int) -
     return action
 
 
-def _touch(visit: Visit, time: int, clock: LocalClock) -> None:
+def _touch(visit: Visit, time: int, moment: Moment) -> None:
     """The visit acted at `time`: its last action, day and hour follow."""
     visit.last_time = time
-    visit.date, visit.local_hour = clock.day_and_hour(time)
+    visit.date, visit.local_hour = moment
 
 
 def _fill_timings(page: Action, hit: PreparedHit, rows: Rows) -> None:
@@ -426,6 +435,7 @@ def _convert(
     hit: PreparedHit,
     rules: VisitRules,
     rows: Rows,
+    moment: Moment,
     *,
     opens: bool,
     order_is_lost: bool,
@@ -442,7 +452,7 @@ def _convert(
         else:
             record_cart(state, visit, hit, hit.ecommerce, rules, rows)
         if hit.action is None:
-            _touch(visit, hit.time, rules.clock)
+            _touch(visit, hit.time, moment)
     else:
         matches = hit.goals
         if hit.threshold_goals:
@@ -453,7 +463,7 @@ def _convert(
             if match.allow_multiple or match.goal_id not in visit.goals:
                 record_goal(state, visit, hit, match, rules, rows)
         if hit.action is None and matches:
-            _touch(visit, hit.time, rules.clock)
+            _touch(visit, hit.time, moment)
     if not opens or visit.visit_count > 1:
         visit.duration += extra_seconds
 

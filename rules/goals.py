@@ -158,13 +158,12 @@ def pattern_goals(
     candidates = rules.by_kind.get(action.kind)
     if candidates is None:
         return ()
-    return tuple(
-        GoalMatch(
-            candidate.goal.goal_id, _revenue(params, action, candidate.goal), candidate.goal.allow_multiple
-        )
-        for candidate in candidates
-        if candidate.matches(_matched_text(candidate.attribute, params, action, raw_url))
-    )
+    found: tuple[GoalMatch, ...] = ()
+    for candidate in candidates:
+        if candidate.matches(_matched_text(candidate.attribute, params, action, raw_url)):
+            goal = candidate.goal
+            found += (GoalMatch(goal.goal_id, _revenue(params, action, goal), goal.allow_multiple),)
+    return found
 
 
 def _matched_text(attribute: str, params: Params, action: ActionDraft, raw_url: str) -> str:

@@ -72,8 +72,7 @@ class JournalHit(msgspec.Struct, array_like=True, frozen=True, gc=False):
     hit: PreparedHit
 
 
-@dataclass(slots=True)
-class ReadyHit:
+class ReadyHit(msgspec.Struct, gc=False):
     """A hit of the journal with what the fold needs."""
 
     entry: Entry

@@ -128,7 +128,9 @@ def number_text(number: float) -> str:
 def is_set(params: Mapping[str, str], name: str) -> bool:
     """Whether a flag parameter is on: a non-zero integer."""
     text = params.get(name)
-    return text is not None and read_integer(text, 0) != 0
+    if text is None:
+        return False
+    return text == "1" or read_integer(text, 0) != 0
 
 
 def cut_bytes(text: str, max_bytes: int) -> str:

@@ -350,7 +350,7 @@ def campaign(params: Mapping[str, str], page_url: str, tracking: Tracking) -> tu
                 values = parse_query(section)
                 name = name or _first(values, names, encoded=True)
                 keyword = keyword or _first(values, keywords, encoded=True)
-    if not name and any(map(params.__contains__, names)):
+    if not name and not params.keys().isdisjoint(names):
         name = _first(params, names, encoded=False)
         keyword = keyword or _first(params, keywords, encoded=False)
     return (name, keyword) if name else None
