@@ -6,6 +6,7 @@ refold: fold the old and the new sequence from the last segment that starts befo
 states agree again, and emit the difference of the two sets of rows.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -213,15 +214,23 @@ def refold(
         here = [ready for ready in pending if until is None or ready.key < until]
         pending = pending[len(here) :]
         new_hits = sorted([*old_hits, *here], key=lambda ready: ready.key) if here else old_hits
-        _fold_all(old_state, old_hits, old_rows, facts_before)
         # Parts of equal length: the next late hit finds room in both.
         length = -(-len(new_hits) // -(-len(new_hits) // SEGMENT_LENGTH)) if new_hits else 1
+        shared = 0
+        if index == 0 and here and facts_after == facts_before:
+            # Both folds are the same up to the first late hit; in the first part, since the next one keeps
+            # the state before it.
+            shared = min(length, bisect_left(old_hits, here[0].key, key=lambda ready: ready.key))
+            excluded |= _fold_all(new_state, new_hits[:shared], Rows(), facts_after)
+            old_state = _decode_state(_encode_state(new_state))
+            old_rows, new_rows = rows_in_state(old_state), rows_in_state(new_state)
+        _fold_all(old_state, old_hits[shared:], old_rows, facts_before)
         for start in range(0, len(new_hits), length):
             part = new_hits[start : start + length]
             is_first = index == 0 and start == 0
             before = segments[0].before if is_first else _encode_state(new_state)
             rebuilt.append(Segment(before, [ready.entry for ready in part]))
-            excluded |= _fold_all(new_state, part, new_rows, facts_after)
+            excluded |= _fold_all(new_state, part if start else part[shared:], new_rows, facts_after)
     # All hits of the owner may have been erased.
     rebuilt = rebuilt or [Segment(segments[0].before, [])]
     return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows), excluded)
