@@ -35,6 +35,7 @@ from schemas.outcomes import COUNTED_ONLY, Exclusion
 _GUARDED_TEXTS = frozenset(("token_auth", "cip", "uid", "_id", "ec_id", "urlref", "_ref"))
 """What privacy settings may change; in any other spelling it goes."""
 _NOWHERE = Location()
+_NO_CLAIM, _COOKIE = Claim.NONE, Claim.COOKIE
 
 LONGEST_USER_AGENT = 2048
 LONGEST_USER_ID = 1024
@@ -169,7 +170,7 @@ class Acceptance:
                 location = self._overridden(params, address, rules)
 
         user_id = ""
-        claim, visitor_id = Claim.NONE, 0
+        claim, visitor_id = _NO_CLAIM, 0
         if shape.has_ids or not rules.takes_plain_ids:
             visitor_id, claim, user_id, refusal = _claimed_id(params, sender, rules, self._secret)
             if refusal is not None:
@@ -186,7 +187,7 @@ class Acceptance:
             or cookies
             or do_not_track
             or global_privacy_control
-            or site.excluded
+            or site.excludes_addresses
             or rules.requires_consent
         ):
             exclusion = _exclusion(params, address, sender, rules, site)
@@ -248,32 +249,31 @@ class Acceptance:
                 query = with_value(query, params, "cip", masked)
             if raw_token is not None:
                 query = with_value(query, params, "token_auth", None)
+        if raw_hints:
+            client_hints = cached_decode(raw_hints, LONGEST_CLIENT_HINTS)
+        else:
+            client_hints = sent_hints[:LONGEST_CLIENT_HINTS] if rules.tracking.client_hint_headers else ""
+        # In the order of its fields: 0.15 us, by keyword 0.75 us.
         return Hit(
-            hit_id=self._hit_ids.next(received_at * 1000),
-            site_id=site_id,
-            time=time,
-            received_at=received_at,
-            owner=owner,
-            visitor_id=visitor_id,
-            config_id=config_id,
-            user_id=user_id[:STORED_USER_ID],
-            query=query,
-            user_agent=user_agent,
-            client_hints=(
-                cached_decode(raw_hints, LONGEST_CLIENT_HINTS)
-                if raw_hints
-                else sent_hints[:LONGEST_CLIENT_HINTS]
-                if rules.tracking.client_hint_headers
-                else ""
-            ),
-            language=language,
-            referer=referer,
-            ip=masked,
-            location=location,
-            authenticated=may_write,
-            exclusion=exclusion,
-            config_offset=rules.offset,
-            origin=origin,
+            self._hit_ids.next(received_at * 1000),
+            site_id,
+            time,
+            received_at,
+            owner,
+            visitor_id,
+            config_id,
+            user_id[:STORED_USER_ID],
+            query,
+            user_agent,
+            client_hints,
+            language,
+            referer,
+            masked,
+            location,
+            may_write,
+            exclusion,
+            rules.offset,
+            origin,
         )
 
     def _salted(self, timezone: str, site_id: int, time: int) -> SaltedHash:
@@ -372,13 +372,13 @@ def _exclusion(params: Params, address: str, sender: Sender, rules: Rules, site:
 
 def _plain_id(cookie_id: str, rules: Rules) -> tuple[int, Claim]:
     """The visitor id of an undecoded `_id`."""
-    if "%" in cookie_id or "+" in cookie_id:
+    if not cookie_id.isalnum():
         cookie_id = decode(cookie_id)
     if len(cookie_id) >= 16:
         visitor_id = visitor_id_from_hex(cookie_id)
         if visitor_id not in rules.anonymous_ids:
-            return visitor_id, Claim.COOKIE
-    return 0, Claim.NONE
+            return visitor_id, _COOKIE
+    return 0, _NO_CLAIM
 
 
 def _claimed_id(

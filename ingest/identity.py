@@ -21,6 +21,7 @@ class Claim(IntEnum):
     """What a hit's own visitor id came from."""
 
     NONE = 0
+    """The only one that is false: in Python 3.11 to name a member takes 0.1 us."""
     COOKIE = 1
     """`_id`, or a third-party cookie."""
     FORCED = 2
@@ -111,17 +112,17 @@ class Identity:
         `ids_only`: ids are trusted, a hit that has one is not looked up by fingerprint."""
         user = user_id.lower()
         entry = None
-        if claim != Claim.NONE:
+        if claim:
             entry = self._by_id(site_id, visitor_id, time)
-        if entry is None and (claim == Claim.NONE or (claim != Claim.FORCED and not ids_only)):
+        if entry is None and (not claim or (claim != Claim.FORCED and not ids_only)):
             entry = self._by_fingerprint(site_id, config_id, user, time)
         if entry is None:
-            if claim == Claim.NONE:
+            if not claim:
                 visitor_id = self._random_id()
             if not is_ping:  # a ping opens no visit, so nothing becomes active by it
                 self._add(Active(site_id, visitor_id, visitor_id, config_id, user, time, self._generation))
             return visitor_id, visitor_id
-        if claim == Claim.NONE:
+        if not claim:
             visitor_id = entry.visitor_id
         self._touch(entry, visitor_id, config_id, user, time, is_ping)
         return entry.owner, visitor_id

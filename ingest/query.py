@@ -14,6 +14,11 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 import msgspec
 
+try:
+    from rules._query import split_pairs as _split_pairs
+except ImportError:  # installed where there was no compiler: the same, 1.6 us slower for each hit
+    _split_pairs = None  # type: ignore[assignment]
+
 Params = Mapping[str, str]
 
 _URL_SAFE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -121,8 +126,8 @@ _ONE_VALUE_EACH = frozenset(b"=" + b"&=" * others for others in range(200))
 """The delimiters of queries in which every name has one value, and no value has an `=`."""
 
 
-def split_query(query: str) -> SplitQuery:
-    """The parameters of a query."""
+def split_any_pairs(query: str) -> tuple[str, list[Any]]:
+    """The undecoded names of a query joined by `&`, and its values, then a None."""
     if query.encode("utf-8", "replace").translate(None, _NO_DELIMITERS) in _ONE_VALUE_EACH:
         parts: list[Any] = query.replace("&", "=").split("=")
         names, raw = parts[::2], parts[1::2]
@@ -133,10 +138,16 @@ def split_query(query: str) -> SplitQuery:
             names.append(name)
             raw.append(value)
     raw.append(None)
-    key = "&".join(names)
+    return "&".join(names), raw
+
+
+def split_query(query: str) -> SplitQuery:
+    """The parameters of a query."""
+    pairs = None if _split_pairs is None else _split_pairs(query)
+    key, raw = split_any_pairs(query) if pairs is None else pairs
     shape = _shapes.get(key)
     if shape is None:
-        shape = Shape(names)
+        shape = Shape(key.split("&") if query else ())
         if len(key) <= _LONGEST_SHAPE:
             if len(_shapes) >= _MOST_SHAPES:
                 _shapes.clear()

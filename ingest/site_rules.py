@@ -41,13 +41,14 @@ def local_day(timezone: str, time: int) -> int:
 class SiteRules:
     """What ingest needs of one site."""
 
-    __slots__ = ("excluded", "site", "site_id", "timezone")
+    __slots__ = ("excluded", "excludes_addresses", "site", "site_id", "timezone")
 
     def __init__(self, site: Site, config: Config) -> None:
         self.site = site
         self.site_id: int = site.site_id
         self.timezone = site.timezone
         self.excluded = AddressRanges((*config.tracking.excluded_ips, *site.excluded_ips))
+        self.excludes_addresses = bool(self.excluded)
 
 
 class KnownAddress(NamedTuple):

@@ -36,7 +36,7 @@ class Location(msgspec.Struct, frozen=True, array_like=True, gc=False):
     longitude: float | None = None
 
 
-class Hit(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+class Hit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One accepted tracking request, on topic `hits`, keyed by `owner`.
 
     Encoded as a msgpack array in field order: fields are only ever appended, with a default, and keep
