@@ -20,6 +20,10 @@ VIEWS = "hitstream"
 _PROBE = "SELECT 1 FORMAT TSV"
 _PROBES = 5
 
+NOT_STORED: Mapping[str, Mapping[str, str]] = {"actions": {"owner": "UInt64"}}
+"""Fields of rows that are read and left out, with their types: an action's owner is its visit's, and took
+3.4 of 53 bytes per action."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -225,7 +229,8 @@ class Database:
 
         They are read as plain strings and made LowCardinality a column at a time: an action takes 5.1 us of
         CPU instead of 8.0 us, a visit 5.4 us instead of 10.0 us."""
-        names = ", ".join(columns)
+        left_out = NOT_STORED.get(table, {})
+        names = ", ".join(name for name in columns if name not in left_out)
         structure = _quoted(self._structure(table, columns))
         into = f"{table} ({names}) SELECT {names} FROM"
         if not self.place.is_embedded:
@@ -246,6 +251,7 @@ class Database:
                 {"database": self.name, "table": table},
             )
             types = {str(name): str(kind).replace("LowCardinality(String)", "String") for name, kind in found}
+            types |= NOT_STORED.get(table, {})
             self._types[table] = types
         return ", ".join(f"{name} {types[name]}" for name in columns)
 
