@@ -7,12 +7,13 @@ by its form; one of unusual form (blanks, nothing between slashes) is read as it
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 from reporting.method import EVERY_ROW
-from reporting.pages import TITLE_UNKNOWN, URL_UNKNOWN, path_of_url
+from reporting.pages import TITLE_UNKNOWN, URL_UNKNOWN, path_key, path_of_url
 from reporting.queries import Days
 from schemas.report_queries import Cut
 from schemas.reports import AGGREGATES
@@ -70,6 +71,56 @@ def _first_folder(url: str) -> str:
 def _directory(url: str) -> str:
     bare = f"cutQueryStringAndFragment({url})"
     return f"substring({url}, 1, length({bare}) + 1 - position(reverse({bare}), '/'))"
+
+
+def _place(url: str, folder: str) -> str:
+    """The directory of what lies below a folder; what is of unusual form stands for itself."""
+    return f"if(match({url}, {_quoted(folder)}), {_directory(url)}, {url})"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of a tree of pages, each known by its directories."""
+
+    directories: Sequence[str]
+    """Of pages below folders, in order of appearance: `host/folder/`, or URLs of unusual form."""
+
+    @cached_property
+    def in_order(self) -> Sequence[tuple[str, ...]]:
+        """Each folder's path, at the place that is its number less one (reporting.rows.numbered)."""
+        return folders_in_order(path_of_url(directory)[:-1] for directory in self.directories)
+
+    def numbers(self) -> Mapping[str, int]:
+        """Of the folders of the first level, by name."""
+        return {path[0]: number for number, path in enumerate(self.in_order, 1) if len(path) == 1}
+
+    def cuts_below(self, path: Sequence[str]) -> Mapping[str, Cut]:
+        """All pages below a folder, by the name of the aggregate."""
+        below = [one for one in self.directories if path_of_url(one)[:-1][: len(path)] == list(path)]
+        cuts = {}
+        for name in ("pages", *(f"pages_{part}" for part in PARTS)):
+            of_goals = name.endswith("goals")
+            place = _place("d.l0", FOLDER_PATH if of_goals else FOLDER_URL)
+            places = [path_key(one) for one in below] if of_goals else below
+            cuts[name] = Cut(where=f"{place} IN {{places:Array(String)}}", parameters={"places": places})
+        return cuts
+
+
+def folders_in_order(paths: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Every folder, in order of appearance, parents first. `paths` in order of appearance; the same folder
+    may come several times."""
+    tree: dict[str, Any] = {}
+    for path in paths:
+        node = tree
+        for name in path:
+            node = node.setdefault(name, {})
+
+    def below(node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, inner in node.items():
+            yield (*path, name)
+            yield from below(inner, (*path, name))
+
+    return list(below(tree, ()))
 
 
 @dataclass(frozen=True)
@@ -133,19 +184,19 @@ class PageCuts:
         )
         return [str(key) for key, _ in rows]
 
-    async def folder_numbers(self) -> Mapping[str, int]:
-        """The number of each folder of the first level, as reporting.rows.numbered would give it."""
+    async def folders(self) -> Folders:
+        """Those of the pages that the report lists."""
         if self.prefix == "titles":
-            return {}
+            return Folders([])
         days, parameters = self.days.sql(AGGREGATES["pages"])
         listed, more = self._members("d.l0")
         rows = await self.days.request.database.rows(
-            f"SELECT if(match(d.l0, {_quoted(FOLDER_URL)}), {_directory('d.l0')}, d.l0) AS directory,"
+            f"SELECT {_place('d.l0', FOLDER_URL)} AS directory,"
             f" min((d.first_seen, lowerUTF8(d.l0))) AS first FROM ({days}) AS d"
             f" WHERE NOT match(d.l0, {_quoted(PAGE_URL)}) AND {listed} GROUP BY directory ORDER BY first",
             {**parameters, **more},
         )
-        return numbers_of_folders(path_of_url(str(directory))[:-1] for directory, _ in rows)
+        return Folders([str(directory) for directory, _ in rows])
 
 
 def cuts_of_named(prefix: Prefix, paths: Sequence[Sequence[str]]) -> Mapping[str, Cut]:
@@ -161,19 +212,3 @@ def cuts_of_named(prefix: Prefix, paths: Sequence[Sequence[str]]) -> Mapping[str
         parameters={"names": names},
     )
     return dict.fromkeys((prefix, *(f"{prefix}_{part}" for part in PARTS)), cut)
-
-
-def numbers_of_folders(paths: Iterable[Sequence[str]]) -> dict[str, int]:
-    """First folders with their numbers: every folder has one, in order of appearance, parents first. `paths`
-    in order of appearance; the same folder may come several times."""
-    below: dict[str, set[tuple[str, ...]]] = {}
-    for path in paths:
-        if path:
-            folders = below.setdefault(path[0], set())
-            folders.update(tuple(path[:end]) for end in range(1, len(path) + 1))
-    numbers: dict[str, int] = {}
-    counted = 1
-    for name, folders in below.items():
-        numbers[name] = counted
-        counted += len(folders)
-    return numbers

@@ -19,7 +19,7 @@ from reporting.pages import (
     path_of_url,
     secure_url,
 )
-from reporting.queries import EMPTY, Groups, Metrics, read_aggregates, read_days
+from reporting.queries import EMPTY, Days, Groups, Metrics, read_aggregates, read_days
 from reporting.rows import (
     UNIQUE,
     ColumnOrder,
@@ -35,7 +35,7 @@ from reporting.rows import (
 from reporting.table import Columns, Row, Scalar, Table, simple_table
 from rules.urls import clean_url, url_rules
 from schemas.metrics import TIMINGS
-from schemas.report_queries import WHOLE
+from schemas.report_queries import WHOLE, Cut
 from schemas.reports import AGGREGATES
 
 Tables = Mapping[Cell, Table]
@@ -195,7 +195,10 @@ async def page_tables(request: ApiRequest, prefix: Prefix, segment: str, members
     )
     if needed is not None and usual:
         return await _first_rows(request, needed, prefix, segment, members)
-    data = await read_aggregates(request, [prefix, *(f"{prefix}_{part}" for part in PARTS), "goals"])
+    wanted = request.parameters.integer("idSubtable", 0) or 0
+    if wanted > 0 and prefix == "pages" and usual and len(request.cells) == 1 and not is_strict(request):
+        return await _one_folder(request, wanted, segment, members)
+    data = await read_aggregates(request, [*_names(prefix), "goals"])
     return {
         cell: numbered(_page_table(request, cell, data[cell], prefix, segment, members))
         for cell in request.cells
@@ -206,7 +209,7 @@ async def _named_pages(
     request: ApiRequest, prefix: Prefix, segment: str, paths: Sequence[Sequence[str]]
 ) -> Tables:
     """Trees that have at least the pages at the end of `paths`."""
-    names = [prefix, *(f"{prefix}_{part}" for part in PARTS), "goals", "performance"]
+    names = [*_names(prefix), "goals", "performance"]
     data = await read_aggregates(request, names, cuts=cuts_of_named(prefix, paths))
     return {cell: _page_table(request, cell, data[cell], prefix, segment, "all") for cell in request.cells}
 
@@ -216,18 +219,55 @@ async def _first_rows(
 ) -> Tables:
     """The rows that are shown of the one cell."""
     (cell,) = request.cells
-    names = [prefix, *(f"{prefix}_{part}" for part in PARTS), "goals", "performance"]
+    parts = _names(prefix) if members != "search" else [prefix, f"{prefix}_time"]
+    names = [*parts, "goals", "performance"]
     days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
     chosen = PageCuts(days, prefix, members, needed)
-    cuts, numbers = await asyncio.gather(chosen.read(), chosen.folder_numbers())
-    found = await asyncio.gather(*(days.groups(AGGREGATES[name], cuts.get(name, WHOLE)) for name in names))
-    groups = {name: one.get(cell.period, EMPTY) for name, one in zip(names, found, strict=True)}
+    cuts, folders = await asyncio.gather(chosen.read(), chosen.folders())
+    groups = {**dict.fromkeys(_names(prefix), EMPTY), **await _read_cut(days, names, cuts)}
     table = _page_table(request, cell, groups, prefix, segment, members)
+    numbers = folders.numbers()
     for row in table.rows:
         if row.subtable is not None:
             # none where rows came in meanwhile
             row.subtable_id = numbers.get(str(row.stored_label))
     return {cell: table}
+
+
+async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -> Mapping[str, Groups]:
+    """Of a single period."""
+    found = await asyncio.gather(*(days.groups(AGGREGATES[name], cuts.get(name, WHOLE)) for name in names))
+    (period,) = days.periods
+    return {name: one.get(period, EMPTY) for name, one in zip(names, found, strict=True)}
+
+
+async def _one_folder(request: ApiRequest, wanted: int, segment: str, members: Members) -> Tables:
+    """The tree with the pages below one folder, known by its number in the whole tree."""
+    (cell,) = request.cells
+    names = [*_names("pages"), "goals", "performance"]
+    days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
+    folders = await PageCuts(days, "pages", members, EVERY_ROW).folders()
+    if wanted > len(folders.in_order):
+        return {cell: Table()}
+    path = folders.in_order[wanted - 1]
+    groups = await _read_cut(days, names, folders.cuts_below(path))
+    table = numbered(_page_table(request, cell, groups, "pages", segment, members))
+    # only the folders above it come before it here: what is below follows it in both trees
+    return {cell: _renumbered(table, wanted - len(path))}
+
+
+def _renumbered(table: Table, more: int) -> Table:
+    def change(row: Row) -> Row:
+        below = None if row.subtable is None else _renumbered(row.subtable, more)
+        number_of = None if row.subtable_id is None else row.subtable_id + more
+        return Row(row.columns, row.metadata, below, number_of, row.stored_label)
+
+    return table.map_rows(change)
+
+
+def _names(prefix: Prefix) -> list[str]:
+    """The aggregates of a page report."""
+    return [prefix, *(f"{prefix}_{part}" for part in PARTS)]
 
 
 def _page_table(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from reporting.methods import METHODS
+from reporting.table import Row
 from schemas.rows import Action, ActionKind, Conversion, Visit
 from sink.database import Database
 from tests.builders import NOON
@@ -113,6 +114,32 @@ def test_the_first_rows_are_those_of_the_whole_table(reports: Reports, method: s
         assert [(label_of(row), row[1:]) for row in found] == [(label_of(row), row[1:]) for row in expected]
         for mine, its in zip(found, expected, strict=True):
             assert mine[0] == about(its[0]), label_of(mine)
+
+
+@pytest.mark.parametrize("method", [name for name in REPORTS if "Url" in name])
+def test_a_sub_table_is_the_one_of_the_whole_table(reports: Reports, method: str) -> None:
+    """Those of all levels, with the numbers of the tables below them."""
+    whole = reports.table(method, expanded="1", filter_limit="-1")
+    asked = 0
+
+    def compare(rows: list[Row]) -> None:
+        nonlocal asked
+        for row in rows:
+            if row.subtable is None:
+                continue
+            asked += 1
+            found = reports.table(method, idSubtable=str(row.subtable_id), filter_limit="-1")
+            assert [summed(one) for one in found.rows] == [summed(one) for one in row.subtable.rows]
+            compare(row.subtable.rows)
+
+    compare(whole.rows)
+    assert asked > 5
+    assert not reports.table(method, idSubtable="1000").rows
+
+
+def summed(row: Row) -> tuple[Any, ...]:
+    columns = row.columns
+    return label_of((columns,)), row.subtable_id, *(columns.get(name) for name in ("nb_visits", "nb_hits"))
 
 
 def label_of(row: Any) -> str:

@@ -4,7 +4,7 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reporting.page_cuts import FOLDER_PATH, FOLDER_URL, PAGE_PATH, PAGE_URL, numbers_of_folders
+from reporting.page_cuts import FOLDER_PATH, FOLDER_URL, PAGE_PATH, PAGE_URL, folders_in_order
 from reporting.pages import path_key, path_of_url
 from reporting.rows import numbered
 from reporting.table import Row, Table
@@ -54,4 +54,14 @@ def test_folders_have_the_numbers_of_the_whole_tree(paths: list[list[str]]) -> N
         )
 
     whole = numbered(table_of(paths))
-    assert numbers_of_folders(paths) == {str(row.label): row.subtable_id for row in whole.rows}
+    found: dict[tuple[str, ...], int | None] = {}
+
+    def collect(table: Table, above: tuple[str, ...]) -> None:
+        for row in table.rows:
+            path = (*above, str(row.label))
+            found[path] = row.subtable_id
+            assert row.subtable is not None
+            collect(row.subtable, path)
+
+    collect(whole, ())
+    assert {path: number for number, path in enumerate(folders_in_order(paths), 1)} == found
