@@ -38,10 +38,12 @@ FOLDER_URL, PAGE_URL = f"^{_HOST}{_FOLDER}", f"^{_HOST}{_PAGE}"
 """URLs (no scheme) of pages below a folder, up to the first folder's end, and of pages of the first level."""
 FOLDER_PATH, PAGE_PATH = f"^{_FOLDER}", f"^{_PAGE}"
 """The same of paths, as reporting.pages.path_key has them."""
+_MOST_NAMES = 255
+"""That multiSearchAny looks for; the same page of many sites is one name."""
 _OUTER_BLANKS = r"^[\s\p{Z}]+|[\s\p{Z}]+$"
 
 # match() is cheap, what finds or replaces text by a pattern costs ten times as much: 30 and 220 ms for the
-# 400,000 URLs of a month. So patterns only tell what a URL is, and positions of slashes take it apart.
+# 96,000 URLs of a month's days. So patterns only tell what a URL is, and positions of slashes take it apart.
 
 
 def _quoted(pattern: str) -> str:
@@ -203,12 +205,12 @@ def cuts_of_named(prefix: Prefix, paths: Sequence[Sequence[str]]) -> Mapping[str
     """By the name of the aggregate: the pages at the end of one of `paths`, as they are shown, and some whose
     names hold those; nothing where all must be read."""
     shown = "decodeURLFormComponent(d.l0)"
-    names = [re.split("[?#]", path[-1])[0].removeprefix("/").strip() for path in paths]
+    names = {re.split("[?#]", path[-1])[0].removeprefix("/").strip() for path in paths}
     # a folder's own page has no name in its URL; what is no UTF-8 is shown in part
-    if any(name in ("", "index", URL_UNKNOWN, TITLE_UNKNOWN) for name in names):
+    if len(names) > _MOST_NAMES or names & {"", "index", URL_UNKNOWN, TITLE_UNKNOWN}:
         return {}
     cut = Cut(
         where=f"multiSearchAny({shown}, {{names:Array(String)}}) OR NOT isValidUTF8({shown})",
-        parameters={"names": names},
+        parameters={"names": sorted(names)},
     )
     return dict.fromkeys((prefix, *(f"{prefix}_{part}" for part in PARTS)), cut)
