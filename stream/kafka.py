@@ -4,6 +4,7 @@
     stream.kafka_topics     names and settings of topics, epochs
     stream.kafka_appender   `hits`, `config`: idempotent, no transactions
     stream.kafka_reader     reading from anywhere
+    stream.kafka_offsets    what groups have committed
     stream.kafka_worker     the unit of work: one transaction for all owned partitions
     stream.rocks_state      state of one partition
 
@@ -15,14 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined,unused-ignore]
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined,unused-ignore]
 
 from schemas.topics import DEFAULT_PARTITIONS, TOPICS
 from stream.kafka_appender import APPEND_TIMEOUT_S, KafkaAppender
 from stream.kafka_client import TIMEOUT_S, Connection, ends_of, error_code, translate_errors
 from stream.kafka_marks import make_marks_topic
+from stream.kafka_offsets import GroupOffsets
 from stream.kafka_reader import KafkaReader, TailReader
 from stream.kafka_secrets import KafkaSecrets
 from stream.kafka_topics import (
@@ -43,11 +45,6 @@ from stream.protocol import Log, LogError, LogMismatchError, LogResetError, Topi
 from stream.sqlite_files import FileLock
 
 TOPIC_NAMES = tuple(topic.name for topic in TOPICS)
-STABLE_PATIENCE_S = 1.0
-"""How long to wait for a transaction that is being committed before answering with what was before it."""
-_abandoned: list[AdminClient] = []
-"""Clients that asked for a coordinator that went away, which librdkafka may go on with for ever (its issue
-5511). They are kept: taken down with a request open, one was seen to fail an assertion."""
 
 
 class KafkaLog(Log):
@@ -86,6 +83,7 @@ class KafkaLog(Log):
                 )
             check_partitions(connection, self.admin, prefix, found, topics)
         self._opened = found
+        self._offsets = GroupOffsets(connection)
 
     @property
     def partitions(self) -> int:
@@ -191,33 +189,10 @@ class KafkaLog(Log):
             create_topics(self.admin, self._prefix, self.epoch, self.plan, [topic])
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
-        name = self.name(group)
         with translate_errors(self.connection, f"Reading the offsets of group {group}"):
-            began = time.monotonic()
-            while True:
-                is_late = time.monotonic() > began + STABLE_PATIENCE_S
-                asked = self.admin.list_consumer_group_offsets(
-                    [ConsumerGroupTopicPartitions(name)],
-                    require_stable=not is_late,
-                    request_timeout=TIMEOUT_S,
-                )
-                try:
-                    found = asked[name].result().topic_partitions or []
-                except KafkaException as error:
-                    if error_code(error) == KafkaError.GROUP_ID_NOT_FOUND:
-                        return {}
-                    if error_code(error) == KafkaError._TIMED_OUT:
-                        _abandoned.append(self.admin)
-                        self.admin = self.connection.admin()
-                    if is_late or error_code(error) != KafkaError.UNSTABLE_OFFSET_COMMIT:
-                        raise
-                else:
-                    if is_late or not any(at.error for at in found):
-                        break
-                time.sleep(0.002)
-        return {
-            TopicPartition(self.short(at.topic), at.partition): at.offset for at in found if at.offset >= 0
-        }
+            places = [at for topic in self._topics for at in self.places(topic)]
+            found = self._offsets.committed(self.name(group), places)
+        return {TopicPartition(self.short(topic), at): offset for (topic, at), offset in found.items()}
 
     def lag(self, group: str) -> dict[TopicPartition, int]:
         committed = self.committed(group)
@@ -284,6 +259,7 @@ class KafkaLog(Log):
         """The broker deletes by time; nothing waits for a consumer."""
 
     def close(self) -> None:
+        self._offsets.close()
         self._meta.close()
 
 

@@ -153,11 +153,11 @@ class Connection:
         return Consumer(
             self._settings(
                 group_id=group,
-                isolation_level="read_committed",
                 enable_auto_commit=False,
                 enable_auto_offset_store=False,
                 auto_offset_reset="earliest",
                 **{
+                    "isolation_level": "read_committed",
                     "fetch_wait_max_ms": 20,
                     "queued_min_messages": 10_000,
                     # A partition of which enough waits here is asked for more after this, by default a

@@ -49,7 +49,8 @@ def password_matches(stored: bytes, password: str) -> bool:
 
 
 class UserStore:
-    """Users by login. May be used by several threads; all processes see a change at once."""
+    """Users by login. May be used by several threads; all processes see a change at once, on a broker within
+    moments."""
 
     def __init__(self, log: Log) -> None:
         self._secrets = log.secrets()
