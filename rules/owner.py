@@ -205,7 +205,7 @@ def refold(
         is_rest_the_same = (
             not pending
             and not _contains(segments[index:], judged)
-            and (new_state.visit is None or new_state.visit.first_time >= last_change_of_links)
+            and (last_change_of_links < 0 or _begins_after(new_state, last_change_of_links))
         )
         if index > 0 and is_rest_the_same and _agree(old_state, new_state):
             return Refolded(rebuilt, None, index, difference(old_rows, new_rows), excluded)
@@ -243,6 +243,12 @@ def _fold_all(state: FoldState, hits: Iterable[ReadyHit], rows: Rows, facts: Fac
         if exclusion is not None:
             excluded[ready.entry.hit_id] = exclusion
     return excluded
+
+
+def _begins_after(state: FoldState, time: int) -> bool:
+    """Whether there is a visit that has taken in all links up to a time; without one (pings alone make none)
+    the next one does."""
+    return state.visit is not None and state.visit.first_time >= time
 
 
 def _agree(one: FoldState, other: FoldState) -> bool:

@@ -300,3 +300,18 @@ def test_a_link_to_a_visit_that_left_the_journal_is_followed(tmp_path: Path) -> 
     expected, _ = tables_after(in_order, len(in_order), None)
     assert pipeline.tables() == expected
     pipeline.close()
+
+
+def test_a_link_is_followed_past_hits_that_made_no_visit() -> None:
+    ping, page, login = arrived(
+        [
+            a_hit(LAST_DAY_OF_SEPTEMBER, owner=ALICE, visitor_id=ALICE, ping="1"),
+            a_hit(LAST_DAY_OF_SEPTEMBER + 5400, owner=ALICE, visitor_id=ALICE),
+            a_hit(LAST_DAY_OF_SEPTEMBER + 1800, owner=1, visitor_id=ALICE, user_id="alice", uid="alice"),
+        ]
+    )
+    # They are in segments of their own.
+    page = msgspec.structs.replace(page, hit_id=page.hit_id + (1 << 42))
+    expected, _ = tables_after([ping, login, page], 1, None)
+    found, _ = tables_after([ping, page, login], 1, None)
+    assert found == expected
