@@ -438,7 +438,9 @@ def _fill_disk(run: SendingRun, filler: Path) -> None:
                 file.write(bytes(1 << 12))
             run.restart_the_dead()
             if time.monotonic() > deadline:
-                raise AssertionError(f"nobody noticed: {run.instance.output()[said:][-3000:]}")
+                raise AssertionError(
+                    f"{run.refused - refused} clients were refused: {run.instance.output()[said:][-3000:]}"
+                )
             time.sleep(0.02)
         lag = run.waiting() + run.instance.lag()
     filler.unlink()
