@@ -1,12 +1,15 @@
 """The ClickHouse database of one instance: chDB in this process or a server, through the same client."""
 
+import errno
 import functools
 import re
+import shutil
 import tempfile
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
@@ -30,6 +33,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def database_name(epoch: int, views: str = VIEWS) -> str:
     """The database of one epoch of the log: a reset begins a new one and drops the old."""
     return f"{views}_{epoch}"
+
+
+ROOM_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,19 @@ def epoch_of(name: str) -> int:
     return int(name.rpartition("_")[2])
 
 
+def check_room(directory: Path) -> None:
+    """Raises OSError where a disk has less than ROOM_BYTES left.
+
+    chDB that creates a table or a view on a full disk leaves an empty definition, and never opens again."""
+    free = shutil.disk_usage(directory).free
+    if free < ROOM_BYTES:
+        raise OSError(
+            errno.ENOSPC,
+            f"no space for the database to start: {free >> 20} MiB are free, {ROOM_BYTES >> 20} needed",
+            str(directory),
+        )
+
+
 class Database:
     """Connections to one database of tables (`name`) and one of public views (`views`).
 
@@ -162,7 +181,9 @@ class Database:
     def open(self) -> list[Migration]:
         """Create and migrate the database and make its views; returns the migrations applied.
 
-        Raises sink.migrations.NewerDatabaseError."""
+        Raises sink.migrations.NewerDatabaseError, OSError when the disk has no room for chDB to start."""
+        if self.place.is_embedded:
+            check_room(Path(self.place.dsn.removeprefix("chdb://")).parent)
         first = self._connect(None if self.place.is_embedded else "default")
         try:
             for name in (self.name, self.views, catalog_of(self.views)):
