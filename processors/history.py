@@ -5,6 +5,7 @@ when the database holds everything that this partition has emitted, so the rows 
 that the refold must replace.
 """
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -91,7 +92,7 @@ class HttpHistory:
                 return decode_histories(answer.read())
         except urllib.error.HTTPError as error:
             raise HistoryUnavailableError(f"{error.code}: {_message(error.read())}") from None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
             raise HistoryUnavailableError(str(error)) from None
 
 
