@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.broker import NoBrokerError, running_broker_with_files
+from tests.kafka.broker import JavaBroker, NoBrokerError, running_broker_with_files
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,3 +33,16 @@ def kafka_with_files() -> Iterator[tuple[str, Path | None]]:
 @pytest.fixture(scope="session")
 def kafka(kafka_with_files: tuple[str, Path | None]) -> str:
     return kafka_with_files[0]
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[JavaBroker]:
+    """A broker of one test, which may kill it and start it again."""
+    pytest.importorskip("confluent_kafka")
+    try:
+        broker = JavaBroker(tmp_path / "broker")
+    except NoBrokerError as error:
+        pytest.skip(f"no broker that can be killed: {error}")
+    broker.start()
+    yield broker
+    broker.stop()

@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tests.faults import test_kills
 from tests.faults.instance import PARTITIONS, Instance, differences, fill_log, tables_of, tallied
 from tests.faults.test_kills import DATABASE_POINTS, HITS, Tables
 from tests.faults.traffic import GOALS, SITE
-from tests.kafka.broker import JavaBroker, NoBrokerError
+from tests.kafka.broker import JavaBroker
 
 PROCESSOR_POINTS = (
     "processor.polled:2",
@@ -78,19 +78,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     tables, _ = test_kills.run(tmp_path_factory.mktemp("embedded"), {})
     assert tallied(tables) == len(HITS)
     return tables
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[JavaBroker]:
-    """A broker that may be killed."""
-    pytest.importorskip("confluent_kafka")
-    try:
-        broker = JavaBroker(tmp_path / "broker")
-    except NoBrokerError as error:
-        pytest.skip(f"no broker that can be killed: {error}")
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 def test_the_tables_equal_those_of_the_embedded_log(kafka: str, embedded: Tables, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -20,7 +20,7 @@ from tests.integration.on_disk import (
     states_with,
 )
 from tests.integration.traffic import AGENT
-from tests.kafka.broker import JavaBroker, NoBrokerError
+from tests.kafka.broker import JavaBroker
 from tests.kafka.stages import until
 
 STRICT = {
@@ -146,19 +146,6 @@ def test_no_copy_is_kept_of_what_the_settings_forbid(
     assert_nothing_is_left(instance, broker)
     instance.start()
     instance.wait_until_ready()
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[JavaBroker]:
-    """One that may be killed."""
-    pytest.importorskip("confluent_kafka")
-    try:
-        broker = JavaBroker(tmp_path / "broker")
-    except NoBrokerError as error:
-        pytest.skip(f"no broker that can be killed: {error}")
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 def test_no_copy_is_kept_in_the_spool_nor_of_what_is_forwarded_from_it(

@@ -1,7 +1,6 @@
 """The broker goes away and comes back: ingest keeps taking hits, and each is counted once."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from ingest.spool import FORWARDER, Spool
 from schemas.topics import HITS
 from stream.embedded import EmbeddedLog
 from stream.protocol import LogError
-from tests.kafka.broker import JavaBroker, NoBrokerError
 from tests.kafka.stages import (
     PARTITIONS,
     Ingest,
@@ -163,38 +161,25 @@ def test_the_segments_of_the_spool_go_when_they_are_forwarded(tmp_path, target):
 # A real broker and a real ingest process
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[JavaBroker]:
-    """One of its own, since it is killed."""
-    pytest.importorskip("confluent_kafka")
-    try:
-        broker = JavaBroker(tmp_path / "broker")
-    except NoBrokerError as error:
-        pytest.skip(f"no broker that can be killed: {error}")
-    broker.start()
-    yield broker
-    broker.stop()
-
-
 @pytest.mark.parametrize(
     "crash_at", ["", "spool.forwarded", pytest.param("spool.marked", marks=pytest.mark.slow)]
 )
-def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path, crash_at):
+def test_a_broker_that_is_killed_and_started_again_loses_no_hit(own_broker, tmp_path, crash_at):
     """Also when ingest dies between forwarding and marking: hits may come twice, with the same hit_id."""
-    make_site(broker.address, tmp_path / "site")
-    ingest = Ingest(broker.address, tmp_path / "data")
+    make_site(own_broker.address, tmp_path / "site")
+    ingest = Ingest(own_broker.address, tmp_path / "data")
     ingest.start(crash_at)
     try:
         until(ingest.is_ready, 60)
         for number in range(20):
             ingest.send(number)
-        broker.kill()
+        own_broker.kill()
         for number in range(20, 60):
             ingest.send(number)
         assert ingest.spooled() == 40
         assert json.loads(ingest.ask("/health/ready"))["spooled_hits"] == 40
         assert "40   hits wait" in ingest.status()
-        broker.start()
+        own_broker.start()
         if crash_at:
             until(ingest.died, 60)
             ingest.start()
@@ -202,7 +187,7 @@ def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path
         until(lambda: ingest.spooled() == 0, 60)
         for number in range(60, 70):
             ingest.send(number)
-        queries = sorted(hits_on(broker.address, tmp_path / "site").values())
+        queries = sorted(hits_on(own_broker.address, tmp_path / "site").values())
         assert len(queries) == 70, ingest.output()
         assert len(set(queries)) == 70
     finally:
@@ -210,26 +195,26 @@ def test_a_broker_that_is_killed_and_started_again_loses_no_hit(broker, tmp_path
 
 
 @pytest.mark.slow
-def test_hits_that_are_forwarded_twice_are_counted_once(broker, tmp_path):
+def test_hits_that_are_forwarded_twice_are_counted_once(own_broker, tmp_path):
     """Ingest dies when the broker has the hits of its spool and before that is marked."""
-    make_site(broker.address, tmp_path / "site")
-    ingest = Ingest(broker.address, tmp_path / "data")
-    processor = Stage("processor", broker.address, tmp_path / "processor")
+    make_site(own_broker.address, tmp_path / "site")
+    ingest = Ingest(own_broker.address, tmp_path / "data")
+    processor = Stage("processor", own_broker.address, tmp_path / "processor")
     ingest.start("spool.forwarded")
     try:
         until(ingest.is_ready, 60)
-        broker.kill()
+        own_broker.kill()
         for number in range(40):
             ingest.send(number)
-        broker.start()
+        own_broker.start()
         until(ingest.died, 60)
         ingest.start()
         until(ingest.is_ready, 60)
         until(lambda: ingest.spooled() == 0, 60)
         ingest.send(40)
-        with opened_log(broker.address, tmp_path / "site") as log:
+        with opened_log(own_broker.address, tmp_path / "site") as log:
             on_the_log = len(list(messages_of(log, HITS.name)))
-            repeated = on_the_log - len(hits_on(broker.address, tmp_path / "site"))
+            repeated = on_the_log - len(hits_on(own_broker.address, tmp_path / "site"))
             assert repeated > 0, "nothing was forwarded twice"
             processor.start()
             until(lambda: outcomes_on(log).total() >= on_the_log, 90, processor.output)
