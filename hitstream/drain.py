@@ -49,7 +49,7 @@ def wait_until_processed(log: Log, reader: Reader, topics: Sequence[str], deadli
     return waited
 
 
-def drain(log: Log, sink: Stored, timeout: float, unfinished: Callable[[], str] = str) -> float:
+def drain(log: Log, sink: Stored, timeout: float, unfinished: Callable[[], str] = lambda: "") -> float:
     """Returns the seconds it took. Raises DrainTimeoutError, LogError. Blocking.
 
     `unfinished` says what of the past is still to be told to processors or taken out; empty for nothing."""

@@ -173,8 +173,8 @@ class Repairs:
         erased: frozenset[int],
         wanted: Wanted,
     ) -> _Past:
-        """What the rows of the tables were made of is only known when nothing else than this request can
-        have changed it, not while late hits wait for their refold, and when all of it is there."""
+        """What the rows of the tables were made of is known when only this request changes it, no late hits
+        wait for their refold, and all that it erases is there."""
         past_hits = [(offset, decode_hit(value)) for offset, value in history.hits]
         is_whole = wanted.erased.keys() <= {hit.hit_id for _, hit in past_hits}
         compares = is_whole and not wanted.always and not record.waiting

@@ -109,15 +109,22 @@ class ApiRequest:
         )
 
     @property
-    def reads_subtables(self) -> bool:
-        """Rows below the first level are shown, searched, asked for or limited: it matters which they are,
-        not only whether there are any."""
+    def looks_below(self) -> bool:
+        """Rows below the first level are shown, searched or asked for by label: of the others it is enough
+        whether there are any."""
         parameters = self.parameters
         return (
             self.wants_subtables
             or any(label.strip() for label in parameters.texts("label"))
             or bool(parameters.text("filter_pattern_recursive"))
-            or bool(parameters.integer("idSubtable"))
+        )
+
+    @property
+    def reads_subtables(self) -> bool:
+        """As `looks_below`, or one is asked for, or the limits of a strict instance cut them."""
+        return (
+            self.looks_below
+            or bool(self.parameters.integer("idSubtable"))
             or self.state.get("compatibility") == "strict"
         )
 

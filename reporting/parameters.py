@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 from urllib.parse import parse_qsl
 
 from reporting.errors import missing_parameter
@@ -73,6 +73,12 @@ class Parameters:
         if not isinstance(value, str) or value == "":
             raise missing_parameter(name)
         return value
+
+    @overload
+    def integer(self, name: str) -> int | None: ...
+
+    @overload
+    def integer(self, name: str, default: int) -> int: ...
 
     def integer(self, name: str, default: int | None = None) -> int | None:
         number = _integer(self.text(name))

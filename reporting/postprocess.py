@@ -87,8 +87,7 @@ def rows_needed(request: ApiRequest, shape: ReportShape) -> int | None:
     if parameters.text("filter_sort_column") not in ("", shape.sort_column) or shape.sort_order != "desc":
         return None
     count = parameters.integer("filter_limit", DEFAULT_LIMIT)
-    count = DEFAULT_LIMIT if count is None else count
-    needed = count + max(0, parameters.integer("filter_offset", 0) or 0)
+    needed = count + max(0, parameters.integer("filter_offset", 0))
     return needed if 0 <= count <= needed <= _MOST_NEEDED else EVERY_ROW
 
 
@@ -186,22 +185,13 @@ def _known_dimensions(methods: Mapping[str, Method]) -> frozenset[str]:
     return frozenset(name for shape in shapes for name in (shape.dimension, shape.subtable_dimension))
 
 
-def _reads_trees(parameters: Parameters) -> bool:
-    """Whether rows below the first level are shown, searched or become rows of the first."""
-    return (
-        any(parameters.flag(name) for name in ("expanded", "flat"))
-        or any(parameters.text(name) for name in ("pivotBy", "filter_pattern_recursive"))
-        or any(label.strip() for label in parameters.texts("label"))
-    )
-
-
 def _without_trees(table: Table) -> Table:
     """Rows that had a sub table have an empty one: thousands of rows that nobody sees cost nothing."""
     return table.map_rows(lambda row: row if row.subtable is None else row.with_subtable(Table()))
 
 
 def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: ReportShape) -> _Prepared:
-    if not _reads_trees(request.parameters):
+    if not request.looks_below:
         table = _without_trees(table)
     if parameters.text("pivotBy"):
         dimensions = _known_dimensions(request.state.get("methods", {}))
@@ -234,7 +224,6 @@ def _pivot(
     if dimension.replace(".", "_", 1) not in dimensions:
         raise ApiError(f"Invalid dimension '{dimension}'.")
     maximum = parameters.integer("pivotByColumnLimit", 10)
-    assert maximum is not None
     return filters.pivot(table, shape, method, dimension, parameters.text("pivotByColumn"), maximum)
 
 
@@ -282,9 +271,8 @@ def _filter_rows(
     if keep is not None and not labels and not table.simple:
         table = filters.truncate(table, keep, processed if computed else ())
     if not labels:
-        count = parameters.integer("filter_limit", DEFAULT_LIMIT)
         offset = parameters.integer("filter_offset", 0)
-        table = filters.limit(table, offset or 0, DEFAULT_LIMIT if count is None else count)
+        table = filters.limit(table, offset, parameters.integer("filter_limit", DEFAULT_LIMIT))
     return table
 
 
@@ -444,9 +432,9 @@ def _filter_list(values: list[Value], parameters: Parameters) -> list[Value]:
         rows = [Row(dict(value)) for value in values if isinstance(value, Mapping)]
         if columns and len(rows) == len(values):
             values = [dict(row.columns) for row in filters.keep_matching(Table(rows), columns, pattern).rows]
-    count, offset = parameters.integer("filter_limit", -1), parameters.integer("filter_offset", 0) or 0
-    if offset > 0 or (count is not None and count >= 0):
-        end = None if count is None or count < 0 else offset + count
+    count, offset = parameters.integer("filter_limit", -1), parameters.integer("filter_offset", 0)
+    if offset > 0 or count >= 0:
+        end = None if count < 0 else offset + count
         values = values[max(0, offset) : end]
     shown, hidden = parameters.comma_list("showColumns"), parameters.comma_list("hideColumns")
     if not shown and not hidden:

@@ -195,7 +195,7 @@ async def page_tables(request: ApiRequest, prefix: Prefix, segment: str, members
     )
     if needed is not None and usual:
         return await _first_rows(request, needed, prefix, segment, members)
-    wanted = request.parameters.integer("idSubtable", 0) or 0
+    wanted = request.parameters.integer("idSubtable", 0)
     if wanted > 0 and prefix == "pages" and usual and len(request.cells) == 1 and not is_strict(request):
         return await _one_folder(request, wanted, segment, members)
     data = await read_aggregates(request, [*_names(prefix), "goals"])

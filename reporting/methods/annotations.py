@@ -75,7 +75,7 @@ async def _add(request: ApiRequest) -> Result:
 
 def _wanted(request: ApiRequest) -> Annotation:
     """Raises ApiError."""
-    note = request.config.annotations.get(request.parameters.integer("idNote", 0) or 0)
+    note = request.config.annotations.get(request.parameters.integer("idNote", 0))
     if note is None or note.deleted or note.site_id != request.site_id:
         raise ApiError(
             f"There is no note with id '{request.parameters.text('idNote')}' for site {request.site_id}."
@@ -164,7 +164,7 @@ async def _add_report(request: ApiRequest) -> Result:
     if period not in ("day", "week", "month", "never"):
         raise ApiError(f"The period '{period}' of a report is not valid: expected day, week, month or never.")
     hour = parameters.integer("hour", 0)
-    if hour is None or not 0 <= hour <= 23:
+    if not 0 <= hour <= 23:
         raise ApiError(f"The hour '{parameters.text('hour')}' is not valid: expected 0 to 23.")
 
     def change(config: Config) -> Sequence[ConfigEvent]:
@@ -178,7 +178,7 @@ async def _add_report(request: ApiRequest) -> Result:
             report_type=parameters.text("reportType"),
             report_format=parameters.text("reportFormat"),
             reports=parameters.texts("reports"),
-            segment_id=parameters.integer("idSegment", 0) or 0,
+            segment_id=parameters.integer("idSegment", 0),
             created_at=request.now.strftime("%Y-%m-%d %H:%M:%S"),
         )
         return [ConfigEvent(at=_at(request), scheduled_report=report)]
@@ -211,7 +211,7 @@ def _reports(request: ApiRequest) -> Result:
 
 
 async def _delete_report(request: ApiRequest) -> Result:
-    report = request.config.scheduled_reports.get(request.parameters.integer("idReport", 0) or 0)
+    report = request.config.scheduled_reports.get(request.parameters.integer("idReport", 0))
     if report is None or report.deleted:
         raise ApiError(f"The report {request.parameters.text('idReport')} does not exist.")
     if not request.grant.superuser and report.login != request.grant.login:

@@ -30,7 +30,7 @@ UNDEFINED = "Value not defined"
 
 def chosen_dimension(request: ApiRequest, site_id: int) -> Dimension:
     """The active dimension that idDimension names. Raises ApiError."""
-    number_of = request.parameters.integer("idDimension", 0) or 0
+    number_of = request.parameters.integer("idDimension", 0)
     dimension = request.config.dimensions.get(site_id, {}).get(number_of)
     if dimension is None:
         raise ApiError(f"Dimension {number_of} for website {site_id} does not exist.")

@@ -124,7 +124,7 @@ async def _add(request: ApiRequest) -> Result:
 
 def wanted_dimension(request: ApiRequest) -> Dimension:
     """The dimension of idDimension. Raises ApiError."""
-    dimension_id = request.parameters.integer("idDimension", 0) or 0
+    dimension_id = request.parameters.integer("idDimension", 0)
     dimension = request.config.dimensions.get(request.site_id, {}).get(dimension_id)
     if dimension is None:
         raise ApiError(f"Dimension {dimension_id} for website {request.site_id} does not exist.")
@@ -147,7 +147,7 @@ async def _update(request: ApiRequest) -> Result:
 
 def _held(request: ApiRequest, role: Role) -> Mapping[int, Dimension]:
     """The dimensions of idSite; none for a site that does not exist, which only a super user may ask for."""
-    site_id = request.parameters.integer("idSite", 0) or 0
+    site_id = request.parameters.integer("idSite", 0)
     if not request.grant.allows(role, site_id):
         raise no_access(role, site_id)
     return request.config.dimensions.get(site_id, {})

@@ -158,7 +158,7 @@ def _event_part(first: str, second: str) -> Method:
     """The sub table of one row of `first`, by `second`."""
 
     async def cells(request: ApiRequest) -> Tables:
-        wanted = request.parameters.integer("idSubtable", 0) or 0
+        wanted = request.parameters.integer("idSubtable", 0)
         data = await read_aggregates(request, ["events"])
         return {
             cell: find_subtable(table, wanted) or Table()

@@ -231,7 +231,7 @@ async def _largest(
     """The rows that are largest over all dates."""
     tables = await _tables(request, entry)
     limit = request.parameters.integer("filter_limit", _MOST_ROWS)
-    count = _MOST_ROWS if limit is None or limit <= 0 else min(limit, _MOST_ROWS)
+    count = _MOST_ROWS if limit <= 0 else min(limit, _MOST_ROWS)
     metric = request.parameters.text("filter_sort_column") or _metrics_of(request, entry)[0]
     totals: dict[str, float] = {}
     rows: dict[str, dict[str, Row | None]] = {}

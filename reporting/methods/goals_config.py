@@ -121,7 +121,7 @@ def known_goals(config: Config, site_id: int) -> list[Goal]:
 
 def _wanted_goal(request: ApiRequest) -> Goal | None:
     goal_id = request.parameters.integer("idGoal", -1)
-    goal = request.config.goals.get(request.site_id, {}).get(-1 if goal_id is None else goal_id)
+    goal = request.config.goals.get(request.site_id, {}).get(goal_id)
     return None if goal is None or goal.deleted else goal
 
 

@@ -219,9 +219,8 @@ def _shakers(request: ApiRequest, found: _Comparison, limit: int, order: str) ->
 
 
 def _limits(request: ApiRequest, limit: int) -> tuple[int, int]:
-    up = request.parameters.integer("limitIncreaser", limit)
-    down = request.parameters.integer("limitDecreaser", limit)
-    return limit if up is None else up, limit if down is None else down
+    parameters = request.parameters
+    return parameters.integer("limitIncreaser", limit), parameters.integer("limitDecreaser", limit)
 
 
 def _order(request: ApiRequest) -> str:

@@ -48,13 +48,13 @@ def _visitor(text: str) -> int | None:
 async def _last_visits(request: ApiRequest) -> Result:
     parameters = request.parameters
     limit = parameters.integer("filter_limit", _DEFAULT_LIMIT)
-    offset = max(0, parameters.integer("filter_offset", 0) or 0)
-    maximum = None if limit is None or limit < 0 else limit + offset
-    visitors = parameters.integer("countVisitorsToFetch", 0) or 0
+    offset = max(0, parameters.integer("filter_offset", 0))
+    maximum = None if limit < 0 else limit + offset
+    visitors = parameters.integer("countVisitorsToFetch", 0)
     if visitors > 0:
         maximum = visitors if maximum is None else min(maximum, visitors)
     ascending = parameters.text("filter_sort_order").lower() == "asc"
-    since = parameters.integer("minTimestamp", 0) or 0
+    since = parameters.integer("minTimestamp", 0)
     with_actions = not parameters.flag("doNotFetchActions")
     found = []
     for site_id in request.sites:

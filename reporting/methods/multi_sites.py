@@ -176,8 +176,8 @@ async def _with_groups(request: ApiRequest) -> Result:
     shown: dict[str, Value] = {name: money(value) for name, value in totals.items()}
     shown["nb_visits_lastdate"] = number(previous)
     limit = request.parameters.integer("filter_limit", -1)
-    offset = request.parameters.integer("filter_offset", 0) or 0
-    end = None if limit is None or limit < 0 else offset + limit
+    offset = request.parameters.integer("filter_offset", 0)
+    end = None if limit < 0 else offset + limit
     return {
         "numSites": len(sites),
         "totals": shown,

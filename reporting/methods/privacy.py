@@ -35,7 +35,7 @@ def ip_settings(privacy: Privacy, parameters: Parameters) -> dict[str, Any]:
     if "maskLength" in parameters or "anonymizeIPEnable" in parameters:
         enabled = parameters.flag("anonymizeIPEnable", privacy.ip_mask_bytes > 0)
         length = parameters.integer("maskLength", privacy.ip_mask_bytes or 2)
-        if length is None or not 0 <= length <= _MAX_MASK:
+        if not 0 <= length <= _MAX_MASK:
             raise ApiError(f"maskLength is {parameters.text('maskLength')}: expected 0 to {_MAX_MASK} bytes.")
         changes["ip_mask_bytes"] = length if enabled else 0
     for name, key in (

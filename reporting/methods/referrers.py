@@ -267,7 +267,7 @@ def _part(level: _Level, shape: ReportShape) -> Method:
 
     async def cells(request: ApiRequest) -> Tables:
         data = await _read(request)
-        wanted = request.parameters.integer("idSubtable", 0) or 0
+        wanted = request.parameters.integer("idSubtable", 0)
         result = {}
         for cell in request.cells:
             table = _level_table(request, cell, data[cell], level)

@@ -50,7 +50,7 @@ def _changes(request: ApiRequest) -> dict[str, Any]:
     if "definition" in parameters:
         changes["definition"] = _checked_definition(parameters.text("definition"))
     if "idSite" in parameters:
-        site_id = parameters.integer("idSite", 0) or 0
+        site_id = parameters.integer("idSite", 0)
         if site_id and not request.grant.allows("view", site_id):
             raise no_access("view", site_id)
         if site_id and request.config.site(site_id) is None:
@@ -104,7 +104,7 @@ def _own(request: ApiRequest) -> StoredSegment:
 
 
 def _find(request: ApiRequest) -> StoredSegment | None:
-    segment = request.config.segments.get(request.parameters.integer("idSegment", 0) or 0)
+    segment = request.config.segments.get(request.parameters.integer("idSegment", 0))
     return None if segment is None or segment.deleted else segment
 
 

@@ -107,7 +107,7 @@ async def _ids_with_visits(request: ApiRequest) -> Result:
     rows = await request.database.select(
         "SELECT DISTINCT site_id FROM visits WHERE last_time >= toDateTime({since:Int64}, 'UTC')"
         " ORDER BY site_id",
-        {"since": max(0, min(request.parameters.integer("timestamp", 0) or 0, 2**32 - 1))},
+        {"since": max(0, min(request.parameters.integer("timestamp", 0), 2**32 - 1))},
     )
     known = {site.site_id for site in known_sites(request.config)}
     return [int(row["site_id"]) for row in rows if int(row["site_id"]) in known]

@@ -185,7 +185,7 @@ async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tu
 
 
 async def transitions(request: ApiRequest, page: _Page) -> Result:
-    limit = max(0, request.parameters.integer("limitBeforeGrouping", 0) or 0)
+    limit = max(0, request.parameters.integer("limitBeforeGrouping", 0))
     wanted = set(request.parameters.comma_list("parts")) or {"all"}
     parts = [part for part in PARTS if part in wanted or "all" in wanted]
     reader = _Reader(request, page)

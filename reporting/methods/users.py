@@ -196,7 +196,7 @@ def _expiry(parameters: Parameters, now: datetime) -> int:
         if at <= now:
             raise ApiError(f"expireDate is '{text}': expected a moment that is still to come.")
         return int(at.timestamp())
-    hours = parameters.integer("expireHours", 0) or 0
+    hours = parameters.integer("expireHours", 0)
     if hours < 0 or hours > _MOST_HOURS:
         raise ApiError(f"expireHours is {hours}: expected 0 (never) to {_MOST_HOURS}.")
     return int(now.timestamp()) + 3600 * hours if hours else 0
@@ -295,8 +295,8 @@ def _sites_of_user(request: ApiRequest) -> Result:
 
 def _part(rows: Sequence[Value], parameters: Parameters) -> list[Value]:
     """`limit` rows from `offset` on."""
-    start = max(0, parameters.integer("offset", 0) or 0)
-    limit = parameters.integer("limit", 0) or 0
+    start = max(0, parameters.integer("offset", 0))
+    limit = parameters.integer("limit", 0)
     return list(rows[start : start + limit] if limit > 0 else rows[start:])
 
 

@@ -104,6 +104,14 @@ def gone_from_directory(instance: RunningInstance, *texts: bytes) -> None:
     eventually_gone(left)
 
 
+def leave_files_soon(instance: RunningInstance, broker: BrokerFiles | None) -> None:
+    """Let a broker lose within seconds what nobody needs. Ingest, when it starts, reads the hits of a visit's
+    length again: they leave the topic after that."""
+    if broker is not None:
+        broker.write_plainly()
+        instance.client().json("POST", "/hitstream/configure", tracking='{"visit_standard_length": 8}')
+
+
 def gone_at_broker(instance: RunningInstance, broker: BrokerFiles, *texts: bytes) -> None:
     """Files go by whole segments, which a later message ends: hits keep coming."""
     numbers = iter(range(1000, 1_000_000))
@@ -121,10 +129,7 @@ def test_a_deleted_subject_is_gone_from_reports_and_disk_also_after_restart_and_
     empty: RunningInstance, broker: BrokerFiles | None
 ) -> None:
     instance = empty
-    if broker is not None:
-        broker.write_plainly()
-        # Ingest reads the hits of a visit's length again when it starts: they leave the topic after that.
-        instance.client().json("POST", "/hitstream/configure", tracking='{"visit_standard_length": 8}')
+    leave_files_soon(instance, broker)
     send(instance, [*visit_of(CANARY, 0xA1), *visit_of(CANARY, 0xA1, 11), *visit_of("sparrow", 0xB2)])
     instance.command("drain")
     assert report(instance, "VisitsSummary.get")["nb_visits"] == 2
@@ -178,9 +183,7 @@ def test_visits_whose_raw_hits_are_gone_are_deleted_too(
 ) -> None:
     """Also from the log and the state, which on a quiet site keep hits for longer than the table of them."""
     instance = empty
-    if broker is not None:
-        broker.write_plainly()
-        instance.client().json("POST", "/hitstream/configure", tracking='{"visit_standard_length": 8}')
+    leave_files_soon(instance, broker)
     days = {10: "sparrow", 11: CANARY, 12: CANARY, 13: "sparrow"}
     send(instance, [one for day, name in days.items() for one in visit_of(name, 0xA1, day, user="sparrow")])
     assert instance.command("drain").returncode == 0
@@ -225,9 +228,7 @@ def test_hits_of_the_past_are_anonymised_in_reports_tables_state_and_log(
 ) -> None:
     instance = empty
     instance.client().json("POST", "/hitstream/configure", privacy='{"ip_mask_bytes": 1}')
-    if broker is not None:
-        broker.write_plainly()
-        instance.client().json("POST", "/hitstream/configure", tracking='{"visit_standard_length": 8}')
+    leave_files_soon(instance, broker)
     person = "hummingbird@example.org"
     mine = {"uid": person, "cip": "198.51.100.7", "city": "Quimper", "action_name": "hummingbird title"}
     send(instance, [hit(7, second, "shop", **mine) for second in (0, 5)])
