@@ -1,31 +1,28 @@
 """Actions: pages by URL and title, downloads, outlinks, site search; and PagePerformance."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import unquote_plus
 
-from reporting.method import EVERY_ROW, ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
-from reporting.page_cuts import PARTS, SORTED_BY, Members, PageCuts, Prefix, cuts_of_named
+from reporting.method import ApiRequest, Method, ProcessedMetric, ReportShape, Unit
+from reporting.page_cuts import SORTED_BY, Members, Prefix
+from reporting.page_tables import Tables, decoded, named_pages, page_tables, without_segment
 from reporting.pages import (
     Page,
     PageColumns,
     build_tree,
     double_encoded,
     full_url,
-    path_key,
     path_of_link,
     path_of_title,
     path_of_url,
-    secure_url,
 )
-from reporting.queries import EMPTY, Days, Groups, Metrics, read_aggregates, read_days
+from reporting.queries import read_aggregates
 from reporting.rows import (
     UNIQUE,
     ColumnOrder,
     cell_number,
     find_subtable,
-    is_strict,
     number,
     numbered,
     quotient,
@@ -35,10 +32,6 @@ from reporting.rows import (
 from reporting.table import Columns, Row, Scalar, Table, simple_table
 from rules.urls import clean_url, url_rules
 from schemas.metrics import TIMINGS
-from schemas.report_queries import WHOLE, Cut
-from schemas.reports import AGGREGATES
-
-Tables = Mapping[Cell, Table]
 
 
 def _average(name: str, digits: int) -> ProcessedMetric:
@@ -71,255 +64,6 @@ LOAD_TIME = ProcessedMetric(
 )
 PAGE_METRICS = (*(_average(name, 3) for name in TIMINGS), LOAD_TIME, TIME_ON_PAGE, BOUNCE_RATE, EXIT_RATE)
 _SUMS = tuple(f"sum_{name}" for name in TIMINGS)
-
-
-def _pages_of(groups: Mapping[str, Groups], prefix: str) -> dict[str, Page]:
-    """The parts of one report joined by page, in order of first appearance."""
-    pages: dict[str, Page] = {}
-
-    def page(name: str) -> Page:
-        return pages.setdefault(name, Page())
-
-    for (name,), metrics in groups[prefix].rows.items():
-        page(name).hits = metrics
-    parts = (("time", f"{prefix}_time"), ("entry", f"{prefix}_entry"), ("exit", f"{prefix}_exit"))
-    for attribute, key in parts:
-        for (name,), metrics in groups[key].rows.items():
-            if name in pages:
-                setattr(pages[name], attribute, metrics)
-    keyed: dict[str, tuple[dict[int, Metrics], dict[int, Metrics]]] = {}
-    for at, part in enumerate(("goals", "entry_goals")):
-        for (key, goal), metrics in groups[f"{prefix}_{part}"].rows.items():
-            keyed.setdefault(key, ({}, {}))[at][int(goal)] = metrics
-    for name, known in pages.items():
-        key = path_key(name) if prefix == "pages" else name
-        if key in keyed and name:
-            known.goals, known.entry_goals = keyed[key]
-            known.goal_keys = frozenset((key,))
-    return pages
-
-
-def _page_columns(request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], prefix: str) -> PageColumns:
-    totals: dict[int, float] = {}
-    for (_, goal), metrics in groups["goals"].rows.items():
-        totals[int(goal)] = totals.get(int(goal), 0.0) + metrics["nb_conversions"]
-    site = request.config.site(cell.site_id)
-    goals = request.config.goals.get(cell.site_id, {})
-
-    def allowed(goal_id: int) -> bool:
-        if goal_id <= 0:
-            return site is not None and site.ecommerce
-        return goal_id in goals and not goals[goal_id].deleted
-
-    timed = groups.get("performance", groups[prefix])
-    timings = [
-        name
-        for name in TIMINGS
-        if any(metrics.get(f"nb_hits_with_{name}") for metrics in timed.rows.values())
-    ]
-    return PageColumns(
-        day=cell.period.kind == "day",
-        timings=timings,
-        goal_totals=totals,
-        goal_allowed=allowed,
-        exact=is_strict(request),
-    )
-
-
-def _url_tree(
-    request: ApiRequest, cell: Cell, pages: Mapping[str, Page], columns: PageColumns, segment: str
-) -> Table:
-    site = request.config.site(cell.site_id)
-    urls = site.urls if site else ()
-    main_url = (urls[0] if urls else "").rstrip("/")
-    delimiter = request.config.tracking.action_url_category_delimiter
-
-    def leaf(_: str, url: str) -> Columns:
-        return {"url": secure_url(url, urls), "segment": f"{segment}==" + double_encoded(url)}
-
-    def folder(path: Sequence[str]) -> Columns:
-        # also where entry or exit pages are listed
-        return {"segment": "pageUrl=^" + double_encoded("/".join((main_url, *path)))}
-
-    return build_tree(
-        pages,
-        path_of=lambda url: path_of_url(url, delimiter),
-        columns=columns,
-        url_of=lambda name, page: full_url(name, page.hits["url_prefix"] if page.hits else 4),
-        leaf_metadata=leaf,
-        folder_metadata=folder,
-    )
-
-
-def _title_tree(request: ApiRequest, pages: Mapping[str, Page], columns: PageColumns, segment: str) -> Table:
-    delimiter = request.config.tracking.action_title_category_delimiter
-    return build_tree(
-        pages,
-        path_of=lambda title: path_of_title(title, delimiter),
-        columns=columns,
-        url_of=lambda _name, _page: "",
-        leaf_metadata=lambda name, _: {"segment": f"{segment}==" + quote_plus(segment_value(name.strip()))},
-        folder_metadata=lambda path: {"segment": "pageTitle=^" + quote_plus(segment_value("/".join(path)))},
-    )
-
-
-def _is_entry(page: Page) -> Page | None:
-    return page if page.entry is not None else None
-
-
-def _is_exit(page: Page) -> Page | None:
-    return page if page.exit is not None else None
-
-
-def _follows_search(page: Page) -> Page | None:
-    if page.hits is None or not page.hits["nb_hits_following_search"]:
-        return None
-    return Page(hits=page.hits, time=page.time)
-
-
-_CHOOSE: Mapping[Members, Callable[[Page], Page | None]] = {
-    "all": lambda page: page,
-    "entry": _is_entry,
-    "exit": _is_exit,
-    "search": _follows_search,
-}
-
-
-async def page_tables(request: ApiRequest, prefix: Prefix, segment: str, members: Members = "all") -> Tables:
-    """The tree of pages of every cell, its sub tables numbered."""
-    needed, delimiters = request.rows_needed, request.config.tracking
-    usual = (
-        delimiters.action_url_category_delimiter == "/"
-        if prefix == "pages"
-        else not delimiters.action_title_category_delimiter and needed != EVERY_ROW
-    )
-    if needed is not None and usual:
-        return await _first_rows(request, needed, prefix, segment, members)
-    wanted = request.parameters.integer("idSubtable", 0)
-    if wanted > 0 and prefix == "pages" and usual and len(request.cells) == 1 and not is_strict(request):
-        return await _one_folder(request, wanted, segment, members)
-    data = await read_aggregates(request, [*_names(prefix), "goals"])
-    return {
-        cell: numbered(_page_table(request, cell, data[cell], prefix, segment, members))
-        for cell in request.cells
-    }
-
-
-async def _named_pages(
-    request: ApiRequest, prefix: Prefix, segment: str, paths: Sequence[Sequence[str]]
-) -> Tables:
-    """Trees that have at least the pages at the end of `paths`."""
-    names = [*_names(prefix), "goals", "performance"]
-    data = await read_aggregates(request, names, cuts=cuts_of_named(prefix, paths))
-    return {cell: _page_table(request, cell, data[cell], prefix, segment, "all") for cell in request.cells}
-
-
-async def _first_rows(
-    request: ApiRequest, needed: int, prefix: Prefix, segment: str, members: Members
-) -> Tables:
-    """The rows that are shown of the one cell."""
-    (cell,) = request.cells
-    parts = _names(prefix) if members != "search" else [prefix, f"{prefix}_time"]
-    names = [*parts, "goals", "performance"]
-    days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
-    chosen = PageCuts(days, prefix, members, needed)
-    cuts, folders = await asyncio.gather(chosen.read(), chosen.folders())
-    groups = {**dict.fromkeys(_names(prefix), EMPTY), **await _read_cut(days, names, cuts)}
-    table = _page_table(request, cell, groups, prefix, segment, members)
-    numbers = folders.numbers()
-    for row in table.rows:
-        if row.subtable is not None:
-            # none where rows came in meanwhile
-            row.subtable_id = numbers.get(str(row.stored_label))
-    return {cell: table}
-
-
-async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -> Mapping[str, Groups]:
-    """Of a single period."""
-    found = await asyncio.gather(*(days.groups(AGGREGATES[name], cuts.get(name, WHOLE)) for name in names))
-    (period,) = days.periods
-    return {name: one.get(period, EMPTY) for name, one in zip(names, found, strict=True)}
-
-
-async def _one_folder(request: ApiRequest, wanted: int, segment: str, members: Members) -> Tables:
-    """The tree with the pages below one folder, known by its number in the whole tree."""
-    (cell,) = request.cells
-    names = [*_names("pages"), "goals", "performance"]
-    days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
-    folders = await PageCuts(days, "pages", members, EVERY_ROW).folders()
-    if wanted > len(folders.in_order):
-        return {cell: Table()}
-    path = folders.in_order[wanted - 1]
-    groups = await _read_cut(days, names, folders.cuts_below(path))
-    table = numbered(_page_table(request, cell, groups, "pages", segment, members))
-    # only the folders above it come before it here: what is below follows it in both trees
-    return {cell: _renumbered(table, wanted - len(path))}
-
-
-def _renumbered(table: Table, more: int) -> Table:
-    def change(row: Row) -> Row:
-        below = None if row.subtable is None else _renumbered(row.subtable, more)
-        number_of = None if row.subtable_id is None else row.subtable_id + more
-        return Row(row.columns, row.metadata, below, number_of, row.stored_label)
-
-    return table.map_rows(change)
-
-
-def _names(prefix: Prefix) -> list[str]:
-    """The aggregates of a page report."""
-    return [prefix, *(f"{prefix}_{part}" for part in PARTS)]
-
-
-def _page_table(
-    request: ApiRequest,
-    cell: Cell,
-    groups: Mapping[str, Groups],
-    prefix: Prefix,
-    segment: str,
-    members: Members,
-) -> Table:
-    choose = _CHOOSE[members]
-    pages = {
-        name: chosen
-        for name, page in _pages_of(groups, prefix).items()
-        if (chosen := choose(page)) is not None
-    }
-    columns = _page_columns(request, cell, groups, prefix)
-    if prefix == "pages":
-        table = _url_tree(request, cell, pages, columns, segment)
-    else:
-        table = _title_tree(request, pages, columns, segment)
-    table = table.map_rows(_decoded)
-    if prefix == "pages" and request.parameters.flag("flat"):
-        table = table.map_rows(_rooted)
-    if members == "search":
-        table = table.map_rows(lambda row: row.with_metadata(_without_segment(row.metadata)))
-    return table
-
-
-def _decoded(row: Row) -> Row:
-    """Labels of pages, titles and searches are shown decoded; what is no UTF-8 then is left out."""
-    below = row.subtable.map_rows(_decoded) if row.subtable is not None else None
-    stored = str(row.label)
-    label = unquote_plus(stored, errors="ignore")
-    return Row({**row.columns, "label": label}, row.metadata, below, row.subtable_id, stored)
-
-
-def _rooted(row: Row, level: int = 0) -> Row:
-    """A row of a flat report: paths begin at the root, and a folder's own page is the folder."""
-    label = str(row.label)
-    if row.subtable is not None:
-        below = row.subtable.map_rows(lambda inner: _rooted(inner, level + 1))
-        root = "/" if level == 0 else ""
-        stored = None if row.stored_label is None else root + row.stored_label
-        return Row({**row.columns, "label": root + label}, row.metadata, below, row.subtable_id, stored)
-    if label != "/index":
-        return row
-    return Row({**row.columns, "label": "/"}, row.metadata, None, row.subtable_id, "/")
-
-
-def _without_segment(metadata: Columns) -> Columns:
-    return {name: value for name, value in metadata.items() if name != "segment"}
 
 
 def part_of(request: ApiRequest, tables: Tables) -> Tables:
@@ -395,7 +139,7 @@ def _one(
         for cell, table in tables.items():
             wanted = paths[cell.site_id]
             row = next((found for path in wanted if (found := _find_row(table, path)) is not None), None)
-            shown = [] if row is None else [Row(row.columns, _without_segment(row.metadata))]
+            shown = [] if row is None else [Row(row.columns, without_segment(row.metadata))]
             result[cell] = Table(shown)
         return result
 
@@ -485,7 +229,7 @@ async def _search_tables(request: ApiRequest, only_without_result: bool) -> Tabl
                 order.add(exits[key]["first_day"], {"exit_nb_visits": str(left) if day else left})
             label = key[0]
             rows.append(
-                _decoded(
+                decoded(
                     Row(
                         {"label": label, **order.columns()},
                         {"segment": f"siteSearchKeyword=={segment_value(label)}"},
@@ -581,13 +325,13 @@ METHODS: dict[str, Method] = {
         "search",
     ),
     "Actions.getPageUrl": _one(
-        lambda request, paths: _named_pages(request, "pages", "pageUrl", paths),
+        lambda request, paths: named_pages(request, "pages", "pageUrl", paths),
         "pageUrl",
         _url_paths,
         _SINGLE_PAGE,
     ),
     "Actions.getPageTitle": _one(
-        lambda request, paths: _named_pages(request, "titles", "pageTitle", paths),
+        lambda request, paths: named_pages(request, "titles", "pageTitle", paths),
         "pageName",
         _title_paths,
         replace(_SINGLE_PAGE, name="Page titles"),
