@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from schemas.rows import ActionKind
+
 
 def story_lines(found: Mapping[str, Any], clock: Callable[[int], str]) -> list[str]:
     """The story as a person reads it; `clock` writes unix seconds."""
@@ -31,7 +33,7 @@ def story_lines(found: Mapping[str, Any], clock: Callable[[int], str]) -> list[s
             )
         if action := actions.get(hit["hit_id"]):
             text = action["url"] or action["title"] or action["event_category"] or action["search_keyword"]
-            lines.append(f"      action of kind {action['kind']}: {text}")
+            lines.append(f"      {_KINDS.get(action['kind'], 'action')}: {text}")
         if came := hit.get("visit_referrer"):
             lines.append(f"      the visit comes from {_referrer(came)}")
         lines += [
@@ -45,6 +47,11 @@ def story_lines(found: Mapping[str, Any], clock: Callable[[int], str]) -> list[s
     return lines
 
 
+_KINDS = {
+    ActionKind.PAGE: "page", ActionKind.OUTLINK: "outlink", ActionKind.DOWNLOAD: "download",
+    ActionKind.SEARCH: "search", ActionKind.EVENT: "event", ActionKind.CONTENT: "content",
+}  # fmt: skip
+"""As in the view `actions`."""
 _TYPES = {
     1: "direct entry", 2: "search engine", 3: "website", 6: "campaign", 7: "social network",
     8: "AI assistant",

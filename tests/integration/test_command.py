@@ -150,7 +150,7 @@ def test_sql_reads_the_views_and_explain_tells_a_visit(empty: RunningInstance) -
     explained = empty.command("explain", "--visit", visit)
     assert f"visit {visit}" in explained.stdout
     assert "opened this visit: the first hit of this visitor" in explained.stdout
-    assert "action of kind 1: one.example/a" in explained.stdout
+    assert "page: one.example/a" in explained.stdout
     assert "url=http" in explained.stdout
     assert empty.command("explain", "--visit", "12").returncode == 1
     refused = empty.command("sql", "SELECT * FROM file('/etc/passwd')")
