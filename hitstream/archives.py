@@ -11,6 +11,7 @@ from reporting.segments import archived_segments, compile_segment, parse_segment
 from schemas.config import Config
 from schemas.reports import Aggregate
 from sink.archives import (
+    ARCHIVED_SQL,
     FROZEN_KNOWN_SECONDS,
     UNIQUES,
     ArchivedSegment,
@@ -105,8 +106,11 @@ class EngineArchives:
             days[asked] = current_days(self._database, site_id, first, last, segment=segment, reports=reports)
         return days[asked]
 
-    def sql(self, aggregate: Aggregate) -> str:
-        return archive_sql(aggregate)
+    def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
+        return archive_sql(aggregate, metrics)
+
+    def stored_sql(self) -> str:
+        return ARCHIVED_SQL
 
     def key(self, aggregate: Aggregate) -> str:
         return report_key(aggregate)

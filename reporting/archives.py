@@ -17,12 +17,18 @@ class Archives(Protocol):
         Blocking. `segment` is empty for all visits."""
         ...
 
-    def sql(self, aggregate: Aggregate) -> str:
-        """The columns of schemas.reports.day_sql. Bound: site, segment, report, days, generations."""
+    def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
+        """The columns of schemas.reports.day_sql, of the metrics those that are named, or all. Bound: site,
+        segment, report, days, generations."""
+        ...
+
+    def stored_sql(self) -> str:
+        """As schemas.report_queries.stored_form, of several aggregates: bound is `reports` instead of
+        `report`."""
         ...
 
     def key(self, aggregate: Aggregate) -> str:
-        """The parameter `report`."""
+        """The parameter `report`, one of `reports`."""
         ...
 
     def frozen_before(self) -> date | None:

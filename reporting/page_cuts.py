@@ -15,6 +15,7 @@ from typing import Any, Literal
 from reporting.method import EVERY_ROW
 from reporting.pages import TITLE_UNKNOWN, URL_UNKNOWN, path_key, path_of_url
 from reporting.queries import Days
+from schemas.metrics import FIRST
 from schemas.report_queries import Cut
 from schemas.reports import AGGREGATES
 
@@ -145,7 +146,7 @@ class PageCuts:
         if self.members == "all":
             return "1", {}
         suffix, metric = SORTED_BY[self.members]
-        days, parameters = self.days.sql(AGGREGATES[self.prefix + suffix], "listed")
+        days, parameters = self.days.sql(AGGREGATES[self.prefix + suffix], "listed", [metric])
         listed = _path("l0") if paths else "l0"
         return f"{label} IN (SELECT {listed} FROM ({days}) WHERE {metric} > 0)", parameters
 
@@ -175,7 +176,7 @@ class PageCuts:
     async def _shown(self) -> Sequence[str]:
         """Keys of the pages that come first, with all that are equal to the last of them."""
         suffix, metric = SORTED_BY[self.members]
-        days, parameters = self.days.sql(AGGREGATES[self.prefix + suffix])
+        days, parameters = self.days.sql(AGGREGATES[self.prefix + suffix], metrics=[metric])
         key, where = _title_key("d.l0"), "1"
         if self.prefix == "pages":
             key, where = _key(_path("d.l0")), f"match(d.l0, {_quoted(PAGE_URL)})"
@@ -190,7 +191,7 @@ class PageCuts:
         """Those of the pages that the report lists."""
         if self.prefix == "titles":
             return Folders([])
-        days, parameters = self.days.sql(AGGREGATES["pages"])
+        days, parameters = self.days.sql(AGGREGATES["pages"], metrics=[FIRST])
         listed, more = self._members("d.l0")
         rows = await self.days.request.database.rows(
             f"SELECT {_place('d.l0', FOLDER_URL)} AS directory,"

@@ -25,7 +25,7 @@ from reporting.rows import (
 )
 from reporting.table import Columns, Row, Table
 from schemas.metrics import TIMINGS
-from schemas.report_queries import WHOLE, Cut
+from schemas.report_queries import Cut
 from schemas.reports import AGGREGATES
 
 Tables = Mapping[Cell, Table]
@@ -194,9 +194,9 @@ async def _first_rows(
 
 async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -> Mapping[str, Groups]:
     """Of a single period."""
-    found = await asyncio.gather(*(days.groups(AGGREGATES[name], cuts.get(name, WHOLE)) for name in names))
     (period,) = days.periods
-    return {name: one.get(period, EMPTY) for name, one in zip(names, found, strict=True)}
+    found = await days.read([AGGREGATES[name] for name in names], cuts)
+    return {name: groups.get(period, EMPTY) for name, groups in found.items()}
 
 
 async def _one_folder(request: ApiRequest, wanted: int, segment: str, members: Members) -> Tables:

@@ -4,8 +4,9 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 
 from reporting.archives import Archives
 from reporting.method import ApiRequest, Cell
@@ -13,7 +14,7 @@ from reporting.names import resolve_names
 from reporting.periods import Period
 from reporting.segments import Compiled, archived_segments, compile_segment, parse_segment
 from schemas.metrics import VISIT_METRICS
-from schemas.report_queries import WHOLE, Cut, count_sql, day_sql, period_sql
+from schemas.report_queries import WHOLE, Cut, count_sql, day_sql, period_sql, stored_form
 from schemas.reports import AGGREGATES, Aggregate
 
 Labels = tuple[str, ...]
@@ -64,10 +65,9 @@ async def read_aggregates(
     chosen = [AGGREGATES[one] if isinstance(one, str) else one for one in aggregates]
     for site_id, of_site in by_site.items():
         days = await read_days(request, site_id, [cell.period for cell in of_site], chosen)
-        found = await asyncio.gather(
-            *(days.groups(aggregate, (cuts or {}).get(aggregate.name, WHOLE)) for aggregate in chosen)
-        )
-        for aggregate, groups in zip(chosen, found, strict=True):
+        found = await days.read(chosen, cuts)
+        for aggregate in chosen:
+            groups = found[aggregate.name]
             for cell in of_site:
                 result[cell][aggregate.name] = groups.get(cell.period, EMPTY)
     return result
@@ -93,43 +93,86 @@ class Days:
     def last(self) -> date:
         return max(one.end for one in self.periods)
 
-    def sql(self, aggregate: Aggregate, report: str = "report") -> tuple[str, dict[str, object]]:
-        """The columns of day_sql, and what is bound; `report` names the parameter of the aggregate's own."""
+    @property
+    def _bound(self) -> dict[str, object]:
         segment = self.segment
-        parameters = {"site": self.site_id, "first": self.first, "last": self.last, **segment.parameters}
-        from_rows = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
-        archives: Archives | None = self.request.state.get("archives")
-        if archives is None or not self.archived:
-            return from_rows, parameters
-        parameters |= {
-            "segment": segment.key,
-            report: archives.key(aggregate),
-            "days": list(self.archived),
-            "generations": list(self.archived.values()),
-        }
-        parts = [archives.sql(aggregate).replace("{report:", f"{{{report}:")]
-        rows = _days_without(self.request, self.first, self.last, self.archived)
-        if rows:
-            parameters["row_days"] = rows
-            parts.append(from_rows.replace(_BETWEEN, "date IN {row_days:Array(Date)}"))
-        return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts), parameters
+        bound = {"site": self.site_id, "first": self.first, "last": self.last, **segment.parameters}
+        if self.archived:
+            bound |= {
+                "segment": segment.key,
+                "days": list(self.archived),
+                "generations": list(self.archived.values()),
+                "row_days": self._from_rows,
+            }
+        return bound
 
-    async def groups(self, aggregate: Aggregate, cut: Cut = WHOLE) -> dict[Period, Groups]:
-        days, parameters = self.sql(aggregate)
+    @cached_property
+    def _from_rows(self) -> Sequence[date]:
+        """The days that are read from rows while others are archived."""
+        return _days_without(self.request, self.first, self.last, self.archived)
+
+    def _rows_sql(self, aggregate: Aggregate) -> str:
+        """day_sql of the days that are read from rows."""
+        segment = self.segment
+        sql = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
+        return sql.replace(_BETWEEN, "date IN {row_days:Array(Date)}") if self.archived else sql
+
+    def sql(
+        self, aggregate: Aggregate, report: str = "report", metrics: Sequence[str] = ()
+    ) -> tuple[str, dict[str, object]]:
+        """The columns of day_sql, of the metrics only those that are named, and what is bound; `report` names
+        the parameter of the aggregate's own."""
+        few = replace(aggregate, metrics=tuple(one for one in aggregate.metrics if one.name in metrics))
+        if not self.archived:
+            return self._rows_sql(few), self._bound
+        archives: Archives = self.request.state["archives"]
+        parts = [archives.sql(aggregate, metrics).replace("{report:", f"{{{report}:")]
+        if self._from_rows:
+            parts.append(self._rows_sql(few))
+        sql = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
+        return sql, {**self._bound, report: archives.key(aggregate)}
+
+    async def read(
+        self, aggregates: Sequence[Aggregate], cuts: Mapping[str, Cut] | None = None
+    ) -> dict[str, dict[Period, Groups]]:
+        """By the name of the aggregate. What is archived of those with the same cut is read by one statement:
+        its analysis costs more than the reading."""
+        together: list[tuple[Cut, list[Aggregate]]] = []
+        for aggregate in aggregates:
+            cut = (cuts or {}).get(aggregate.name, WHOLE)
+            same = next((group for held, group in together if held == cut), None)
+            if same is None or not self.archived or self._from_rows:
+                together.append((cut, [aggregate]))
+            else:
+                same.append(aggregate)
+        found = await asyncio.gather(*(self._read(group, cut) for cut, group in together))
+        return {name: groups for one in found for name, groups in one.items()}
+
+    async def _read(self, aggregates: Sequence[Aggregate], cut: Cut) -> dict[str, dict[Period, Groups]]:
+        """One aggregate, or several of which all is archived."""
+        archives: Archives | None = self.request.state.get("archives") if self.archived else None
+        keys = {archives.key(one) if archives else one.name: one for one in aggregates}
+        parts = [archives.stored_sql()] if archives else []
+        if archives is None or self._from_rows:
+            (aggregate,) = aggregates
+            parts.append(stored_form(aggregate, self._rows_sql(aggregate), "report"))
         rows = await self.request.database.rows(
-            period_sql(aggregate, self.periods[0].kind, days, cut), {**parameters, **cut.parameters}
+            period_sql(aggregates, self.periods[0].kind, " UNION ALL ".join(parts), cut),
+            {**self._bound, "reports": list(keys), "report": next(iter(keys)), **cut.parameters},
         )
         # Tens of thousands of rows of thirty metrics: those are floats already and only get their names.
-        names = (*(one.name for one in aggregate.metrics), "first_day")
-        end = 1 + len(aggregate.labels)
-        collected: dict[object, list[tuple[Labels, Metrics]]] = {}
-        for row in rows:
-            one = (tuple(row[1:end]), dict(zip(names, row[end:], strict=True)))
-            collected.setdefault(row[0], []).append(one)
-        by_start = {_as_date(start): groups for start, groups in collected.items()}
+        names = {key: tuple(metric.name for metric in one.metrics) for key, one in keys.items()}
+        collected: dict[tuple[str, date], list[tuple[Labels, Metrics]]] = {}
+        for report, start, labels, metrics, first_day in rows:
+            named = dict(zip(names[report], metrics, strict=True))
+            named["first_day"] = first_day
+            collected.setdefault((report, start), []).append((tuple(labels), named))
         return {
-            period: Groups(dict(sorted(by_start.get(period.start, ()), key=_first_seen)))
-            for period in self.periods
+            one.name: {
+                period: Groups(dict(sorted(collected.get((key, period.start), ()), key=_first_seen)))
+                for period in self.periods
+            }
+            for key, one in keys.items()
         }
 
 
@@ -141,7 +184,7 @@ async def count_labels(
     result = {cell: dict.fromkeys(counts, 0) for cell in request.cells}
     for site_id in request.sites:
         days = await read_days(request, site_id, request.periods, [AGGREGATES[aggregate]])
-        sql, parameters = days.sql(AGGREGATES[aggregate])
+        sql, parameters = days.sql(AGGREGATES[aggregate], metrics=())
         rows = await request.database.rows(count_sql(request.period.kind, sql, counts), parameters)
         found = {_as_date(row[0]): row[1:] for row in rows}
         for period in request.periods:

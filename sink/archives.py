@@ -122,18 +122,31 @@ def report_key(aggregate: Aggregate) -> str:
     return f"{aggregate.name}:{digest}"
 
 
-def archive_sql(aggregate: Aggregate) -> str:
-    """The columns of schemas.reports.day_sql, from archives.
+_FROM_ARCHIVES = (
+    "FROM archives WHERE site_id = {site:UInt32} AND segment = {segment:String}"
+    " AND date IN {days:Array(Date)}"
+    " AND (date, generation) IN arrayZip({days:Array(Date)}, {generations:Array(UInt64)})"
+)
+
+
+def archive_sql(aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
+    """The columns of schemas.reports.day_sql, from archives; of the metrics those that are named, or all.
 
     Bound parameters: site, segment, report, days (dates) and generations, of equal length."""
     labels = [f"labels[{at}] AS l{at - 1}" for at in range(1, len(aggregate.labels) + 1)]
-    metrics = [f"metrics[{at}] AS {one.name}" for at, one in enumerate(aggregate.metrics, 1)]
-    return (
-        f"SELECT {', '.join(['date', *labels, *metrics])} FROM archives"
-        " WHERE site_id = {site:UInt32} AND segment = {segment:String} AND report = {report:String}"
-        " AND date IN {days:Array(Date)}"
-        " AND (date, generation) IN arrayZip({days:Array(Date)}, {generations:Array(UInt64)})"
-    )
+    values = [
+        f"metrics[{at}] AS {one.name}"
+        for at, one in enumerate(aggregate.metrics, 1)
+        if metrics is None or one.name in metrics
+    ]
+    return f"SELECT {', '.join(['date', *labels, *values])} {_FROM_ARCHIVES} AND report = {{report:String}}"
+
+
+ARCHIVED_SQL = (
+    f"SELECT report, date, labels, metrics {_FROM_ARCHIVES} AND report IN {{reports:Array(String)}}"
+)
+"""As schemas.report_queries.stored_form, from archives. Bound as archive_sql has it, with `reports` (keys of
+several aggregates) instead of `report`."""
 
 
 def current_days(
