@@ -19,10 +19,11 @@ _VISITS = ReportEntry(
 _PLAIN_VISITS = replace(_VISITS, processed=(*VISITS_PROCESSED, "conversion_rate"), goal_metrics=())
 """Reports whose rows don't tell goals apart."""
 _PLACES = replace(_VISITS, subcategory="Locations", metrics=VISITS[:3])
+_OF_PAGES = ("avg_time_on_page", "bounce_rate", "exit_rate", "avg_time_generation")
+"""What is known of every page, whichever of it a report shows."""
 _PAGES = ReportEntry(
-    method="", category="Actions", name="", metrics=("nb_hits", "nb_visits"),
-    processed=("avg_time_on_page", "bounce_rate", "exit_rate", "avg_time_generation"),
-    titles={"nb_visits": "Unique Pageviews"},
+    method="", category="Actions", name="", metrics=("nb_hits", "nb_visits"), processed=_OF_PAGES,
+    typed=_OF_PAGES, titles={"nb_visits": "Unique Pageviews"},
 )  # fmt: skip
 _ENTRIES_OF_VISITS = replace(
     _PAGES, metrics=("entry_nb_visits", "entry_bounce_count"),
@@ -36,7 +37,7 @@ _EXITS = replace(
 )  # fmt: skip
 _SEARCHES = ReportEntry(
     method="", category="Actions", subcategory="Site Search", name="", guide="docs/site-search/",
-    titles={"nb_visits": "Searches", "exit_rate": "% Search Exits"},
+    typed=_OF_PAGES, titles={"nb_visits": "Searches", "exit_rate": "% Search Exits"},
 )  # fmt: skip
 _EVENTS = ReportEntry(
     method="", category="Actions", subcategory="Events", name="", guide="docs/event-tracking/",
@@ -289,7 +290,7 @@ def _actions() -> Iterator[ReportEntry]:
         documentation="Titles of pages that were opened after a search.",
     )  # fmt: skip
     yield _named(
-        replace(_SEARCHES, metrics=("nb_visits", "nb_pages_per_search", "exit_rate")),
+        replace(_SEARCHES, metrics=("nb_visits", "nb_pages_per_search", "exit_rate"), typed=()),
         "Actions.getSiteSearchCategories", "Search Categories", "Search Category",
         documentation="Categories that visitors searched in.",
     )  # fmt: skip
@@ -383,24 +384,37 @@ def _acquisition() -> Iterator[ReportEntry]:
         _named(plain, "Referrers.getAll", "All Channels", "Referrer", subcategory="All Channels"),
         stored=False,
     )
+    keyword, engine = ("Referrers_Keyword", "Keyword"), ("Referrers_SearchEngine", "Search Engine")
+    page = ("Referrers_WebsitePage", "Website Page")
+
+    def below(row: tuple[str, str], inner: tuple[str, str], entry: ReportEntry) -> ReportEntry:
+        return replace(entry, dimensions=(row, inner))
+
     engines = replace(base, subcategory="Search Engines & Keywords")
-    yield _named(engines, "Referrers.getKeywords", "Keywords", "Keyword", sub="getSearchEnginesFromKeywordId")
-    yield _named(
+    keywords = _named(
+        engines, "Referrers.getKeywords", "Keywords", "Keyword", sub="getSearchEnginesFromKeywordId"
+    )
+    yield below(keyword, engine, keywords)
+    searched = _named(
         engines, "Referrers.getSearchEngines", "Search Engines", "Search Engine",
         sub="getKeywordsFromSearchEngineId",
     )  # fmt: skip
-    yield _named(
+    yield below(engine, keyword, searched)
+    websites = _named(
         base, "Referrers.getWebsites", "Websites", "Website", subcategory="Websites",
         sub="getUrlsFromWebsiteId",
     )  # fmt: skip
-    yield _named(
+    yield below(("Referrers_Website", "Website"), page, websites)
+    networks = _named(
         plain, "Referrers.getSocials", "Social Networks", "Social network", subcategory="Social Networks",
         sub="getUrlsForSocial",
     )  # fmt: skip
-    yield _named(
+    yield below(("Referrers_SocialNetwork", "Social network"), page, networks)
+    campaigns = _named(
         base, "Referrers.getCampaigns", "Campaigns", "Campaign", subcategory="Campaigns",
         sub="getKeywordsFromCampaignId", guide="docs/tracking-campaigns/",
     )  # fmt: skip
+    yield below(("Referrers_Campaign", "Campaign"), keyword, campaigns)
 
 
 def _products() -> Iterator[ReportEntry]:

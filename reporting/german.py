@@ -57,7 +57,8 @@ _TITLES: Mapping[str, str] = {
     "Channel Type": "Kanaltyp", "Referrer": "Verweis",
     "Search Engines & Keywords": "Suchmaschinen & Suchbegriffe",
     "Search Engines": "Suchmaschinen", "Search Engine": "Suchmaschine", "Keywords": "Suchbegriffe",
-    "Keyword": "Suchbegriff", "Websites": "Websites", "Website": "Website",
+    "Keyword": "Suchbegriff", "Websites": "Webseiten", "Website": "Website",
+    "Website Page": "Seite der Website", "Direct Entry": "Direkte Zugriffe", "AI Assistants": "KI-Assistenten",
     "Social Networks": "Soziale Netzwerke", "Social network": "Soziales Netzwerk",
     "Campaigns": "Kampagnen", "Campaign": "Kampagne",
     # Goals and the shop
@@ -85,6 +86,8 @@ _TITLES: Mapping[str, str] = {
     "Avg. DOM processing time": "Durchschn. DOM-Verarbeitungszeit",
     "Avg. DOM completion time": "Durchschn. DOM-Fertigstellungszeit",
     "Avg. on load time": "Durchschn. OnLoad-Zeit",
+    "Avg. Time on Website": "Durchschnittszeit auf der Webseite",
+    "Avg. Visit Duration (in seconds)": "Durchschn. Besuchszeit (in Sekunden)",
     "Avg. Time On Dimension": "Durchschn. Zeit auf der Dimension",
     "Actions by Returning Visits": "Aktionen wiederkehrender Besuche",
     "Unique returning visitors": "Eindeutige wiederkehrende Besucher",

@@ -173,6 +173,8 @@ class ProcessedMetric:
     """Rows of sub tables do not get it."""
     applies: Callable[[Table], bool] | None = None
     """Whether the (top) table gets the column at all; None: always."""
+    totalled: bool = False
+    """The total of a processed report adds it up, as if it were stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,9 +81,11 @@ _TITLES: Mapping[str, str] = {
 def general_title(name: str, language: str) -> str:
     """A metric's title where the report has no other one for it."""
     known = _TITLES.get(name)
-    if known is None or (language == "de" and has_title(name)):
+    if known is None:
         return column_title(name, language)
-    return translated(known, language)
+    words = translated(known, language)
+    # a column's German title is nearer than the English one of reports
+    return column_title(name, language) if language == "de" and words == known and has_title(name) else words
 
 
 _TYPES = {

@@ -21,6 +21,8 @@ class ReportEntry:
     dimension: str = ""
     metrics: tuple[str, ...] = ()
     processed: tuple[str, ...] = ()
+    typed: tuple[str, ...] = ()
+    """Whose types are told after those of `metrics`, shown or not; empty: of `processed`."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """English titles of metrics that have another one elsewhere."""
     meanings: Mapping[str, str] = field(default_factory=dict)

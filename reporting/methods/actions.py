@@ -253,18 +253,15 @@ async def _categories(request: ApiRequest) -> Tables:
     data = await read_aggregates(request, ["search_categories"])
     result = {}
     for cell in request.cells:
-        groups = data[cell]["search_categories"].rows
+        groups, day = data[cell]["search_categories"].rows, cell.period.kind == "day"
         rows = [
             Row(
                 {
                     "label": label,
                     "nb_visits": number(metrics["nb_visits"]),
+                    **({"nb_uniq_visitors": number(metrics["nb_uniq_visitors"])} if day else {}),
                     "nb_actions": number(metrics["nb_hits"]),
-                    **(
-                        {}
-                        if cell.period.kind == "day"
-                        else {UNIQUE["nb_uniq_visitors"]: number(metrics["nb_uniq_visitors"])}
-                    ),
+                    **({} if day else {UNIQUE["nb_uniq_visitors"]: number(metrics["nb_uniq_visitors"])}),
                 },
                 {"segment": f"siteSearchCategory=={segment_value(label)}"},
             )
@@ -292,8 +289,10 @@ async def performance(request: ApiRequest) -> Tables:
     return result
 
 
-_PER_SEARCH = ratio_metric("nb_pages_per_search", "nb_hits", "nb_visits", 1, Unit.NUMBER)
-_PER_CATEGORY = ratio_metric("nb_pages_per_search", "nb_actions", "nb_visits", 1, Unit.NUMBER)
+_PER_SEARCH, _PER_CATEGORY = (
+    replace(ratio_metric("nb_pages_per_search", name, "nb_visits", 1, Unit.NUMBER), totalled=True)
+    for name in ("nb_hits", "nb_actions")
+)
 _KEYWORD_SHAPE = ReportShape(
     name="Site Search Keywords",
     row_limit="site_search",
@@ -364,6 +363,7 @@ METHODS: dict[str, Method] = {
             row_limit="site_search",
             dimension="Actions_SearchCategory",
             processed=(_PER_CATEGORY,),
+            hidden=("nb_uniq_visitors",),
         ),
     ),
     "PagePerformance.get": Method(

@@ -133,6 +133,11 @@ def _events(first: str) -> Method:
                 f" Use one of: {allowed}"
             )
         tables = _event_tables(await read_aggregates(request, ["events"]), first, second)
+        if request.parameters.flag("flat"):
+            # no row of a flat report has a segment, also where nothing is below it
+            tables = {
+                cell: table.map_rows(lambda row: row.with_metadata({})) for cell, table in tables.items()
+            }
         return _part_of(request, tables)
 
     return Method(

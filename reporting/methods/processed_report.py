@@ -19,7 +19,7 @@ from reporting.wording import format_value, pretty_period, pretty_range
 
 _OWN_PARAMETERS = frozenset(
     {"method", "apiModule", "apiAction", "apiParameters", "format", "format_metrics", "showRawMetrics",
-     "hideMetricsDoc", "showColumns", "hideColumns"}
+     "hideMetricsDoc", "hideIdSubDatable", "showColumns", "hideColumns"}
 )  # fmt: skip
 """What the inner request must not repeat."""
 _ADDED = "nb_actions_per_visit"
@@ -178,10 +178,10 @@ def _data(
     if not isinstance(result, Table) or (result.filled and request.several_periods):
         return Table(), Table()
     raw = request.parameters.flag("showRawMetrics")
-    if result.simple:
-        rows = [_complete(row, entry, columns, values, raw=raw) for row in result.rows] if columns else []
-        return Table(rows, simple=True), Table()
     table = _with_visit_metrics(result, entry)
+    if result.simple:
+        rows = [_complete(row, entry, columns, values, raw=raw) for row in table.rows] if columns else []
+        return Table(rows, simple=True), Table()
     # ids are hidden where the sub tables are at hand only
     hide_ids = request.parameters.flag("hideIdSubDatable") and request.parameters.flag("expanded")
     metadata = [row for each in table if (row := _metadata_row(each, hide_ids=hide_ids)) is not None]
@@ -210,11 +210,18 @@ def _goal_order(key: str) -> tuple[int, str]:
     return (int(goal) if goal.isdigit() else {CARTS: -1, ORDERS: 0}.get(goal, 0), key)
 
 
+def _rates_last(goal: Value) -> Value:
+    """Rates of pages are computed after everything that is stored."""
+    if not isinstance(goal, Mapping):
+        return goal
+    return dict(sorted(goal.items(), key=lambda item: item[0].endswith("_rate")))
+
+
 def _sum_of(table: Table, entry: ReportEntry) -> Columns:
     total = filters.sum_rows(table, entry.processed)
     for name, value in total.items():
         if isinstance(value, Mapping):
-            total[name] = {key: value[key] for key in sorted(value, key=_goal_order)}
+            total[name] = {key: _rates_last(value[key]) for key in sorted(value, key=_goal_order)}
         elif not name.startswith(("min_", "max_")):
             total[name] = filters.number(value)
     return total
@@ -228,9 +235,10 @@ async def _totals(request: ApiRequest, entry: ReportEntry, method: Method) -> Va
     parameters = Parameters({**values, **dict(entry.parameters), "filter_limit": "-1"})
     whole = replace(request, method=entry.method, parameters=parameters)
     whole = replace(whole, rows_needed=rows_needed(whole, method.shape))
+    totalled = [metric for metric in method.shape.processed if metric.totalled]
     summed: list[Row] = []
     for table in _tables(await run_method(whole, method)):
-        total = _sum_of(table, entry)
+        total = _sum_of(filters.compute_processed(table, totalled), entry)
         if _ADDED in entry.processed and total:
             total[_ADDED] = filters.quotient(total.get("nb_actions"), total.get("nb_visits"), 1)
         summed.append(Row(total))

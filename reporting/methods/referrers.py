@@ -7,6 +7,7 @@ from urllib.parse import quote_plus
 
 from reporting.errors import ApiError
 from reporting.generic_filters import sort_rows
+from reporting.german import translated
 from reporting.icons import icon
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
 from reporting.queries import Groups, Labels, count_labels, read_aggregates
@@ -293,7 +294,7 @@ async def _types(request: ApiRequest) -> Tables:
 
         def shown(labels: Labels) -> Shown:
             kind = labels[0]
-            name = kind if raw_labels else TYPE_NAMES.get(kind, kind)
+            name = kind if raw_labels else translated(TYPE_NAMES.get(kind, kind), request.language)
             segment = f"referrerType=={TYPE_SEGMENTS.get(kind, kind)}"
             return Shown(name, {"segment": segment, "referrer_type": int(kind)})
 

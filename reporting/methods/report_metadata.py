@@ -103,7 +103,7 @@ def entry_metadata(request: ApiRequest, entry: ReportEntry) -> dict[str, Value]:
         metadata["metricsDocumentation"] = dict(entry.documented)
     if entry.processed:
         metadata["processedMetrics"] = titles(entry.processed)
-    names = tuple(name for name in (*entry.metrics, *entry.processed) if name != "label")
+    names = tuple(name for name in (*entry.metrics, *(entry.typed or entry.processed)) if name != "label")
     if entry.has_visits:
         names += ("conversion_rate",)
     metadata["metricTypes"] = _types(names, method)

@@ -88,3 +88,13 @@ def test_metrics_of_reports_have_titles_and_types() -> None:
     method = METHODS["Goals.getItemsSku"]
     names = ("revenue", "avg_price", "quantity", "conversion_rate")
     assert [metric_type(name, method) for name in names] == ["money", "money", "number", "percent"]
+
+
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [("Referrers.getKeywords", "Referrers_Keyword"), ("Events.getName", "Events_EventName")],
+)
+def test_reports_of_two_dimensions_name_both(method: str, first: str) -> None:
+    """What flat rows tell as metadata."""
+    shape = METHODS[method].shape
+    assert [name for name, _ in CATALOGUE[method].dimensions] == [first, shape.subtable_dimension]

@@ -6,7 +6,7 @@ from reporting.catalogue import CATALOGUE
 from reporting.german import translated
 from reporting.report_entry import ReportEntry, metric_title
 
-SAME_IN_BOTH = {"API", "Software", "Engagement", "Region", "Plugin", "Downloads", "Website", "Websites",
+SAME_IN_BOTH = {"API", "Software", "Engagement", "Region", "Plugin", "Downloads", "Website",
                 "Browser"}  # fmt: skip
 
 
@@ -32,3 +32,10 @@ def test_titles_of_metrics_are_words_in_both_languages(entry: ReportEntry) -> No
 def test_a_goal_keeps_the_name_that_people_gave_it() -> None:
     assert translated("Goal Kauf", "de") == "Ziel Kauf"
     assert translated("Kauf - Days to Conversion", "de") == "Kauf - Tage bis zur Konversion"
+
+
+def test_a_metric_is_called_as_its_report_calls_it() -> None:
+    """By the column's title where the report's own has no German words."""
+    entry = CATALOGUE["Referrers.getWebsites"]
+    assert metric_title(entry, "avg_time_on_site", "de") == "Durchschnittszeit auf der Webseite"
+    assert metric_title(entry, "nb_hits", "de") == "Seitenansichten"

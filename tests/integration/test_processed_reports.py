@@ -1,0 +1,107 @@
+"""Processed reports: what is typed, in which order, what is added up and what is told of rows."""
+
+from typing import Any
+
+import pytest
+
+from reporting.methods import METHODS
+from reporting.render.php import plain
+from schemas.rows import ActionKind
+from sink.database import Database
+from tests.integration.test_reports import Reports, processed, store
+from tests.rows import a_visit, an_action
+
+
+@pytest.fixture
+def reports(database: Database) -> Reports:
+    return Reports(database, {"methods": METHODS})
+
+
+def told(reports: Reports, report: str, **parameters: str) -> list[dict[str, Any]]:
+    """reportMetadata, a row for each row of reportData."""
+    found = processed(reports, report, **parameters)["reportMetadata"]
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "types"),
+    [
+        ("Actions.getExitPageUrls", "exit_nb_visits nb_visits avg_time_on_page bounce_rate exit_rate"),
+        (
+            "Actions.getSiteSearchKeywords",
+            "nb_visits nb_pages_per_search avg_time_on_page bounce_rate exit_rate",
+        ),
+        ("Actions.getSiteSearchCategories", "nb_visits nb_pages_per_search exit_rate"),
+        ("Actions.getOutlinks", "nb_visits nb_hits"),
+    ],
+)
+def test_reports_of_pages_tell_the_types_of_what_is_known_of_every_page(
+    reports: Reports, method: str, types: str
+) -> None:
+    """Shown or not, as recorded from Matomo; other reports tell those of their own metrics."""
+    module, action = method.split(".")
+    found = plain(reports.ask("API.getMetadata", apiModule=module, apiAction=action))
+    assert isinstance(found, list)
+    names = [name for name in found[0]["metricTypes"] if name != "avg_time_generation"]
+    assert names == types.split()
+
+
+def test_rates_of_visits_follow_their_numbers_also_in_a_single_row(
+    database: Database, reports: Reports
+) -> None:
+    """The order of all reports of visits, whatever the plain report's own."""
+    store(database, [a_visit(1, actions=2, duration=60)])
+    row = processed(reports, "VisitsSummary.get")["reportData"]
+    assert list(row)[-3:] == ["nb_actions_per_visit", "avg_time_on_site", "bounce_rate"]
+
+
+def test_pages_per_search_are_added_up_like_what_is_stored(database: Database, reports: Reports) -> None:
+    """1 page for one keyword and 2 for the other; exits are no part of the sum."""
+    searches = [
+        an_action(hit_id, visit_id=1, kind=ActionKind.SEARCH, search_keyword=word, search_category="all")
+        for hit_id, word in ((11, "a"), (12, "b"), (13, "b"))
+    ]
+    store(database, [a_visit(1, actions=3), *searches])
+    total = processed(reports, "Actions.getSiteSearchKeywords")["reportTotal"]
+    assert (total["nb_visits"], total["nb_hits"], total["nb_pages_per_search"]) == (2, 3, 3)
+    assert "exit_rate" not in total
+    total = processed(reports, "Actions.getSiteSearchCategories")["reportTotal"]
+    assert (total["nb_uniq_visitors"], total["nb_pages_per_search"]) == (1, 3)
+    assert "nb_uniq_visitors" not in reports.row("Actions.getSiteSearchCategories")
+
+
+def test_ids_of_sub_tables_are_told_unless_they_are_hidden_and_at_hand(
+    database: Database, reports: Reports
+) -> None:
+    store(database, [a_visit(1, referrer_type=3, referrer_name="a.org", referrer_url="http://a.org/x")])
+    for parameters, there in (
+        ({}, True),
+        ({"hideIdSubDatable": "1"}, True),
+        ({"expanded": "1"}, True),
+        ({"hideIdSubDatable": "1", "expanded": "1"}, False),
+    ):
+        rows = told(reports, "Referrers.getReferrerType", **parameters)
+        assert [("idsubdatatable" in row, row["referrer_type"]) for row in rows] == [(there, 3)], parameters
+
+
+def test_rows_of_flat_events_have_no_segment(database: Database, reports: Reports) -> None:
+    """Neither those with a name below them nor those without one."""
+    events = [
+        an_action(hit_id, visit_id=1, kind=ActionKind.EVENT, event_category="c", event_action=action,
+                  event_name=name)
+        for hit_id, action, name in ((11, "play", "film"), (12, "buy", ""))
+    ]  # fmt: skip
+    store(database, [a_visit(1, actions=2), *events])
+    flat = told(reports, "Events.getAction", flat="1")
+    assert sorted(map(sorted, flat)) == [["Events_EventAction"], ["Events_EventAction", "Events_EventName"]]
+    assert {row["segment"] for row in told(reports, "Events.getAction")} == {
+        "eventAction==play", "eventAction==buy",
+    }  # fmt: skip
+
+
+def test_types_of_referrers_are_named_in_the_language_asked_for(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(1, referrer_type=2, referrer_name="Google", referrer_keyword="x")])
+    for language, label in (("en", "Search Engines"), ("de", "Suchmaschinen"), ("xx", "Search Engines")):
+        table = reports.table("Referrers.getReferrerType", language=language)
+        assert [(row.label, row.metadata["segment"]) for row in table] == [(label, "referrerType==search")]
