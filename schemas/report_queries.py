@@ -148,6 +148,29 @@ def day_sql(aggregate: Aggregate, *, visit: str = "", ids: str = "", rows: str =
     )
 
 
+def joint_day_sql(aggregates: Sequence[Aggregate], rows: str) -> str:
+    """The results of several aggregates of one source for a single day, by one SELECT: each row counts once
+    for each aggregate, under its labels. Columns: `at`, the aggregate's number from 1; `labels`; `metrics`.
+    Parameters and `rows` as day_sql has them; none of the aggregates expands its rows.
+
+    What several aggregates compute is analyzed once, but every group computes what any of them asks for: less
+    work where there are few rows."""
+    source = aggregates[0].source
+    sums = list(dict.fromkeys(one.sql for aggregate in aggregates for one in aggregate.metrics))
+    values = ", ".join(f"toFloat64({sql})" for sql in sums)
+    chosen = [[1 + sums.index(one.sql) for one in aggregate.metrics] for aggregate in aggregates]
+    labels = [", ".join(f"toString({sql})" for sql in one.labels) for one in aggregates]
+    counted = ", ".join(
+        f"({at}, {f'[{names}]' if names else 'emptyArrayString()'}, ({one.where or '1'}) != 0)"
+        for at, (one, names) in enumerate(zip(aggregates, labels, strict=True), 1)
+    )
+    return (
+        f"SELECT of.1 AS at, of.2 AS labels, arrayMap(n -> [{values}][n], {chosen}[at]) AS metrics"
+        f" FROM {rows if source == 'visit_conversions' else f'{rows} AS {_ALIAS[source]}'}"
+        f" ARRAY JOIN [{counted}] AS of WHERE of.3 GROUP BY at, labels"
+    )
+
+
 _PERIOD_START = {
     "day": "date", "week": "toMonday(date)", "month": "toStartOfMonth(date)", "year": "toStartOfYear(date)",
     "range": "{first:Date}",

@@ -15,7 +15,7 @@ from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from schemas.report_queries import day_sql, shared_rows
+from schemas.report_queries import day_sql, joint_day_sql, shared_rows
 from schemas.reports import AGGREGATES, Aggregate, Source
 from sink.database import Database
 from stream.faults import crash_point
@@ -85,7 +85,8 @@ class ArchiveLimits:
     max_threads: int = 2
     max_seconds: float = 600.0
     small_day_rows: int = 50_000
-    """A day of no more rows is computed with one thread: several have nothing to share (15 % less)."""
+    """A day of no more rows is computed by one statement, whose analysis costs most, with one thread: several
+    have nothing to share (15 % less)."""
     shared_day_rows: int = 2_000_000
     """A day of no more rows is read once per source, else once per aggregate. Measured: those of a day of 1.2
     million take 300 MiB, with what the aggregates need 400."""
@@ -289,21 +290,25 @@ def archive_day(
                 raise ArchiveTooLongError from error
             raise
 
-    def compute(batches: Iterable[Sequence[Aggregate]], generation: int) -> None:
+    def compute(batches: Iterable[Sequence[Aggregate]], generation: int, *, jointly: bool = False) -> None:
         for together in batches:
-            keys = {f"report{at}": report_key(one) for at, one in enumerate(together)}
-            execute(_compute_sql(together, segment), {**bound, "generation": generation, **keys})
+            sql, keys = _compute_sql(together, segment, jointly=jointly)
+            execute(sql, {**bound, "generation": generation, **keys})
             crash_point("archive.report")
 
     generation = time.time_ns()
-    rows = rows_of_day(database, site_id, day)
-    if rows <= limits.small_day_rows:
+    counted = rows_of_day(database, site_id, day)
+    rows = counted["visits"] + counted["actions"]
+    small = rows <= limits.small_day_rows
+    if small:
         limits = replace(limits, max_threads=1)
-    batches = _batches(chosen, rows, limits)
+    batches = _batches(
+        [one for one in chosen if counted[_TABLE_OF.get(one.source, "conversions")]], rows, limits
+    )
     try:
-        compute(batches, generation)
+        compute(batches, generation, jointly=small)
     except ClickHouseError as error:
-        if "MEMORY_LIMIT_EXCEEDED" not in str(error) or len(batches) == len(chosen):
+        if "MEMORY_LIMIT_EXCEEDED" not in str(error) or rows > limits.shared_day_rows:
             raise
         # another generation: what failed may have stored some of its rows
         forget(database, [(site_id, day, generation)])
@@ -351,43 +356,80 @@ def rows_of_days(database: Database, days: Iterable[tuple[int, date]]) -> dict[t
     return {one: counted.get(one, 0) for one in wanted}
 
 
-def rows_of_day(database: Database, site_id: int, day: date) -> int:
-    """Visits and actions of a day, superseded ones included: how much work it is."""
-    counted = " + ".join(
+def rows_of_day(database: Database, site_id: int, day: date) -> Mapping[str, int]:
+    """Of each table, superseded ones included: how much work a day is."""
+    counted = ", ".join(
         f"(SELECT count() FROM {table} WHERE site_id = {{site:UInt32}} AND date = {{day:Date}})"
-        for table in ("visits", "actions")
+        for table in _ROWS_OF_A_DAY
     )
-    return int(database.rows(f"SELECT {counted}", {"site": site_id, "day": day})[0][0])
+    found = database.rows(f"SELECT {counted}", {"site": site_id, "day": day})[0]
+    return dict(zip(_ROWS_OF_A_DAY, map(int, found), strict=True))
+
+
+_TABLE_OF: Mapping[Source, str] = {
+    "visits": "visits", "actions": "actions", "last_actions": "actions", "timed_actions": "actions",
+    "items": "conversion_items",
+}  # fmt: skip
+"""Without rows of this table in a day a source has none; of the others it is conversions."""
 
 
 def _batches(aggregates: Sequence[Aggregate], rows: int, limits: ArchiveLimits) -> list[Sequence[Aggregate]]:
-    """Aggregates to compute in one statement: those of one source, whose rows are read once. All in one take
-    a third more, since the statement takes long to analyze; one by one, twice."""
+    """Aggregates to compute in one statement. Of a small day all: their parts of one INSERT need no merging.
+    Else those of one source, whose rows are read once; one by one takes twice as long."""
+    if rows <= limits.small_day_rows:
+        return [aggregates] if aggregates else []
     if rows > limits.shared_day_rows:
         return [(one,) for one in aggregates]
+    return list(_by_source(aggregates).values())
+
+
+def _by_source(aggregates: Iterable[Aggregate]) -> dict[Source, list[Aggregate]]:
     found: dict[Source, list[Aggregate]] = {}
     for one in aggregates:
         found.setdefault(one.source, []).append(one)
-    return list(found.values())
+    return found
 
 
-def _compute_sql(aggregates: Sequence[Aggregate], segment: ArchivedSegment) -> str:
-    """Of aggregates of one source. Rows that only one of them reads are not stored on the way."""
-    shared = shared_rows(aggregates, visit=segment.visit, ids=segment.ids)
-    parts = " UNION ALL ".join(_rows_sql(aggregate, f"report{at}") for at, aggregate in enumerate(aggregates))
-    return (
+def _compute_sql(
+    aggregates: Sequence[Aggregate], segment: ArchivedSegment, *, jointly: bool
+) -> tuple[str, dict[str, object]]:
+    """With what is bound. Rows that only one SELECT reads are not stored on the way. `jointly`: most
+    aggregates of a source by one SELECT; those of plugins stay alone, whose terms may hold for their own
+    rows only."""
+    bound: dict[str, object] = {}
+    rows, parts = [], []
+    for source, of_source in _by_source(aggregates).items():
+        name = f"rows_of_{source}"
+        rows.append(
+            f"{name} AS MATERIALIZED ({shared_rows(of_source, visit=segment.visit, ids=segment.ids)})"
+        )
+        joint = [
+            one for one in of_source if jointly and not one.expand and not one.name.startswith("plugin_")
+        ]
+        if joint:
+            bound[f"reports_of_{source}"] = [report_key(one) for one in joint]
+            parts.append(
+                f"SELECT {{site:UInt32}}, {{segment:String}}, {{reports_of_{source}:Array(String)}}[at],"
+                f" {{first:Date}}, {{generation:UInt64}}, labels, metrics FROM ({joint_day_sql(joint, name)})"
+            )
+        for one in of_source:
+            if one not in joint:
+                bound[f"report{len(bound)}"] = report_key(one)
+                parts.append(_rows_sql(one, f"report{len(bound) - 1}", name))
+    sql = (
         "INSERT INTO archives (site_id, segment, report, date, generation, labels, metrics)"
-        f" WITH shared AS MATERIALIZED ({shared}) {parts}"
+        f" WITH {', '.join(rows)} {' UNION ALL '.join(parts)}"
     )
+    return sql, bound
 
 
-def _rows_sql(aggregate: Aggregate, parameter: str) -> str:
+def _rows_sql(aggregate: Aggregate, parameter: str, rows: str) -> str:
     labels = ", ".join(f"l{at}" for at in range(len(aggregate.labels)))
     metrics = ", ".join(one.name for one in aggregate.metrics)
     return (
         f"SELECT {{site:UInt32}}, {{segment:String}}, {{{parameter}:String}}, date, {{generation:UInt64}},"
         f" {f'[{labels}]' if labels else 'emptyArrayString()'}, [{metrics}]"
-        f" FROM ({day_sql(aggregate, rows='shared')})"
+        f" FROM ({day_sql(aggregate, rows=rows)})"
     )
 
 

@@ -83,8 +83,8 @@ def archived(
 
 @pytest.mark.parametrize(
     "limits",
-    [ArchiveLimits(), ArchiveLimits(shared_day_rows=0)],
-    ids=["by source", "one by one"],
+    [ArchiveLimits(), ArchiveLimits(small_day_rows=0), ArchiveLimits(small_day_rows=0, shared_day_rows=0)],
+    ids=["all together", "by source", "one by one"],
 )
 def test_every_archive_equals_a_recount_of_the_rows(database: Database, limits: ArchiveLimits) -> None:
     fill(database)
