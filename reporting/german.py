@@ -58,7 +58,8 @@ _TITLES: Mapping[str, str] = {
     "Search Engines & Keywords": "Suchmaschinen & Suchbegriffe",
     "Search Engines": "Suchmaschinen", "Search Engine": "Suchmaschine", "Keywords": "Suchbegriffe",
     "Keyword": "Suchbegriff", "Websites": "Webseiten", "Website": "Website",
-    "Website Page": "Seite der Website", "Direct Entry": "Direkte Zugriffe", "AI Assistants": "KI-Assistenten",
+    "Website Page": "Seite der Website", "Direct Entry": "Direkte Zugriffe",
+    "AI Assistants": "KI-Assistenten",
     "Social Networks": "Soziale Netzwerke", "Social network": "Soziales Netzwerk",
     "Campaigns": "Kampagnen", "Campaign": "Kampagne",
     # Goals and the shop
