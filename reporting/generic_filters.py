@@ -539,13 +539,24 @@ def flatten(table: Table, shape: ReportShape, *, with_parents: bool) -> Table:
 # Pivoting
 
 
-def pivot(table: Table, shape: ReportShape, method: str, dimension: str, column: str, maximum: int) -> Table:
+def pivot(
+    table: Table,
+    shape: ReportShape,
+    method: str,
+    dimension: str,
+    column: str,
+    maximum: int,
+    *,
+    numbered: bool = True,
+) -> Table:
     """pivotBy: one column per label of the sub tables, the largest first; the rest in Others.
 
-    `maximum` counts Others, too; negative is all. Cells without a value are False."""
-    if not shape.subtable_dimension or not shape.flattens:
+    `maximum` counts Others, too; negative is all. Cells without a value are False. `numbered`: columns are
+    called `1.\u00a0label`."""
+    below = shape.subtable_dimension or (shape.dimension if shape.recursive else "")
+    if not below or not shape.flattens:
         raise ApiError(f"Unsupported pivot: report '{method}' has no subtable dimension.")
-    if dimension.replace(".", "_") != shape.subtable_dimension:
+    if dimension.replace(".", "_") != below:
         raise ApiError(
             f"Unsupported pivot: the subtable dimension for '{method}' does not match the requested"
             f" pivotBy dimension."
@@ -559,7 +570,7 @@ def pivot(table: Table, shape: ReportShape, method: str, dimension: str, column:
     labels = sorted(totals, key=lambda label: (-totals[label], label))
     has_rest = 0 <= maximum < len(labels)
     named = labels[: max(0, maximum - 1)] if has_rest else labels
-    titles = {label: f"{place}.\u00a0{label}" for place, label in enumerate(named, 1)}
+    titles = {label: f"{place}.\u00a0{label}" if numbered else label for place, label in enumerate(named, 1)}
 
     def pivoted(row: Row) -> Row:
         columns: Columns = {"label": row.columns.get("label"), **dict.fromkeys(titles.values(), False)}

@@ -196,6 +196,8 @@ def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: R
     if parameters.text("pivotBy"):
         dimensions = _known_dimensions(request.state.get("methods", {}))
         table = _pivot(table, parameters, shape, request.method, dimensions)
+        # the columns by which reports are stored in order are gone
+        shape = replace(shape, sort_stored=False)
     if shape.dimension_parameter:
         dimension = shape.dimension + parameters.text(shape.dimension_parameter)
         shape = replace(shape, dimension=dimension)
@@ -223,8 +225,10 @@ def _pivot(
     dimension = parameters.text("pivotBy")
     if dimension.replace(".", "_", 1) not in dimensions:
         raise ApiError(f"Invalid dimension '{dimension}'.")
+    column = parameters.text("pivotByColumn")
     maximum = parameters.integer("pivotByColumnLimit", 10)
-    return filters.pivot(table, shape, method, dimension, parameters.text("pivotByColumn"), maximum)
+    numbered = not parameters.flag("disable_queued_filters")
+    return filters.pivot(table, shape, method, dimension, column, maximum, numbered=numbered)
 
 
 def _visit_metrics(table: Table, parameters: Parameters) -> tuple[tuple[ProcessedMetric, ...], bool]:

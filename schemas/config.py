@@ -176,9 +176,10 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     default_currency: str = "USD"
 
 
-STRICT_TRACKING = Tracking(ai_assistants=False, client_hint_headers=False)
+STRICT_TRACKING = Tracking(ai_assistants=False, client_hint_headers=False, anonymous_visitor_ids=())
 """What an instance begins with under HITSTREAM_COMPATIBILITY=strict: the Matomo that it is compared with
-knows no AI assistants and reads no brands from headers. All that differs is listed in docs/differences.md."""
+knows no AI assistants, reads no brands from headers and takes an id of zeros for a visitor's. All that
+differs is listed in docs/differences.md."""
 
 
 CONFIG_HEADER = "X-Hitstream-Config"

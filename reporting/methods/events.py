@@ -184,6 +184,7 @@ def _event_part(first: str, second: str) -> Method:
 
 _RATE = ratio_metric("interaction_rate", "nb_interactions", "nb_impressions", 4, Unit.PERCENT)
 _CONTENT_SEGMENTS = ("contentName", "contentPiece")
+_CONTENT_DIMENSIONS = ("Contents_ContentName", "Contents_ContentPiece")
 _CONTENT_UNDEFINED = ("Content Name not defined", "Content Piece not defined")
 
 
@@ -227,7 +228,7 @@ def _contents(first: int) -> Method:
         if request.parameters.flag("flat"):
             return {cell: table.map_rows(_as_parts) for cell, table in tables.items()}
         # the names and pieces of contents are not expanded; their sub tables are asked for by number
-        if not request.parameters.text("idSubtable"):
+        if not request.parameters.text("idSubtable") and not request.parameters.text("pivotBy"):
             return {
                 cell: table.map_rows(lambda row: row.with_subtable(None)) for cell, table in tables.items()
             }
@@ -238,7 +239,8 @@ def _contents(first: int) -> Method:
         shape=ReportShape(
             name=("Content Name", "Content Piece")[first],
             row_limit="contents",
-            dimension=("Contents_ContentName", "Contents_ContentPiece")[first],
+            dimension=_CONTENT_DIMENSIONS[order[0]],
+            subtable_dimension=_CONTENT_DIMENSIONS[order[1]],
             recursive=True,
             processed=(_RATE,),
         ),

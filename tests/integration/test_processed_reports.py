@@ -105,3 +105,30 @@ def test_types_of_referrers_are_named_in_the_language_asked_for(database: Databa
     for language, label in (("en", "Search Engines"), ("de", "Suchmaschinen"), ("xx", "Search Engines")):
         table = reports.table("Referrers.getReferrerType", language=language)
         assert [(row.label, row.metadata["segment"]) for row in table] == [(label, "referrerType==search")]
+
+
+def test_pivots_are_in_the_order_of_labels(database: Database, reports: Reports) -> None:
+    """The columns that reports are sorted by are gone; also of reports that keep their stored order."""
+    searched = [
+        a_visit(hit_id, visitor_id=hit_id, referrer_type=2, referrer_name="Google", referrer_keyword=word)
+        for hit_id, word in ((1, "z"), (2, "z"), (3, "a"))
+    ]
+    store(database, searched)
+    assert [row.label for row in reports.table("Referrers.getKeywords")] == ["z", "a"]
+    pivot = reports.table("Referrers.getKeywords", pivotBy="Referrers.SearchEngine")
+    assert [row.columns for row in pivot] == [
+        {"label": "a", "1.\u00a0Google": 1},
+        {"label": "z", "1.\u00a0Google": 2},
+    ]
+
+
+def test_contents_are_pivoted_by_their_pieces(database: Database, reports: Reports) -> None:
+    shown = [
+        an_action(hit_id, visit_id=1, kind=ActionKind.CONTENT, content_name="ad", content_piece=piece)
+        for hit_id, piece in ((11, "a.png"), (12, "b.png"), (13, "b.png"))
+    ]  # fmt: skip
+    store(database, [a_visit(1), *shown])
+    pivot = reports.table(
+        "Contents.getContentNames", pivotBy="Contents.ContentPiece", pivotByColumn="nb_impressions"
+    )
+    assert [row.columns for row in pivot] == [{"label": "ad", "1.\u00a0b.png": 2, "2.\u00a0a.png": 1}]

@@ -235,6 +235,19 @@ def test_a_pivot_of_all_columns_has_no_others() -> None:
     assert value.rows[1].columns == {"label": "Music", "1.\u00a0play": 4, "2.\u00a0Search": False}
 
 
+def test_a_report_whose_rows_have_rows_of_their_own_kind_is_pivoted_by_itself() -> None:
+    pages = ReportShape(dimension="Actions_PageUrl", recursive=True)
+    value = filters.pivot(tree(), pages, "Actions.getPageUrls", "Actions.PageUrl", "nb_visits", -1)
+    assert value.rows[1].columns == {"label": "Music", "1.\u00a0play": 4, "2.\u00a0Search": False}
+    with pytest.raises(ApiError, match="does not match"):
+        filters.pivot(tree(), pages, "Actions.getPageUrls", "Actions.PageTitle", "nb_visits", -1)
+
+
+def test_columns_of_a_pivot_are_numbered_last() -> None:
+    value = filters.pivot(tree(), EVENTS, "Events.getCategory", "Events.Action", "", 2, numbered=False)
+    assert list(value.rows[0].columns) == ["label", "play", "Search"]
+
+
 def test_a_report_without_sub_tables_cannot_be_pivoted() -> None:
     with pytest.raises(ApiError, match="has no subtable dimension"):
         filters.pivot(tree(), ReportShape(), "X.y", "A.B", "", 10)
