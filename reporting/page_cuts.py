@@ -193,9 +193,11 @@ class PageCuts:
             return Folders([])
         days, parameters = self.days.sql(AGGREGATES["pages"], metrics=[FIRST])
         listed, more = self._members("d.l0")
+        # what a page's URL tells is looked at once, not for each day
         rows = await self.days.request.database.rows(
             f"SELECT {_place('d.l0', FOLDER_URL)} AS directory,"
-            f" min((d.first_seen, lowerUTF8(d.l0))) AS first FROM ({days}) AS d"
+            f" min((d.first, lowerUTF8(d.l0))) AS first"
+            f" FROM (SELECT l0, min({FIRST}) AS first FROM ({days}) GROUP BY l0) AS d"
             f" WHERE NOT match(d.l0, {_quoted(PAGE_URL)}) AND {listed} GROUP BY directory ORDER BY first",
             {**parameters, **more},
         )

@@ -7,6 +7,7 @@ from urllib.parse import quote_plus, unquote_plus
 from reporting.method import EVERY_ROW, ApiRequest, Cell
 from reporting.page_cuts import PARTS, Members, PageCuts, Prefix, cuts_of_named
 from reporting.pages import (
+    HIT_COLUMNS,
     Page,
     PageColumns,
     build_tree,
@@ -156,7 +157,8 @@ async def page_tables(request: ApiRequest, prefix: Prefix, segment: str, members
     wanted = request.parameters.integer("idSubtable", 0)
     if wanted > 0 and prefix == "pages" and usual and len(request.cells) == 1 and not is_strict(request):
         return await _one_folder(request, wanted, segment, members)
-    data = await read_aggregates(request, [*_names(prefix), "goals"])
+    names = [prefix] if _shows_hits_only(request, members) else [*_names(prefix), "goals"]
+    data = await read_aggregates(request, names)
     return {
         cell: numbered(_page_table(request, cell, data[cell], prefix, segment, members))
         for cell in request.cells
@@ -178,11 +180,11 @@ async def _first_rows(
     """The rows that are shown of the one cell."""
     (cell,) = request.cells
     parts = _names(prefix) if members != "search" else [prefix, f"{prefix}_time"]
-    names = [*parts, "goals", "performance"]
+    names = [prefix] if _shows_hits_only(request, members) else [*parts, "goals", "performance"]
     days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
     chosen = PageCuts(days, prefix, members, needed)
     cuts, folders = await asyncio.gather(chosen.read(), chosen.folders())
-    groups = {**dict.fromkeys(_names(prefix), EMPTY), **await _read_cut(days, names, cuts)}
+    groups = await _read_cut(days, names, cuts)
     table = _page_table(request, cell, groups, prefix, segment, members)
     numbers = folders.numbers()
     for row in table.rows:
@@ -228,14 +230,38 @@ def _names(prefix: Prefix) -> list[str]:
     return [prefix, *(f"{prefix}_{part}" for part in PARTS)]
 
 
+def _shows_hits_only(request: ApiRequest, members: Members) -> bool:
+    """Whether all that is shown of pages, or decides which of them are, is how often they were viewed."""
+    parameters = request.parameters
+    shown = parameters.comma_list("showColumns")
+    return (
+        members == "all"
+        and bool(shown)
+        and {*shown} <= {"label", *HIT_COLUMNS}
+        and not any(parameters.texts(name) for name in _LOOK_AT_COLUMNS)
+    )
+
+
+_LOOK_AT_COLUMNS = (
+    "compare", "filter_add_columns_when_show_all_columns", "filter_column", "filter_column_recursive",
+    "filter_excludelowpop", "filter_sort_column", "filter_update_columns_when_show_all_goals", "label",
+    "pivotBy",
+)  # fmt: skip
+"""Parameters that make other columns than those shown matter."""
+
+
 def _page_table(
     request: ApiRequest,
     cell: Cell,
-    groups: Mapping[str, Groups],
+    found: Mapping[str, Groups],
     prefix: Prefix,
     segment: str,
     members: Members,
 ) -> Table:
+    """Of what was read; the other parts are empty."""
+    groups = {**dict.fromkeys((*_names(prefix), "goals"), EMPTY), **found}
+    if len(found) == 1:
+        groups["performance"] = EMPTY  # hits only: nobody sees timings
     choose = _CHOOSE[members]
     pages = {
         name: chosen

@@ -216,7 +216,11 @@ def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: R
         if added and not with_goals:
             table = filters.drop_rows_without_visits(table)
         table = _filter_rows(table, parameters, shape, metrics)
-    return _Prepared(filters.compute_processed(table, metrics), metrics)
+    shown = parameters.comma_list("showColumns")
+    computed = metrics
+    if shown and not parameters.flag("compare"):
+        computed = tuple(metric for metric in metrics if metric.name in shown)
+    return _Prepared(filters.compute_processed(table, computed), metrics)
 
 
 def _pivot(

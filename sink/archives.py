@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -150,24 +151,30 @@ ARCHIVED_SQL = (
 several aggregates) instead of `report`."""
 
 
-def current_days(
-    database: Database, site_id: int, first: date, last: date, *, segment: str = "", reports: Iterable[str]
-) -> dict[date, int]:
-    """Days of [first, last] whose archive holds all of `reports` (report_key) and is newer than every row of
-    the day, with their generation. Days without any row and without archive are missing too."""
-    bound = {"site": site_id, "segment": segment, "first": first, "last": last, "reports": sorted(reports)}
-    archived = database.rows(
+Archived = tuple[int, frozenset[str]]
+"""The generation of an archived day and the keys of the reports it holds (report_key)."""
+
+
+def current_archives(
+    database: Database, site_id: int, first: date, last: date, *, segment: str = ""
+) -> dict[date, Archived]:
+    """Days of [first, last] whose archive is newer than every row of the day. Days without any row and
+    without archive are missing too."""
+    bound = {"site": site_id, "segment": segment, "first": first, "last": last}
+    # by reports, which most days share: they are many names
+    found = database.rows(
         f"""
-        SELECT date, generation, read_at, date < {_FROZEN} FROM archive_days FINAL
+        SELECT reports, groupArray((date, generation, read_at, date < {_FROZEN})) FROM archive_days FINAL
         WHERE site_id = {{site:UInt32}} AND segment = {{segment:String}}
-        AND date BETWEEN {{first:Date}} AND {{last:Date}} AND hasAll(reports, {{reports:Array(String)}})
+        AND date BETWEEN {{first:Date}} AND {{last:Date}} GROUP BY reports
         """,
         bound,
     )
+    archived = [(*one, frozenset(reports)) for reports, days in found for one in days]
     if not archived:
         return {}
     # Only younger rows can make one of them stale: the index of inserted_at leaves out the others.
-    oldest = min(_utc(read_at) for _, _, read_at, _ in archived)
+    oldest = min(_utc(read_at) for _, _, read_at, _, _ in archived)
     changes = _last_changes(
         "site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
         " AND inserted_at >= {since:DateTime64(3, 'UTC')}"
@@ -177,15 +184,28 @@ def current_days(
         for _, day, changed_at in database.rows(changes, {**bound, "since": oldest - SLACK})
     }
     return {
-        day: int(generation)
-        for day, generation, read_at, is_frozen in archived
+        day: (int(generation), reports)
+        for day, generation, read_at, is_frozen, reports in sorted(archived, key=itemgetter(0))
         if is_frozen or day not in changed or _utc(read_at) > changed[day] + SLACK
     }
 
 
+def days_with(archived: Mapping[date, Archived], reports: Iterable[str]) -> dict[date, int]:
+    """Those that hold all of `reports`, with their generation."""
+    wanted = frozenset(reports)
+    return {day: generation for day, (generation, held) in archived.items() if wanted <= held}
+
+
+def current_days(
+    database: Database, site_id: int, first: date, last: date, *, segment: str = "", reports: Iterable[str]
+) -> dict[date, int]:
+    """The current archives of [first, last] that hold all of `reports` (report_key), by their generation."""
+    return days_with(current_archives(database, site_id, first, last, segment=segment), reports)
+
+
 def archives_version(database: Database) -> int:
-    """Another number whenever what current_days reads may have changed: each insert, merge and mutation makes
-    parts of other names. Of an embedded database, which nobody else writes to."""
+    """Another number whenever what current_archives reads may have changed: each insert, merge and mutation
+    makes parts of other names. Of an embedded database, which nobody else writes to."""
     tables = (*_ROWS_OF_A_DAY, "archive_days", "frozen")
     found = database.rows(
         "SELECT sum(sipHash64(table, name)) FROM system.parts WHERE active AND database = {database:String}"

@@ -5,6 +5,7 @@ was). Movers and shakers have moved clearly more than the whole site did."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from reporting import generic_filters as filters
@@ -138,7 +139,7 @@ class _Comparison:
     old_total: float
     new_total: float
 
-    @property
+    @cached_property
     def weight(self) -> float:
         """What impacts are a share of: all visits, or the report's own total when it has far fewer."""
         own = sum(one.new for one in self.changes)
@@ -171,6 +172,7 @@ async def _values(request: ApiRequest, entry: ReportEntry, metric: str, period: 
             "segment": request.segment,
             "language": request.language,
             "flat": "1",
+            "showColumns": metric,
             "filter_limit": str(_MOST_ROWS),
             "format_metrics": "0",
             **dict(entry.parameters),

@@ -116,6 +116,22 @@ def test_the_first_rows_are_those_of_the_whole_table(reports: Reports, method: s
             assert mine[0] == about(its[0]), label_of(mine)
 
 
+@pytest.mark.parametrize("method", REPORTS)
+def test_chosen_columns_are_those_of_the_whole_table(reports: Reports, method: str) -> None:
+    chosen = ("label", "nb_visits", "nb_hits")
+    for parameters in (
+        {"filter_limit": "5"},
+        {"flat": "1", "filter_limit": "-1"},
+        {"flat": "1", "filter_sort_column": "sum_time_spent", "period": "month"},
+        {"filter_limit": "-1", "label": "shop"},
+    ):
+        whole = shown(reports, method, parameters)
+        found = shown(reports, method, {**parameters, "showColumns": ",".join(chosen)})
+        expected = [({name: row[0][name] for name in chosen if name in row[0]}, row[1:]) for row in whole]
+        assert [(row[0], row[1:]) for row in found] == expected
+        assert found or "Following" in method or "label" in parameters
+
+
 @pytest.mark.parametrize("method", [name for name in REPORTS if "Url" in name])
 def test_a_sub_table_is_the_one_of_the_whole_table(reports: Reports, method: str) -> None:
     """Those of all levels, with the numbers of the tables below them."""
