@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 
+from reporting.archives import KeptAnswers
 from reporting.errors import ApiError
 from reporting.names import resolve_names
 from reporting.segments import archived_segments, compile_segment, parse_segment
@@ -83,6 +84,7 @@ class EngineArchives:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.kept = KeptAnswers() if database.place.is_embedded else None
         self._frozen: tuple[float, date | None] = (0.0, None)
         self._version, self._days = -1, dict[tuple[object, ...], Mapping[date, Archived]]()
         self._keeping = threading.Lock()

@@ -1,14 +1,69 @@
 """The contract between reports and the archives of days, which the process that holds both wires up."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 from schemas.reports import Aggregate
+
+Rows = Sequence[Sequence[Any]]
+
+
+class KeptAnswers:
+    """Answers of statements that read archives only, by the statement and what is bound to it.
+
+    None can be out of date: days are bound with the generation of their archive, which is complete before it
+    is current and never changes. What is current is asked anew for every report. From any thread."""
+
+    def __init__(self, max_bytes: int = 32 << 20) -> None:
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._answers = OrderedDict[tuple[object, ...], tuple[int, Rows]]()
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def key(sql: str, parameters: Mapping[str, object]) -> tuple[object, ...]:
+        """Of parameters that are plain values and lists of those."""
+        bound = ((name, tuple(v) if isinstance(v, list) else v) for name, v in parameters.items())
+        return (sql, *sorted(bound))
+
+    def get(self, key: tuple[object, ...]) -> Rows | None:
+        with self._lock:
+            found = self._answers.get(key)
+            if found is None:
+                return None
+            self._answers.move_to_end(key)
+            return found[1]
+
+    def keep(self, key: tuple[object, ...], rows: Rows) -> None:
+        """Unless it is large: an eighth of all bytes or more. Those that were not asked for longest make
+        room."""
+        size = 1000 + sum(_size(value) for row in rows for value in row)
+        if size * 8 > self._max_bytes:
+            return
+        with self._lock:
+            self._bytes += size - self._answers.pop(key, (0, ()))[0]
+            self._answers[key] = (size, rows)
+            while self._bytes > self._max_bytes:
+                _, (freed, _) = self._answers.popitem(last=False)
+                self._bytes -= freed
+
+
+def _size(value: object) -> int:
+    """Bytes of a value of an answer, roughly: a text with its object, a number with the reference to it."""
+    if isinstance(value, str):
+        return 60 + len(value)
+    if isinstance(value, (list, tuple)):
+        return 60 + (32 * len(value) if value and isinstance(value[0], float) else sum(map(_size, value)))
+    return 40
 
 
 class Archives(Protocol):
     """Days computed beforehand. An archive that is older than its rows is never offered."""
+
+    kept: KeptAnswers | None
+    """None: other processes write archives, and one may be current before it is complete here."""
 
     def current_days(
         self, site_id: int, first: date, last: date, segment: str, aggregates: Sequence[Aggregate]

@@ -180,7 +180,7 @@ class PageCuts:
         key, where = _title_key("d.l0"), "1"
         if self.prefix == "pages":
             key, where = _key(_path("d.l0")), f"match(d.l0, {_quoted(PAGE_URL)})"
-        rows = await self.days.request.database.rows(
+        rows = await self.days.ask(
             f"SELECT {key} AS key, sum(d.{metric}) AS amount FROM ({days}) AS d WHERE {where}"
             f" GROUP BY key HAVING amount > 0 ORDER BY amount DESC LIMIT {self.needed} WITH TIES",
             parameters,
@@ -194,7 +194,7 @@ class PageCuts:
         days, parameters = self.days.sql(AGGREGATES["pages"], metrics=[FIRST])
         listed, more = self._members("d.l0")
         # what a page's URL tells is looked at once, not for each day
-        rows = await self.days.request.database.rows(
+        rows = await self.days.ask(
             f"SELECT {_place('d.l0', FOLDER_URL)} AS directory,"
             f" min((d.first, lowerUTF8(d.l0))) AS first"
             f" FROM (SELECT l0, min({FIRST}) AS first FROM ({days}) GROUP BY l0) AS d"

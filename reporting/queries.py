@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
-from reporting.archives import Archives
+from reporting.archives import Archives, Rows
 from reporting.method import ApiRequest, Cell
 from reporting.names import resolve_names
 from reporting.periods import Period
@@ -73,6 +73,22 @@ async def read_aggregates(
     return result
 
 
+async def _ask(
+    request: ApiRequest, sql: str, parameters: Mapping[str, object], *, archives_only: bool
+) -> Rows:
+    """The rows of a statement; those of archives are kept."""
+    archives: Archives | None = request.state.get("archives")
+    kept = archives.kept if archives is not None and archives_only else None
+    if kept is None:
+        return await request.database.rows(sql, parameters)
+    key = kept.key(sql, parameters)
+    rows = kept.get(key)
+    if rows is None:
+        rows = await request.database.rows(sql, parameters)
+        kept.keep(key, rows)
+    return rows
+
+
 @dataclass(frozen=True)
 class Days:
     """The daily results of a site and segment, of archives and of rows, for periods of one kind that follow
@@ -132,6 +148,12 @@ class Days:
         sql = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
         return sql, {**self._bound, report: archives.key(aggregate)}
 
+    async def ask(self, sql: str, parameters: Mapping[str, object]) -> Rows:
+        """The answer of a statement about what `sql` or `read` read; kept when that is archives only."""
+        return await _ask(
+            self.request, sql, parameters, archives_only=bool(self.archived) and not self._from_rows
+        )
+
     async def read(
         self, aggregates: Sequence[Aggregate], cuts: Mapping[str, Cut] | None = None
     ) -> dict[str, dict[Period, Groups]]:
@@ -156,7 +178,7 @@ class Days:
         if archives is None or self._from_rows:
             (aggregate,) = aggregates
             parts.append(stored_form(aggregate, self._rows_sql(aggregate), "report"))
-        rows = await self.request.database.rows(
+        rows = await self.ask(
             period_sql(aggregates, self.periods[0].kind, " UNION ALL ".join(parts), cut),
             {**self._bound, "reports": list(keys), "report": next(iter(keys)), **cut.parameters},
         )
@@ -185,7 +207,7 @@ async def count_labels(
     for site_id in request.sites:
         days = await read_days(request, site_id, request.periods, [AGGREGATES[aggregate]])
         sql, parameters = days.sql(AGGREGATES[aggregate], metrics=())
-        rows = await request.database.rows(count_sql(request.period.kind, sql, counts), parameters)
+        rows = await days.ask(count_sql(request.period.kind, sql, counts), parameters)
         found = {_as_date(row[0]): row[1:] for row in rows}
         for period in request.periods:
             if period.start in found:
@@ -254,6 +276,7 @@ async def read_unique_visitors(
         first, last = min(cell.period.start for cell in of_site), max(cell.period.end for cell in of_site)
         bound: dict[str, object] = {"site": site_id, "first": first, "last": last, **segment.parameters}
         states = await _unique_days(request, site_id, first, last, segment)
+        without: Sequence[date] = ()
         if states:
             without = _days_without(request, first, last, states)
             bound |= {
@@ -273,8 +296,8 @@ async def read_unique_visitors(
                 " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
                 f" AND ({segment.visit or '1'}) GROUP BY period"
             )
-        rows = await request.database.select(query, bound)
-        found = {_as_date(row["period"]): (int(row["visitors"]), int(row["users"])) for row in rows}
+        rows = await _ask(request, query, bound, archives_only=bool(states) and not without)
+        found = {_as_date(period): (int(visitors), int(users)) for period, visitors, users in rows}
         for cell in of_site:
             result[cell] = found.get(cell.period.start, (0, 0))
     return result

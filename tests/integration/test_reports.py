@@ -20,7 +20,7 @@ from reporting.table import Result, Table, TableMap
 from schemas.access import Grant
 from schemas.config import Config, Dimension, Goal, Site, StoredSegment
 from schemas.rows import ActionKind, Row, encode_output
-from sink.archives import archive_day
+from sink.archives import archive_day, forget_days
 from sink.database import Database
 from sink.encoding import ROW_TABLES, Entry, split
 from sink.rollups import Rollups
@@ -401,11 +401,42 @@ def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     from_archives = Reports(database, {"archives": archives})
     assert [from_archives.ask(method, period="month") for method in methods] == expected
     database.command("TRUNCATE TABLE archives")
+    from_archives = Reports(database, {"archives": EngineArchives(database)})
     assert from_archives.ask("UserCountry.getCountry", period="month") != expected[1], (
         "archives were not read"
     )
     database.command("TRUNCATE TABLE uniques")
     assert from_archives.row("VisitsSummary.get", period="month")["nb_uniq_visitors"] == 1, "nor states"
+
+
+def test_what_is_kept_of_archives_is_never_out_of_date(database: Database) -> None:
+    """Asked again and again while a day is archived, gets rows, is archived anew and loses its archive."""
+    methods = ("UserCountry.getCountry", "Actions.getPageUrls", "Referrers.get", "Goals.get", "API.get")
+    archives = EngineArchives(database)
+    kept, rows_only = Reports(database, {"archives": archives}), Reports(database, {})
+
+    def check() -> None:
+        for _ in range(2):
+            assert [kept.ask(one) for one in methods] == [rows_only.ask(one) for one in methods]
+
+    for number in range(1, 4):
+        url = f"example.org/{number}"
+        store(database, [
+            a_visit(number, visitor_id=number, country=("fr", "de", "it")[number - 1], entry_url=url),
+            an_action(10 * number, visit_id=number, url=url),
+            a_conversion(10 * number + 1, visit_id=number),
+        ])  # fmt: skip
+        check()
+        make_quiet(database)
+        archive_day(database, 1, DAY)
+        check()
+    if archives.kept is not None:
+        expected = [rows_only.ask(one) for one in methods[:4]]
+        database.command("TRUNCATE TABLE archives")
+        assert [kept.ask(one) for one in methods[:4]] == expected, "nothing was kept"
+    forget_days(database, 1, [DAY])
+    store(database, [a_visit(9, visitor_id=9, country="es")])
+    check()
 
 
 def make_quiet(database: Database) -> None:
@@ -463,6 +494,7 @@ def test_a_stored_segment_is_archived_and_read_from_its_archive(database: Databa
     reports = Reports(database, {"archives": EngineArchives(database)}, config)
     assert [reports.ask(method, period="month", segment=definition) for method in methods] == expected
     database.command("TRUNCATE TABLE archives")
+    reports = Reports(database, {"archives": EngineArchives(database)}, config)
     assert reports.ask("UserCountry.getCountry", period="month", segment=definition) != expected[1], (
         "archives were not read"
     )
