@@ -113,7 +113,8 @@ async def _process(table: Table, steps: Postprocessing, comparison: _Comparison 
     parameters, shape = steps.request.parameters, steps.method.shape
     prepared = _prepare(table, parameters, steps.request, shape)
     whole, table = table, prepared.table
-    if parameters.flag("compare"):
+    if parameters.flag("compare") and steps.request.periods:
+        # a log of visits of no period is compared with nothing
         if comparison is None:
             series = comparison_series(steps.request)
             comparison = _Comparison(series, [await _other(one, steps) for one in series[1:]])

@@ -2,6 +2,7 @@
 
 from datetime import UTC, tzinfo
 
+from reporting.access import ANONYMOUS
 from reporting.action_details import IMAGES, action_details, custom_variables
 from reporting.api import zone_of
 from reporting.icons import icon
@@ -149,16 +150,18 @@ def _clock(seconds: int) -> str:
 
 
 def visit_row(part: VisitParts, request: ApiRequest, site: Site, totals: Totals, numbers: Numbers) -> Row:
-    """One visit with all its fields, in the order clients know."""
+    """One visit with all its fields, in the order clients know; who sends no token learns what was done, not
+    who it was."""
     visit, config = part.visit, request.config
+    known = request.grant.login != ANONYMOUS.login
     zone = zone_of(site.timezone)
     returning, buyer = int(visit["returning"]), int(visit["buyer"])
     converted = bool(visit["converted"])
     columns: Columns = {
         "idSite": site.site_id,
         "idVisit": numbers.visit(int(visit["visit_id"])),
-        "visitIp": visit["ip"] or "0.0.0.0",  # noqa: S104 - an address that is shown
-        "visitorId": format_visitor_id(int(visit["visitor_id"])),
+        "visitIp": (visit["ip"] or "0.0.0.0") if known else None,  # noqa: S104 - an address that is shown
+        "visitorId": known and format_visitor_id(int(visit["visitor_id"])),
         "fingerprint": format_visitor_id(int(visit["config_id"])),
         "actionDetails": action_details(part, site, config, zone, numbers),
         "goalConversions": sum(1 for goal in visit["goals"] if goal > 0),
@@ -170,7 +173,7 @@ def visit_row(part: VisitParts, request: ApiRequest, site: Site, totals: Totals,
     columns |= times
     customer = bool(visit["has_order_before"]) or 0 in visit["goals"]
     columns |= {
-        "userId": visit["user_id"] or None,
+        "userId": (visit["user_id"] if known else "") or None,
         "visitorType": VISITOR_TYPES[returning],
         "visitorTypeIcon": "plugins/Live/images/returningVisitor.png" if returning else None,
         "visitConverted": int(converted),
