@@ -183,8 +183,11 @@ async def _first_rows(
     names = [prefix] if _shows_hits_only(request, members) else [*parts, "goals", "performance"]
     days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
     chosen = PageCuts(days, prefix, members, needed)
-    cuts, folders = await asyncio.gather(chosen.read(), chosen.folders())
-    groups = await _read_cut(days, names, cuts)
+
+    async def rows() -> Mapping[str, Groups]:
+        return await _read_cut(days, names, await chosen.read())
+
+    groups, folders = await asyncio.gather(rows(), chosen.folders())
     table = _page_table(request, cell, groups, prefix, segment, members)
     numbers = folders.numbers()
     for row in table.rows:
