@@ -23,6 +23,8 @@ _OWN_PARAMETERS = frozenset(
 )  # fmt: skip
 """What the inner request must not repeat."""
 _ADDED = "nb_actions_per_visit"
+_OF_GOAL = "goal_"
+"""How columns of one goal begin, which rows have when they are asked for."""
 _FORMER = frozenset({"avg_time_generation"})
 """Clients of former versions find it in metadata; it is no longer recorded."""
 _ROWS_WANTED = frozenset(
@@ -87,6 +89,27 @@ def _chosen_metadata(
     return {name: value for name, value in metadata.items() if value != {}}
 
 
+def _shows_goals(request: ApiRequest, entry: ReportEntry) -> bool:
+    """Whether the columns of goals are asked for and the report has any."""
+    asked = request.parameters.text("filter_update_columns_when_show_all_goals")
+    return bool(entry.goal_metrics) and asked not in ("", "0")
+
+
+def _with_goal_rates(entry: ReportEntry) -> ReportEntry:
+    """The report with conversion rates, as it is described when the columns of goals are shown."""
+    first, *others = entry.goal_metrics
+    return replace(
+        entry,
+        processed=tuple(dict.fromkeys((*entry.processed, "conversion_rate"))),
+        goal_metrics=(first, "conversion_rate", *others),
+    )
+
+
+def _goal_unit(name: str) -> Unit:
+    """Of a column such as goal_1_revenue_per_visit."""
+    return Unit.PERCENT if name.endswith("_rate") else Unit.MONEY if "revenue" in name else Unit.NUMBER
+
+
 class _Values:
     """How the request wants values: as they are, its processed metrics as text, or everything as text."""
 
@@ -112,6 +135,8 @@ class _Values:
 
     def shown(self, name: str, value: Value) -> Value:
         unit = self._units.get(name)
+        if self._units and name.startswith(_OF_GOAL):
+            unit = _goal_unit(name)
         if unit is None or unit is Unit.NUMBER:
             return value
         return format_value(value, unit, self._currency, self._language)
@@ -130,10 +155,11 @@ def _complete(
     row: Row, entry: ReportEntry, columns: Mapping[str, Value], values: _Values, *, raw: bool
 ) -> Row:
     """The row's own columns in their order, then the missing ones as zero."""
+    with_goals = "conversion_rate" in entry.goal_metrics
     shown: Columns = {
         name: values.shown(name, 0 if value is None else value)
         for name, value in row.columns.items()
-        if raw or name in columns
+        if raw or name in columns or (with_goals and name.startswith(_OF_GOAL))
     }
     missing = [name for name in columns if name not in shown]
     shown |= {name: 0 if name in entry.processed else values.shown(name, 0) for name in missing}
@@ -196,7 +222,8 @@ def _with_visit_metrics(table: Table, entry: ReportEntry) -> Table:
     whole = filters.compute_processed(table, filters.VISIT_METRICS)
 
     def ordered(row: Row, complete: Row) -> Row:
-        columns = {name: value for name, value in row.columns.items() if name not in entry.processed}
+        computed = {*entry.processed, *(name for name in row.columns if name.startswith(_OF_GOAL))}
+        columns = {name: value for name, value in row.columns.items() if name not in computed}
         columns |= {name: row.columns.get(name, complete.columns.get(name)) for name in names}
         return row.with_columns({**columns, **row.columns})
 
@@ -247,6 +274,8 @@ async def _totals(request: ApiRequest, entry: ReportEntry, method: Method) -> Va
 
 async def _processed(request: ApiRequest) -> Result:
     entry = entry_of(request)
+    if _shows_goals(request, entry):
+        entry = _with_goal_rates(entry)
     method = request.state["methods"][entry.method]
     result = await request.call(_inner(request, entry))
     empty = _empty_columns(entry, result)

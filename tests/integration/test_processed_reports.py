@@ -9,7 +9,7 @@ from reporting.render.php import plain
 from schemas.rows import ActionKind
 from sink.database import Database
 from tests.integration.test_reports import Reports, processed, store
-from tests.rows import a_visit, an_action
+from tests.rows import a_conversion, a_visit, an_action
 
 
 @pytest.fixture
@@ -132,3 +132,28 @@ def test_contents_are_pivoted_by_their_pieces(database: Database, reports: Repor
         "Contents.getContentNames", pivotBy="Contents.ContentPiece", pivotByColumn="nb_impressions"
     )
     assert [row.columns for row in pivot] == [{"label": "ad", "1.\u00a0b.png": 2, "2.\u00a0a.png": 1}]
+
+
+def test_columns_of_goals_are_shown_when_they_are_asked_for(database: Database, reports: Reports) -> None:
+    """Behind the rates of visits, which a conversion rate leads; other reports have none."""
+    store(database, [
+        a_visit(1, visitor_id=1, country="fr"),
+        a_visit(2, visitor_id=2, country="fr", converted=True, goals=[1]),
+        a_conversion(21, visit_id=2, goal_id=1, revenue=5.0),
+    ])  # fmt: skip
+    asked = {"filter_update_columns_when_show_all_goals": "1", "filter_show_goal_columns_process_goals": "1"}
+    answer = processed(reports, "UserCountry.getCountry", **asked)
+    assert list(answer["metadata"]["metricsGoal"]) == ["nb_conversions", "conversion_rate", "revenue"]
+    assert list(answer["columns"])[-2:] == ["conversion_rate", "revenue"]
+    row = answer["reportData"][0]
+    assert list(row)[-8:] == [
+        "conversion_rate", "nb_actions_per_visit", "avg_time_on_site", "bounce_rate",
+        "goal_1_conversion_rate", "goal_1_nb_conversions", "goal_1_revenue_per_visit", "goal_1_revenue",
+    ]  # fmt: skip
+    assert (row["goal_1_conversion_rate"], row["goal_1_revenue_per_visit"]) == ("50%", "$2.50")
+    for plain_answer in (
+        processed(reports, "UserCountry.getCountry"),
+        processed(reports, "DevicePlugins.getPlugin", **asked),
+    ):
+        assert "conversion_rate" not in plain_answer["columns"]
+        assert not any(name.startswith("goal_") for row in plain_answer["reportData"] for name in row)
