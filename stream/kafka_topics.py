@@ -95,7 +95,12 @@ def _milliseconds(time_: timedelta) -> str:
 
 def settings_of(topic: str, plan: TopicPlan) -> dict[str, str]:
     """A topic's settings on the broker."""
-    settings = {"min.insync.replicas": str(plan.min_insync), "max.message.bytes": str(LARGEST_MESSAGE)}
+    settings = {
+        "min.insync.replicas": str(plan.min_insync),
+        "max.message.bytes": str(LARGEST_MESSAGE),
+        # The broker's own clock: by default it refuses what a writer's clock says is of an hour later.
+        "message.timestamp.type": "LogAppendTime",
+    }
     hours = timedelta(hours=1)
     if topic == HITS.name:
         kept = _milliseconds(plan.hits_hours * hours)

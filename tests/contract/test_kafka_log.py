@@ -290,6 +290,22 @@ def test_partitions_that_were_added_on_the_broker_are_refused(backend, log, kafk
         backend.open()
 
 
+def test_a_writer_whose_clock_is_days_ahead_is_not_refused(log):
+    producer = log.connection.producer()
+    three_days_ahead = int((time.time() + 3 * 86_400) * 1000)
+    refused = []
+    for topic in (HITS, "visits"):
+        producer.produce(
+            log.name(topic),
+            b"value",
+            partition=0,
+            timestamp=three_days_ahead,
+            on_delivery=lambda error, _message: refused.append(error),
+        )
+    assert producer.flush(20) == 0
+    assert refused == [None, None]
+
+
 def test_old_topics_and_groups_go_after_a_reset(backend, log):
     log.worker("g", [HITS], [0]).close()
     old = log.name(HITS)
