@@ -126,7 +126,7 @@ class Intake:
             secret=self._salts.salt(0, SECRET_DAY),
         )
         self.rules: Rules = self.acceptance.rules(self._follower.current)
-        self._rotate_at = time.monotonic() + window + _ROTATION_SLACK_S
+        self._rotated_at = time.monotonic()
         self._erase_salts_at = 0.0
         self._partitions = log.partitions
         self._erasures = LogErasures(log, self._appender)
@@ -184,8 +184,8 @@ class Intake:
     def tidy(self) -> None:
         """Forget what is past: inactive visitors, salts of past days. Cheap, called often."""
         now = time.monotonic()
-        if now >= self._rotate_at:
-            self._rotate_at = now + self.rules.window + _ROTATION_SLACK_S
+        if now - self._rotated_at >= self.rules.window + _ROTATION_SLACK_S:
+            self._rotated_at = now
             self.acceptance.identity.rotate()
         if now >= self._erase_salts_at:
             self._erase_salts_at = now + 3600
