@@ -231,12 +231,14 @@ class SendingRun:
         self.until(lambda: self.acknowledged >= wanted, f"{count} hits were not acknowledged")
 
     def go_on(self, count: int) -> None:
-        """As `wait_for_hits`, until they are processed; whoever ends meanwhile is started again."""
-        wanted = self.acknowledged + count
+        """Until so many more are acknowledged and so many of later ones processed; whoever ends meanwhile is
+        started again."""
+        acknowledged = self.acknowledged + count
+        processed = self.instance.processed() + self.instance.lag() + count
 
         def goes_on() -> bool:
             self.restart_the_dead()
-            return self.acknowledged >= wanted and self.instance.lag() < count
+            return self.acknowledged >= acknowledged and self.instance.processed() >= processed
 
         self.until(goes_on, "hits are not taken and processed again")
 

@@ -221,6 +221,14 @@ class Instance:
         finally:
             log.close()
 
+    def processed(self) -> int:
+        """Hits that the processors have consumed."""
+        log = log_of(self.data_dir, self.environment)
+        try:
+            return sum(next_ for at, next_ in log.committed("processors").items() if at.topic == "hits")
+        finally:
+            log.close()
+
     def drain(self, timeout: float = 120.0) -> None:
         """Restart who dies until everything on the log is visible."""
         deadline = time.monotonic() + timeout
