@@ -31,7 +31,7 @@ from schemas.config import CONFIG_HEADER
 from schemas.settings import SettingsError
 from sink.encoding import SiteDay
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
-from stream.protocol import LogError
+from stream.protocol import LogError, LogResetError
 
 logger = logging.getLogger("hitstream.database")
 
@@ -151,8 +151,10 @@ class DatabaseProcess:
     async def tell_freshness(self, request: web.Request, response: web.StreamResponse) -> None:
         """Every report says up to which moment of receipt it is complete; to ingest, its configuration."""
         if request.path == "/index.php":
-            config = self._engine.current_config()
-            response.headers[CONFIG_HEADER] = f"{self._engine.log.epoch}:{config.offset}"
+            # While the instance is emptied there is no configuration to wait for.
+            with contextlib.suppress(LogResetError):
+                config = self._engine.current_config()
+                response.headers[CONFIG_HEADER] = f"{self._engine.log.epoch}:{config.offset}"
         at = self._engine.freshness.complete_up_to
         if at and request.path == "/index.php":
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

@@ -226,6 +226,11 @@ async def _for_action(request: ApiRequest) -> Result:
     return await transitions(request, _by_url(name) if kind == "url" else _by_title(name))
 
 
+async def _is_period_allowed(_request: ApiRequest) -> Result:
+    """Clients ask before they offer transitions: here periods of all lengths have them."""
+    return True
+
+
 def _method(answer: object, *required: str) -> Method:
     return Method(
         answer=answer,  # type: ignore[arg-type]
@@ -242,4 +247,5 @@ METHODS: dict[str, Method] = {
     "Transitions.getTransitionsForPageUrl": _method(_for_url, "pageUrl"),
     "Transitions.getTransitionsForPageTitle": _method(_for_title, "pageTitle"),
     "Transitions.getTransitionsForAction": _method(_for_action, "actionName", "actionType"),
+    "Transitions.isPeriodAllowed": _method(_is_period_allowed),
 }
