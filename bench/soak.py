@@ -28,7 +28,7 @@ from tests.instance import RunningInstance
 
 MEMORY_GROWTH, LAG_SECONDS, FRESHNESS_S = 1.15, 10.0, 5.0
 SAMPLE_SECONDS = 5.0
-VISIT_SECONDS = 300
+VISIT_SECONDS = 60
 """Instead of half an hour, for as long as which ingest remembers a visitor, and as long again: what it
 remembers is as much as it will be within the warm-up."""
 MINUTE, LONGEST_MINUTE_S = 60.0, 66.0

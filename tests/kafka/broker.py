@@ -18,8 +18,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 JARS = HERE / "target" / "dependency"
 STARTS_SECONDS = 90.0
-# What starts fast and stays small matters here, not what is fast after minutes.
-JAVA = ("java", "-Xms64m", "-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+JAVA = ("java", "-Xms64m", "-XX:+UseSerialGC", "-Xshare:auto")
+QUICK = ("-Xmx400m", "-XX:TieredStopAtLevel=1")
+"""For tests: what starts fast and stays small."""
+STEADY = ("-Xmx600m",)
+"""For loads of minutes: compiled as far as Java does by default."""
 CLUSTER_ID = "aGl0c3RyZWFtLXRlc3QwMA"
 IMAGE = "apache/kafka:4.1.1"
 
@@ -62,7 +65,7 @@ class JavaBroker:
     """One node, broker and controller. `kill` and `start` again keep address and data.
 
     `more` are settings beside or instead of those of one node alone; `format_arguments` go to the formatting
-    of its storage."""
+    of its storage, `options` to Java."""
 
     def __init__(
         self,
@@ -71,8 +74,10 @@ class JavaBroker:
         format_arguments: Sequence[str] = (),
         *,
         controller_port: int = 0,
+        options: Sequence[str] = QUICK,
     ) -> None:
         self.directory = directory
+        self._options = options
         self._class_path = jars()
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -121,7 +126,7 @@ class JavaBroker:
 
     def _java(self, *arguments: object) -> None:
         found = subprocess.run(
-            [*JAVA, "-cp", self._class_path, *map(str, arguments)],
+            [*JAVA, *QUICK, "-cp", self._class_path, *map(str, arguments)],
             capture_output=True,
             text=True,
             check=False,
@@ -140,6 +145,7 @@ class JavaBroker:
         self._process = subprocess.Popen(
             [
                 *JAVA,
+                *self._options,
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 "-cp",
                 self._class_path,
@@ -233,13 +239,13 @@ def wait_until_it_answers(address: str, is_alive: Callable[[], bool] = lambda: T
 
 @contextmanager
 def running_broker() -> Iterator[str]:
-    """The address of a broker that runs meanwhile. Raises NoBrokerError."""
-    with running_broker_with_files() as (address, _):
+    """The address of a broker that runs meanwhile, for loads. Raises NoBrokerError."""
+    with running_broker_with_files(STEADY) as (address, _):
         yield address
 
 
 @contextmanager
-def running_broker_with_files() -> Iterator[tuple[str, Path | None]]:
+def running_broker_with_files(options: Sequence[str] = QUICK) -> Iterator[tuple[str, Path | None]]:
     """Also the directory of its topics, where that is on this machine."""
     named = os.environ.get("HITSTREAM_TEST_KAFKA", "")
     if named:
@@ -248,7 +254,7 @@ def running_broker_with_files() -> Iterator[tuple[str, Path | None]]:
         return
     directory = Path(tempfile.mkdtemp(prefix="hitstream-kafka-"))
     try:
-        broker = JavaBroker(directory)
+        broker = JavaBroker(directory, options=options)
     except NoBrokerError as missing:
         shutil.rmtree(directory, ignore_errors=True)
         with _container(missing) as address:
