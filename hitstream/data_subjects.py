@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from hitstream.anonymisation import Anonymiser
+from hitstream.drain import DrainTimeoutError
 from hitstream.engine import Engine
 from hitstream.erasure import Subject
 from hitstream.past import story_of
 from ingest.geolocation import Geolocator
 from ingest.intake import SECRET_DAY
 from ingest.settings import IngestSettings
+from reporting.errors import ApiError
 from reporting.past import VisitName
 from schemas.anonymisation import Anonymisation
 from schemas.hit import format_visitor_id
@@ -83,7 +85,10 @@ class EnginePast:
         self._engine.retention.step()
 
     def explain(self, site_id: int, visit_id: int) -> Mapping[str, Any] | None:
-        found = story_of(self._engine, self._data_dir, visit_id)
+        try:
+            found = story_of(self._engine, self._data_dir, visit_id)
+        except DrainTimeoutError as error:
+            raise ApiError(f"Not all raw hits are stored yet: {error}") from None
         return found if found is not None and found["visit"]["site_id"] == site_id else None
 
 

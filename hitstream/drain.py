@@ -49,6 +49,19 @@ def wait_until_processed(log: Log, reader: Reader, topics: Sequence[str], deadli
     return waited
 
 
+def wait_until_stored(reader: Reader, sink: Stored, topics: Sequence[str], deadline: float) -> None:
+    """Until what is on the topics now is in the tables. Raises DrainTimeoutError."""
+    targets: dict[TopicPartition, int] = {}
+    for topic in topics:
+        targets |= places(topic, reader.end_offsets(topic))
+    while missing := behind(targets, sink.visible_positions()):
+        if time.monotonic() > deadline:
+            said = f": {sink.error}" if sink.error else ""
+            raise DrainTimeoutError(f"the sink has {missing} rows to go{said}")
+        sink.flush_soon()
+        time.sleep(POLL_SECONDS)
+
+
 def drain(log: Log, sink: Stored, timeout: float, unfinished: Callable[[], str] = lambda: "") -> float:
     """Returns the seconds it took. Raises DrainTimeoutError, LogError. Blocking.
 
@@ -64,15 +77,7 @@ def drain(log: Log, sink: Stored, timeout: float, unfinished: Callable[[], str] 
             time.sleep(POLL_SECONDS)
         while wait_until_processed(log, reader, _LOOP_TOPICS, deadline):
             pass
-        targets: dict[TopicPartition, int] = {}
-        for table in TABLES:
-            targets |= places(table.name, reader.end_offsets(table.name))
-        while missing := behind(targets, sink.visible_positions()):
-            if time.monotonic() > deadline:
-                said = f": {sink.error}" if sink.error else ""
-                raise DrainTimeoutError(f"the sink has {missing} rows to go{said}")
-            sink.flush_soon()
-            time.sleep(POLL_SECONDS)
+        wait_until_stored(reader, sink, [table.name for table in TABLES], deadline)
     finally:
         reader.close()
     return time.monotonic() - began

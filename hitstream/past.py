@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hitstream.drain import wait_until_stored
 from hitstream.engine import Engine
 from hitstream.explain import explain_visit
 from hitstream.operations import Operations, RefusedError, in_thread
@@ -15,10 +16,11 @@ from processors.agent_cache import AgentCache
 from processors.service import locale_of
 from rules.prepare import Lookups
 from schemas.config import Replay
+from schemas.topics import HITS
 from sink.archives import frozen_before
 from stream.config import ConfigFollower
 
-ASKING_SECONDS = 3600.0
+ASKING_SECONDS, STORED_SECONDS = 3600.0, 60.0
 
 
 def site_numbers(text: str) -> list[int]:
@@ -44,7 +46,7 @@ async def explain(operations: Operations, parameters: Mapping[str, str]) -> Mapp
 
 
 def story_of(engine: Engine, data_dir: Path, visit_id: int) -> Mapping[str, Any] | None:
-    """Blocking; None for an unknown visit."""
+    """Blocking; None for an unknown visit. Raises DrainTimeoutError."""
     with folding(engine, data_dir) as (follower, lookups):
         folder = Folder(follower.at, lookups)
         return explain_visit(engine.database, follower.current, folder, visit_id)
@@ -52,7 +54,13 @@ def story_of(engine: Engine, data_dir: Path, visit_id: int) -> Mapping[str, Any]
 
 @contextmanager
 def folding(engine: Engine, data_dir: Path) -> Iterator[tuple[ConfigFollower, Lookups]]:
-    """What a fold outside of the processors needs."""
+    """What a fold outside of the processors needs, and the raw hits that were accepted before in their table:
+    they are stored in batches of seconds. Raises DrainTimeoutError."""
+    reader = engine.log.reader()
+    try:
+        wait_until_stored(reader, engine.sink, [HITS.name], time.monotonic() + STORED_SECONDS)
+    finally:
+        reader.close()
     agents = AgentCache(data_dir / "agents.sqlite")
     follower = ConfigFollower(engine.log)
     try:

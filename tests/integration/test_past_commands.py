@@ -137,6 +137,19 @@ def test_explain_tells_which_rule_decided_about_each_hit(empty: RunningInstance)
     assert refused == {"result": "error", "message": "There is no visit 12 on website 1."}
 
 
+def test_what_is_told_of_the_past_ends_with_the_last_hit(empty: RunningInstance) -> None:
+    """Raw hits are stored seconds after the visits that reports show already."""
+    send(empty, [hit(3, 0, "a")])
+    asked = {"idSite": "1", "period": "day", "date": "2026-09-10"}
+    deadline = time.monotonic() + 20
+    while not (visits := empty.api("Live.getLastVisitsDetails", **asked)):
+        assert time.monotonic() < deadline
+    story = empty.api("Hitstream.explainVisit", idSite="1", idVisit=str(visits[0]["idVisit"]))
+    assert [one["why"] for one in story["hits"]] == ["the first hit of this visitor"]
+    send(empty, [hit(4, 0, "a")])
+    assert "2 hits of 2 visitors" in empty.command("replay", "--dry-run").stdout
+
+
 def test_explain_names_the_replay_that_changed_a_hit(empty: RunningInstance) -> None:
     send(empty, [hit(8, 0, "thanks")])
     empty.api(
