@@ -43,6 +43,8 @@ def own_broker(tmp_path: Path) -> Iterator[JavaBroker]:
         broker = JavaBroker(tmp_path / "broker")
     except NoBrokerError as error:
         pytest.skip(f"no broker that can be killed: {error}")
-    broker.start()
-    yield broker
-    broker.stop()
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()

@@ -15,16 +15,17 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from schemas.config import ConfigEvent, encode_config_event
 from schemas.hit import Hit, decode_hit, encode_hit
 from schemas.settings import load_settings
-from schemas.topics import partition_of
+from schemas.topics import HITS, partition_of
 from stream.embedded import EmbeddedLog
 from stream.opening import LogSettings, open_log
-from stream.protocol import Log, Message, Reader
+from stream.protocol import Log, Message, Reader, TopicPartition
 
 TOKEN = "fault-test-token-1234567890"
 PARTITIONS = 4
@@ -112,6 +113,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _of_hits(counts: Mapping[TopicPartition, int]) -> int:
+    """The sum over the partitions of `hits`."""
+    return sum(count for at, count in counts.items() if at.topic == HITS.name)
 
 
 class Instance:
@@ -215,19 +221,13 @@ class Instance:
 
     def lag(self) -> int:
         """Hits that the processors have not consumed."""
-        log = log_of(self.data_dir, self.environment)
-        try:
-            return sum(lag for at, lag in log.lag("processors").items() if at.topic == "hits")
-        finally:
-            log.close()
+        with closing(log_of(self.data_dir, self.environment)) as log:
+            return _of_hits(log.lag("processors"))
 
     def processed(self) -> int:
         """Hits that the processors have consumed."""
-        log = log_of(self.data_dir, self.environment)
-        try:
-            return sum(next_ for at, next_ in log.committed("processors").items() if at.topic == "hits")
-        finally:
-            log.close()
+        with closing(log_of(self.data_dir, self.environment)) as log:
+            return _of_hits(log.committed("processors"))
 
     def drain(self, timeout: float = 120.0) -> None:
         """Restart who dies until everything on the log is visible."""
