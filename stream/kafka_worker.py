@@ -12,7 +12,6 @@ transactional id, of its own.
 """
 
 import logging
-import threading
 import time
 import uuid
 from collections import defaultdict, deque
@@ -31,6 +30,7 @@ from stream.groups import share_out
 from stream.kafka_client import SOON_THERE, TIMEOUT_S, ends_of, error_code, learn_topics, translate_errors
 from stream.kafka_restore import Restore
 from stream.kafka_topics import KEYED_TOPICS, TOMBSTONES_KEPT, changelog_topic
+from stream.kafka_transaction import COMMIT_TIMEOUT_S, Transactions
 from stream.protocol import Batch, LogError, LogInUseError, Message, TopicPartition, Worker
 from stream.rocks_state import RocksState, open_database
 from stream.sqlite_files import FileLock
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from stream.kafka import KafkaLog
 
 BUFFERED_MESSAGES = 20_000
-TRANSACTION_TIMEOUT_S = 30.0
-COMMIT_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_S = 10.0
 RESTORE_SLICE_S = 0.2
 MOST_MEMBERS = 1000
@@ -53,8 +51,6 @@ broker 15 %."""
 STALE_AFTER_S = TOMBSTONES_KEPT.total_seconds() / 2
 
 logger = logging.getLogger("hitstream.kafka")
-
-FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 
 
 @dataclass
@@ -109,12 +105,10 @@ class KafkaWorker(Worker):
         self._outputs: dict[int, dict[tuple[str, int], list[tuple[bytes, bytes]]]] = defaultdict(dict)
         self._turn = 0
         self._unit_began = self._next_unit_at = 0.0
-        self._in_doubt = False
-        self._fenced = ""
         self._root = log.directory / str(log.epoch) / group
         self._member_lock: FileLock | None = None
         self._consumer: Any = None
-        self._producer: Any = None
+        self._transactions: Transactions
         self._changelog = log.name(changelog_topic(group))
         with translate_errors(log.connection, f"Opening group {group}"):
             self._root.mkdir(parents=True, exist_ok=True)
@@ -141,9 +135,8 @@ class KafkaWorker(Worker):
             for lock in locks.values():
                 lock.close()
             raise
-        self._transactional_id = self._log.name(f"{self._group}.p{'-'.join(map(str, partitions))}")
         # Fences a former owner before its last changes are read.
-        self._open_producer()
+        self._transactions = self._open_transactions(f"p{'-'.join(map(str, partitions))}")
         self._consumer = self._log.connection.consumer(self._log.name(self._group), enable_partition_eof=True)
         learn_topics(self._consumer, map(self._log.name, self._inputs))
         self._open_states(partitions, locks)
@@ -160,9 +153,8 @@ class KafkaWorker(Worker):
         identity = directory / "id"
         if not identity.exists():
             identity.write_text(uuid.uuid4().hex)
-        self._transactional_id = self._log.name(f"{self._group}.{identity.read_text().strip()}")
         self._root = directory
-        self._open_producer()
+        self._transactions = self._open_transactions(identity.read_text().strip())
         self._consumer = self._log.connection.consumer(
             self._log.name(self._group),
             enable_partition_eof=True,
@@ -177,6 +169,10 @@ class KafkaWorker(Worker):
             on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )
+
+    def _open_transactions(self, name: str) -> Transactions:
+        identity = self._log.name(f"{self._group}.{name}")
+        return Transactions(self._log.connection, identity, self._group)
 
     def _claim_member_directory(self) -> Path:
         """The first that no process of this machine holds: a restarted one finds its state again."""
@@ -321,7 +317,7 @@ class KafkaWorker(Worker):
         self._wait_for_more(max_messages, deadline)
         while True:
             self._log.check_open()
-            self._check_fenced()
+            self._transactions.check_fenced()
             remaining = max(0.0, deadline - time.monotonic())
             with translate_errors(self._log.connection, f"Polling for group {self._group}"):
                 self._fetch(min(0.1, remaining))
@@ -412,13 +408,17 @@ class KafkaWorker(Worker):
 
     def commit(self, batches: Sequence[Batch]) -> None:
         self._log.check_open()
-        self._check_fenced()
+        self._transactions.check_fenced()
         offsets = {
             TopicPartition(batch.topic, batch.partition): batch.next_offset
             for batch in batches
             if batch.home in self._owned
         }
-        outputs = [item for of_partition in self._outputs.values() for item in of_partition.items()]
+        outputs = [
+            (self._log.name(topic), target, messages)
+            for of_partition in self._outputs.values()
+            for (topic, target), messages in of_partition.items()
+        ]
         changes = {
             partition: changed
             for partition, owned in self._owned.items()
@@ -428,7 +428,9 @@ class KafkaWorker(Worker):
             return
         crash_point("log.committing")
         with translate_errors(self._log.connection, f"Committing for group {self._group}"):
-            ends = self._transaction(outputs, changes, offsets)
+            ends = self._transactions.commit(
+                outputs, self._changelog, changes, lambda: (self._positions(offsets), self._metadata())
+            )
         self._log.written += 1
         crash_point("log.committed")
         self._outputs.clear()
@@ -441,70 +443,6 @@ class KafkaWorker(Worker):
         took = time.monotonic() - self._unit_began
         self._next_unit_at = self._unit_began + min(max(UNITS_APART_S, UNITS_APART * took), LONGEST_APART_S)
         crash_point("log.applied")
-
-    def _transaction(
-        self,
-        outputs: Sequence[tuple[tuple[str, int], list[tuple[bytes, bytes]]]],
-        changes: Mapping[int, Sequence[tuple[bytes, bytes | None]]],
-        offsets: Mapping[TopicPartition, int],
-    ) -> dict[int, int]:
-        """Returns the next offset of each partition of the changelog."""
-        producer = self._producer
-        ends: dict[int, int] = {}
-
-        def changed(error: Any, message: Any) -> None:
-            if error is None:
-                ends[message.partition()] = message.offset() + 1
-
-        try:
-            producer.begin_transaction()
-            for (topic, target), messages in outputs:
-                name = self._log.name(topic)
-                for key, value in messages:
-                    producer.produce(name, value, key, target)
-                producer.poll(0)
-            for partition, items in changes.items():
-                for key, change in items[:-1]:
-                    producer.produce(self._changelog, change, key, partition)
-                key, change = items[-1]
-                producer.produce(self._changelog, change, key, partition, on_delivery=changed)
-                producer.poll(0)
-            crash_point("log.sending")
-            self._send_offsets(self._positions(offsets), self._metadata())
-            crash_point("log.sent")
-            self._finish()
-        except BaseException as error:
-            self._abort(error)
-            raise
-        missing = set(changes) - set(ends)
-        if missing:
-            # Can't be: the transaction was committed with them.
-            self._in_doubt = True
-            raise LogError(f"the changelog's offsets of partitions {sorted(missing)} are not known")
-        return ends
-
-    def _send_offsets(self, positions: list[KafkaPartition], metadata: Any) -> None:
-        """librdkafka may never return from this when the coordinator went away meanwhile, whatever timeout it
-        is given (its issues 5456 and 5511). Then the call and its producer are left behind in their thread,
-        and `rollback` makes a successor, which fences them."""
-        outcome: list[BaseException | None] = []
-
-        def send(producer: Any) -> None:
-            try:
-                producer.send_offsets_to_transaction(positions, metadata, TRANSACTION_TIMEOUT_S)
-                outcome.append(None)
-            except BaseException as error:
-                outcome.append(error)
-
-        thread = threading.Thread(target=send, args=(self._producer,), name="offsets", daemon=True)
-        thread.start()
-        # After that long the broker gives the transaction up by itself.
-        thread.join(TRANSACTION_TIMEOUT_S)
-        if not outcome:
-            self._in_doubt = True
-            raise LogError(f"the broker takes no offsets of group {self._group}")
-        if outcome[0] is not None:
-            raise outcome[0]
 
     def _positions(self, offsets: Mapping[TopicPartition, int]) -> list[KafkaPartition]:
         """Never empty: it is by the offsets that the broker refuses a zombie."""
@@ -521,33 +459,6 @@ class KafkaWorker(Worker):
             raise LogError(f"this process is no longer a member of group {self._group}")
         return metadata
 
-    def _finish(self) -> None:
-        """Asks again for as long as it isn't known what became of the transaction."""
-        deadline = time.monotonic() + COMMIT_TIMEOUT_S
-        while True:
-            try:
-                self._producer.commit_transaction(COMMIT_TIMEOUT_S)
-                return
-            except KafkaException as error:
-                if not error.args[0].retriable() or time.monotonic() > deadline:
-                    raise
-
-    def _abort(self, error: BaseException) -> None:
-        """After it, either nothing of the transaction exists, or it is in doubt until `rollback`."""
-        if error_code(error) in FENCED:
-            self._fenced = f"another process took over partitions {self.partitions} of group {self._group}"
-            raise LogInUseError(self._fenced) from error
-        if self._in_doubt:
-            return
-        try:
-            self._producer.abort_transaction(TIMEOUT_S)
-        except KafkaException:
-            self._in_doubt = True
-
-    def _check_fenced(self) -> None:
-        if self._fenced:
-            raise LogInUseError(self._fenced)
-
     def scrub(self, partition: int) -> bool:
         """The copy of the state is compacted here; the changelog is by the broker, and topics lose what is
         old by their retention."""
@@ -557,20 +468,20 @@ class KafkaWorker(Worker):
         return True
 
     def rollback(self) -> None:
-        self._check_fenced()
+        self._transactions.check_fenced()
         self._outputs.clear()
         for owned in self._owned.values():
             owned.state.forget_changes()
         for place in self._places.values():
             place.rollback()
-        if self._in_doubt:
+        if self._transactions.in_doubt:
             with translate_errors(self._log.connection, f"Rolling back for group {self._group}"):
                 self._resolve()
 
     def _resolve(self) -> None:
         """Finds out what became of the last transaction: the producer's successor aborts it or finds it
         committed, then offsets and state are read."""
-        self._open_producer()
+        self._transactions.renew()
         mine = [self._kafka(at) for at in self._places]
         for at in self._consumer.committed(mine, TIMEOUT_S):
             if at.error is not None:
@@ -590,15 +501,7 @@ class KafkaWorker(Worker):
                     raise LogError(f"the changelog of group {self._group} can't be read to its end")
         finally:
             restore.close()
-        self._in_doubt = False
-
-    def _open_producer(self) -> None:
-        self._producer = self._log.connection.producer(
-            transactional_id=self._transactional_id,
-            transaction_timeout_ms=int(TRANSACTION_TIMEOUT_S * 1000),
-            batch_num_messages=20_000,
-        )
-        self._producer.init_transactions(TIMEOUT_S)
+        self._transactions.in_doubt = False
 
     def committed(self) -> dict[TopicPartition, int]:
         return {at: place.committed for at, place in self._places.items() if at.partition in self._owned}
@@ -612,7 +515,6 @@ class KafkaWorker(Worker):
         if self._restore is not None:
             self._restore.close()
             self._restore = None
-        self._producer = None
         self._places.clear()
         if self._member_lock is not None:
             self._member_lock.close()
