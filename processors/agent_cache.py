@@ -25,7 +25,7 @@ class AgentCache:
         self,
         path: Path | None,
         *,
-        max_in_memory: int = 100_000,
+        max_in_memory: int = 20_000,
         max_in_file: int = 1_000_000,
         detect: Callable[[str, str], Agent] = detect,
         version: str = DETECTOR_VERSION,

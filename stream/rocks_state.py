@@ -33,6 +33,9 @@ def _options() -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(_cache[0])
     blocks.set_bloom_filter(10, False)
+    # Outside the cache they grow with the database: 21 MiB for 2.7 million hits in the journal.
+    blocks.set_cache_index_and_filter_blocks(True)
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
     options.set_block_based_table_factory(blocks)
     return options
 
