@@ -39,6 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     topics.add_argument("--hits-days", type=int, default=7, help="how long hits are kept on the log")
     topics.add_argument("--outputs-days", type=int, default=7, help="how long rows are kept for the sink")
+    topics.add_argument(
+        "--restore-settings",
+        action="store_true",
+        help="give topics that exist the settings they would be made with (default: say how they differ)",
+    )
     sink = command("sink", "run one sink alone, into a ClickHouse server")
     sink.add_argument(
         "--partitions",

@@ -19,6 +19,8 @@ def run_topics(options: argparse.Namespace) -> int:
         )
     connection = kafka_connection(settings)
     from stream.kafka import count_brokers, default_plan, make_log
+    from stream.kafka_client import translate_errors
+    from stream.kafka_settings import differences, put_right
 
     try:
         plan = default_plan(count_brokers(connection), settings.partitions)
@@ -38,6 +40,11 @@ def run_topics(options: argparse.Namespace) -> int:
             outputs_hours=options.outputs_days * 24,
         )
         meta, made = make_log(connection, settings.kafka_prefix, plan)
+        with translate_errors(connection, "Comparing the settings of topics"):
+            admin = connection.admin()
+            different = differences(admin, settings.kafka_prefix, meta)
+            if options.restore_settings and different:
+                put_right(admin, different)
     except LogError as error:
         print(f"hitstream: {error}", file=sys.stderr)
         return 1
@@ -49,4 +56,11 @@ def run_topics(options: argparse.Namespace) -> int:
     )
     if plan != found:
         print("it keeps what it was made with; retention and copies are changed with the broker's tools")
+    for one in different:
+        if options.restore_settings:
+            print(f"{one.topic}: {one.setting} was {one.found}, is {one.wanted} now")
+        else:
+            print(f"{one.topic}: {one.setting} is {one.found}, made anew it would be {one.wanted}")
+    if different and not options.restore_settings:
+        print("`hitstream topics --restore-settings` sets them so")
     return 0

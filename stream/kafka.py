@@ -2,6 +2,7 @@
 
     stream.kafka_client     connection, clients, errors
     stream.kafka_topics     names and settings of topics, epochs
+    stream.kafka_settings   settings that differ on the broker
     stream.kafka_appender   `hits`, `config`: idempotent, no transactions
     stream.kafka_reader     reading from anywhere
     stream.kafka_offsets    what groups have committed

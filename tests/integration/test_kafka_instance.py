@@ -81,6 +81,32 @@ def test_hits_over_http_come_back_in_reports_until_a_reset(instance: RunningInst
     assert instance.stop() == 0
 
 
+def test_settings_changed_on_the_broker_are_told_and_restored_when_asked(instance: RunningInstance) -> None:
+    from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+    made = instance.command("topics")
+    assert made.returncode == 0, made.stderr
+    assert "made anew" not in made.stdout
+    name = f"{instance.environment['HITSTREAM_KAFKA_PREFIX']}.1.hits"
+    topic = ConfigResource(
+        ConfigResource.Type.TOPIC,
+        name,
+        incremental_configs=[
+            ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
+        ],
+    )
+    admin = AdminClient({"bootstrap.servers": instance.environment["HITSTREAM_KAFKA"]})
+    for altered in admin.incremental_alter_configs([topic]).values():
+        altered.result()
+    told = f"{name}: retention.ms is 3600000, made anew it would be 604800000"
+    assert told in instance.command("topics").stdout
+    assert told in instance.command("topics").stdout
+    restored = instance.command("topics", "--restore-settings")
+    assert (restored.returncode, restored.stderr) == (0, "")
+    assert f"{name}: retention.ms was 3600000, is 604800000 now" in restored.stdout
+    assert "retention.ms" not in instance.command("topics").stdout
+
+
 def test_topics_and_stages_say_what_is_missing_or_wrong(instance: RunningInstance) -> None:
     early = instance.command("processor")
     assert (early.returncode, "hitstream topics" in early.stderr) == (1, True)
