@@ -19,6 +19,8 @@ from hitstream.exposition import CONTENT_TYPE
 from hitstream.import_journal import forget_old_epochs
 from hitstream.operations import Operations
 from hitstream.settings import DatabaseSettings
+from ingest.geolocation import Geolocator
+from ingest.settings import IngestSettings
 from processors.service import GROUP
 from reporting.app import ReportingSetup, Resources, parse_origins, reporting_routes
 from reporting.database import ThreadedDatabase
@@ -28,7 +30,7 @@ from reporting.row_limits import RowLimits, parse_limits
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
 from schemas.config import CONFIG_HEADER
-from schemas.settings import SettingsError
+from schemas.settings import SettingsError, load_settings
 from sink.encoding import SiteDay
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 from stream.protocol import LogError, LogResetError
@@ -91,6 +93,7 @@ class DatabaseProcess:
             data_dir=settings.data_dir,
             executor=self._executor,
         )
+        self._locator = Geolocator(load_settings(IngestSettings).geoip_database)
         self._resources = self._lend(self._engine)
         self.reporting = ReportingSetup(
             resources=lambda: self._resources,
@@ -111,6 +114,7 @@ class DatabaseProcess:
             users=engine.users,
             archives=EngineArchives(engine.reader),
             past=EnginePast(engine, self._settings.data_dir),
+            locate=self._locator.locate,
         )
 
     @property
@@ -237,6 +241,7 @@ class DatabaseProcess:
             await asyncio.wait(self._cleaning)
         await asyncio.get_running_loop().run_in_executor(self._executor, self._engine.close)
         self._executor.shutdown()
+        self._locator.close()
 
 
 def followed(engine: Engine) -> bool:

@@ -28,6 +28,7 @@ from reporting.render import Response, Scene, parse_format, render, render_error
 from reporting.root_page import show_root
 from reporting.row_limits import RowLimits, parse_limits
 from schemas.config import Config, ConfigEvent
+from schemas.hit import Location
 from stream.protocol import LogError
 from stream.secrets import TokenStore
 from stream.users import UserStore
@@ -66,6 +67,8 @@ class Resources:
     attempts: AttemptLimit = field(default_factory=AttemptLimit)
     archives: Archives | None = None
     past: Past | None = None
+    locate: Callable[[str], Location] | None = None
+    """Where an address is, from the instance's own database of addresses; None: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +252,7 @@ async def answer_parameters(
                 "row_limits": setup.row_limits,
                 "archives": resources.archives,
                 "past": resources.past,
+                "locate": resources.locate,
                 "base_url": base_url,
                 "client": client,
                 "methods": setup.methods,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reporting.errors import ApiError
-from reporting.method import ApiRequest, Method
+from reporting.german import translated
+from reporting.method import Access, ApiRequest, Method
 from reporting.pages import full_url
 from reporting.queries import compiled_segment
 from reporting.rows import number
@@ -22,7 +23,7 @@ _REFERRERS = {
 
 
 @dataclass(frozen=True)
-class _Page:
+class Page:
     """The page asked about: the columns that hold it and its value there."""
 
     own: str
@@ -32,13 +33,17 @@ class _Page:
     value: str
 
 
-def _by_url(text: str) -> _Page:
-    bare = text.split("://", 1)[-1].removeprefix("www.").split("#", 1)[0]
-    return _Page("url", "previous_url", "entry_url", "exit_url", bare)
+def page_of(url: str) -> Page:
+    """The page with this URL as it is stored, without scheme and `www.`."""
+    return Page("url", "previous_url", "entry_url", "exit_url", url)
 
 
-def _by_title(text: str) -> _Page:
-    return _Page("title", "previous_title", "entry_title", "exit_title", text.strip())
+def _by_url(text: str) -> Page:
+    return page_of(text.split("://", 1)[-1].removeprefix("www.").split("#", 1)[0])
+
+
+def _by_title(text: str) -> Page:
+    return Page("title", "previous_title", "entry_title", "exit_title", text.strip())
 
 
 def _grouped_table(found: Mapping[str, float], limit: int) -> Table:
@@ -61,7 +66,7 @@ def _grouped(found: Mapping[str, float], limit: int, *, texts: bool = False) -> 
 class _Reader:
     """The queries about one page in one site and period."""
 
-    def __init__(self, request: ApiRequest, page: _Page) -> None:
+    def __init__(self, request: ApiRequest, page: Page) -> None:
         self.request, self.page = request, page
         segment = compiled_segment(request, request.site_id)
         self.ids, self.visit = segment.ids(), segment.visit or "1"
@@ -120,7 +125,12 @@ async def _internal(reader: _Reader, limit: int, answer: dict[str, Value]) -> fl
     return loops
 
 
-async def _following(reader: _Reader, limit: int, answer: dict[str, Value]) -> None:
+async def following(request: ApiRequest, page: Page, limit: int) -> dict[str, Table]:
+    """Pages, searches, outlinks and downloads after a page, with how often (`referrals`)."""
+    return await _following(_Reader(request, page), limit)
+
+
+async def _following(reader: _Reader, limit: int) -> dict[str, Table]:
     page = reader.page
     after = await reader.counts(
         f"kind, {page.own} AS after, search_keyword, url, url_prefix", "actions",
@@ -143,8 +153,7 @@ async def _following(reader: _Reader, limit: int, answer: dict[str, Value]) -> N
             case _:
                 continue
         group[label] = group.get(label, 0.0) + count
-    for part, found in groups.items():
-        answer[part] = _grouped_table(found, limit)
+    return {part: _grouped_table(found, limit) for part, found in groups.items()}
 
 
 async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tuple[float, float]:
@@ -184,7 +193,7 @@ async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tu
     return sum(visits.values()), float(str(left[0]["times"]))
 
 
-async def transitions(request: ApiRequest, page: _Page) -> Result:
+async def transitions(request: ApiRequest, page: Page) -> Result:
     limit = max(0, request.parameters.integer("limitBeforeGrouping", 0))
     wanted = set(request.parameters.comma_list("parts")) or {"all"}
     parts = [part for part in PARTS if part in wanted or "all" in wanted]
@@ -199,7 +208,7 @@ async def transitions(request: ApiRequest, page: _Page) -> Result:
     if "internalReferrers" in parts:
         answer |= inner
     if "followingActions" in parts:
-        await _following(reader, limit, answer)
+        answer |= await _following(reader, limit)
     if "externalReferrers" in parts:
         external: dict[str, Value] = {}
         entries, exits = await _external(reader, limit, external)
@@ -226,6 +235,42 @@ async def _for_action(request: ApiRequest) -> Result:
     return await transitions(request, _by_url(name) if kind == "url" else _by_title(name))
 
 
+_WORDS = {
+    "pageviewsInline": "%s page views",
+    "loopsInline": "%s reloads",
+    "fromPreviousPages": "From pages of the site",
+    "fromPreviousPagesInline": "%s from pages of the site",
+    "fromPreviousSiteSearches": "From site searches",
+    "fromPreviousSiteSearchesInline": "%s from site searches",
+    "fromSearchEngines": "From search engines",
+    "fromSearchEnginesInline": "%s from search engines",
+    "fromSocialNetworks": "From social networks",
+    "fromSocialNetworksInline": "%s from social networks",
+    "fromWebsites": "From websites",
+    "fromWebsitesInline": "%s from websites",
+    "fromCampaigns": "From campaigns",
+    "fromCampaignsInline": "%s from campaigns",
+    "directEntries": "Direct entries",
+    "directEntriesInline": "%s direct entries",
+    "toFollowingPages": "To pages of the site",
+    "toFollowingPagesInline": "%s to pages of the site",
+    "toFollowingSiteSearches": "Site searches",
+    "toFollowingSiteSearchesInline": "%s site searches",
+    "downloads": "Downloads",
+    "downloadsInline": "%s downloads",
+    "outlinks": "Outlinks",
+    "outlinksInline": "%s outlinks",
+    "exits": "Exits",
+    "exitsInline": "%s exits",
+    "bouncesInline": "%s bounces",
+}
+"""What clients that draw transitions say, by the names they ask for; %s is the number they fill in."""
+
+
+def _words(request: ApiRequest) -> Result:
+    return {name: translated(text, request.language) for name, text in _WORDS.items()}
+
+
 async def _is_period_allowed(_request: ApiRequest) -> Result:
     """Clients ask before they offer transitions: here periods of all lengths have them."""
     return True
@@ -247,5 +292,6 @@ METHODS: dict[str, Method] = {
     "Transitions.getTransitionsForPageUrl": _method(_for_url, "pageUrl"),
     "Transitions.getTransitionsForPageTitle": _method(_for_title, "pageTitle"),
     "Transitions.getTransitionsForAction": _method(_for_action, "actionName", "actionType"),
+    "Transitions.getTranslations": Method(answer=_words, access=Access.SOME_VIEW, filters=False),
     "Transitions.isPeriodAllowed": _method(_is_period_allowed),
 }

@@ -1,15 +1,19 @@
 """Visits by place: country, continent, region, city."""
 
+import asyncio
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import quote_plus
 
+from reporting.errors import ApiError
 from reporting.icons import icon
 from reporting.method import Access, ApiRequest, Method, ReportShape
 from reporting.methods.breakdown import UNKNOWN, Tables, dimension, dimension_shape, first_label
 from reporting.queries import Labels, read_aggregates
 from reporting.rows import Shown, regroup, rounded, visits_table
-from reporting.table import Columns, Result, single_value
+from reporting.table import Columns, Result, Value, single_value
 from rules.locations import continent_code, continent_name, country_name, country_names, region_name
+from schemas.hit import Location
 
 
 def _flag(country: str) -> str:
@@ -120,7 +124,44 @@ def _country_names(request: ApiRequest) -> Result:
     return country_names(request.language)
 
 
+_CONTINENTS_IN_LOCATIONS = {
+    "afr": "AF", "amc": "NA", "amn": "NA", "ams": "SA", "ant": "AN", "asi": "AS", "eur": "EU", "oce": "OC",
+}  # fmt: skip
+"""Databases of addresses name continents by two letters."""
+
+
+async def _location_of_address(request: ApiRequest) -> Result:
+    """Where an address is, the caller's without `ip`; only the address where no database of addresses says.
+
+    `provider` is left alone: the instance has one database at most. Nothing is stored."""
+    address = request.parameters.text("ip") or str(request.state.get("client", ""))
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ApiError(f"ip is '{address[:100]}': expected an IPv4 or IPv6 address.") from None
+    locate = request.state.get("locate")
+    place: Location = await asyncio.to_thread(locate, address) if locate is not None else Location()
+    answer: dict[str, Value] = {}
+    if place.country:
+        continent = continent_code(place.country)
+        answer = {
+            "continent_name": continent_name(continent),
+            "continent_code": _CONTINENTS_IN_LOCATIONS.get(continent, ""),
+            "country_code": place.country.upper(),
+            "country_name": country_name(place.country, request.language),
+            "city_name": place.city,
+            "lat": place.latitude,
+            "long": place.longitude,
+        }
+        if place.region:
+            answer |= {"region_code": place.region, "region_name": region_name(place.country, place.region)}
+    return {**answer, "ip": address}
+
+
 METHODS: dict[str, Method] = {
+    "UserCountry.getLocationFromIP": Method(
+        answer=_location_of_address, access=Access.SOME_VIEW, filters=False
+    ),
     "UserCountry.getCountryCodeMapping": Method(answer=_country_names, access=Access.NONE, filters=False),
     "UserCountry.getCountry": dimension(
         "locations",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reporting.catalogue import entries_of
 from reporting.german import translated
-from reporting.method import ApiRequest, Method
+from reporting.method import Access, ApiRequest, Method
 from reporting.report_entry import ReportEntry
 from reporting.table import Result, Value
 
@@ -161,7 +161,16 @@ def _pages(request: ApiRequest) -> Result:
     return [{**page, "widgets": widgets} for _, page, widgets in ordered]
 
 
+def _without_comparisons(_: ApiRequest) -> Result:
+    """The pages, as `category.subcategory`, whose methods answer `compare=1` as if it weren't there."""
+    return ["General_Visitors.Live_VisitorLog", "General_Visitors.General_RealTime",
+            "General_Actions.Transitions_Transitions"]  # fmt: skip
+
+
 METHODS: dict[str, Method] = {
+    "API.getPagesComparisonsDisabledFor": Method(
+        answer=_without_comparisons, access=Access.SOME_VIEW, filters=False
+    ),
     "API.getWidgetMetadata": Method(answer=_widgets, takes_sites=True, several_sites=False, filters=False),
     "API.getReportPagesMetadata": Method(answer=_pages, takes_sites=True, several_sites=False, filters=False),
 }

@@ -1,5 +1,7 @@
 """Transitions: what came before a page and after it."""
 
+from typing import Any
+
 import pytest
 
 from reporting.methods import METHODS
@@ -48,3 +50,29 @@ def test_the_pages_before_and_after_a_page(reports: Reports) -> None:
 
 def test_periods_of_any_length_have_transitions(reports: Reports) -> None:
     assert reports.ask("Transitions.isPeriodAllowed") is True
+
+
+def test_what_follows_a_page_is_one_table_for_its_overlay(reports: Reports) -> None:
+    """The address as a browser shows it: what the site leaves out of addresses is left out."""
+    table = reports.table("Overlay.getFollowingPages", url="http://www.example.org/b?utm_campaign=x#top")
+    assert [dict(row.columns) for row in table.rows] == [{"label": "example.org/c", "referrals": 1}]
+    assert not reports.table("Overlay.getFollowingPages", url="http://example.org/unknown").rows
+    assert not reports.table("Overlay.getFollowingPages", url="no address").rows
+
+
+def test_clients_find_their_words(reports: Reports) -> None:
+    words: Any = reports.ask("Transitions.getTranslations")
+    assert {"pageviewsInline", "directEntries", "exitsInline", "bouncesInline"} <= set(words)
+    assert all("%s" in text for name, text in words.items() if name.endswith("Inline"))
+    overlay: Any = reports.ask("Overlay.getTranslations")
+    assert set(overlay) == {"oneClick", "clicks", "clicksFromXLinks", "link"}
+
+
+def test_an_overlay_leaves_out_what_the_site_leaves_out(reports: Reports) -> None:
+    asked = "Overlay.getExcludedQueryParameters", "SitesManager.getExcludedQueryParameters"
+    overlay, site = (reports.ask(method) for method in asked)
+    assert overlay == site
+
+
+def test_pages_without_comparisons_are_named(reports: Reports) -> None:
+    assert "General_Visitors.Live_VisitorLog" in plain(reports.ask("API.getPagesComparisonsDisabledFor"))
