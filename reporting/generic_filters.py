@@ -115,17 +115,20 @@ def keep_matching_branches(table: Table, column: str, pattern: str) -> Table:
     return prune(table)
 
 
+_LOW_POPULATION = 0.02
+"""Matomo's default share; with the few rows of most recordings it drops only those without any."""
+
+
 def exclude_low_population(table: Table, column: str, minimum: float) -> Table:
-    """filter_excludelowpop: drops rows with less than `minimum`; zero drops nothing.
+    """filter_excludelowpop: drops rows with less than `minimum`; without one (0), with less than a share of
+    the sum of its table's rows."""
 
-    Matomo derives a threshold of its own when the value is 0; there it changed nothing that was seen."""
-    if minimum <= 0:
-        return table
+    def change(part: Table) -> Table:
+        values = [number(row.columns.get(column)) or 0 for row in part.rows]
+        least = minimum or _LOW_POPULATION * sum(values)
+        return part.with_rows([row for row, value in zip(part.rows, values, strict=True) if value >= least])
 
-    def keep(row: Row) -> bool:
-        return (number(row.columns.get(column)) or 0) >= minimum
-
-    return with_subtables(table, lambda part: part.with_rows([row for row in part.rows if keep(row)]))
+    return with_subtables(table, change)
 
 
 def limit(table: Table, offset: int, count: int) -> Table:

@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import re
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import reporting
 from reporting.app import ReportingSetup, Resources, answer_parameters
 from reporting.database import ThreadedDatabase
 from reporting.login import GivenToken
@@ -32,7 +36,8 @@ from tests.integration.api import ADMIN
 from tests.integration.test_reports import DAY, store
 from tests.rows import a_conversion, a_visit, an_action
 
-Ask = Callable[[dict[str, Any]], Response]
+Ask = Callable[..., Response]
+"""(parameters, strict=False) -> the answer"""
 
 TEXTS = st.one_of(
     st.sampled_from(["", "0", "1", "-1", "2", "99999999999999999999", "1e9", "NaN", "all", "a,b", ",", "true",
@@ -97,10 +102,13 @@ NUMBERS = (
     "depth", "comparedToXPeriods", "minImpactPercent", "limitIncreaser", "lastMinutes",
     "filter_update_columns_when_show_all_goals", "minTimestamp", "countVisitorsToFetch", "timestamp",
 )  # fmt: skip
-OTHERS = ("filter_column", "filter_pattern_recursive", "filter_sort_order", "showColumns", "hideColumns",
-          "pivotByColumn", "filter_excludelowpop", "filterBy", "orderBy", "name", "siteName", "definition",
-          "userLogin", "password", "note", "pattern", "patternType", "matchAttribute", "scope",
-          "keep_totals_row_label", "languageCode", "pageTitle")  # fmt: skip
+_READ = re.compile(r'parameters\.(?:text|texts|integer|number|flag|comma_list|required|nested)\(\s*"(\w+)"')
+_SOURCES = Path(reporting.__file__).parent.rglob("*.py")
+OTHERS = sorted(
+    {name for source in _SOURCES for name in _READ.findall(source.read_text())}
+    - {*KNOWN, *FLAGS, *NUMBERS, "method", "module", "format", "token_auth"}
+)
+"""Whatever else methods and filters read; new ones are tried without being named here."""
 VALUES = st.one_of(TEXTS, st.dictionaries(st.sampled_from(["0", "1", "x"]), TEXTS, max_size=3))
 
 
@@ -116,13 +124,20 @@ USUAL = st.fixed_dictionaries(
         "date": DATES,
     }
 )
+RANGES = st.fixed_dictionaries(
+    {
+        "idSite": st.sampled_from(["1", "1,2"]),
+        "period": st.just("range"),
+        "date": st.sampled_from([f"{DAY - timedelta(days=2)},{DAY}", f"{DAY},{DAY}", "last7", "previous30"]),
+    }
+)
 PARAMETERS = st.builds(
     lambda usual, known, flags, numbers, others: {**usual, **known, **flags, **numbers, **others},
-    st.one_of(USUAL, st.just({})),
+    st.one_of(USUAL, USUAL, RANGES, st.just({})),
     some(KNOWN, 8),
     some({name: st.sampled_from(["1", "0", ""]) for name in FLAGS}, 4),
     some(dict.fromkeys(NUMBERS, TEXTS), 3),
-    some(dict.fromkeys(OTHERS, VALUES), 3),
+    some(dict.fromkeys(OTHERS, VALUES), 5),
 )
 METHOD_NAMES = st.one_of(
     st.sampled_from(sorted(METHODS)),
@@ -170,9 +185,9 @@ def ask(clickhouse_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     with asyncio.Runner() as runner:
 
-        def call(values: dict[str, Any]) -> Response:
+        def call(values: dict[str, Any], *, strict: bool = False) -> Response:
             answer = answer_parameters(
-                setup,
+                replace(setup, compatibility="strict" if strict else "full"),
                 Parameters({"module": "API", **values}),
                 GivenToken(ADMIN, in_url=False),
                 client="192.0.2.1",
@@ -199,27 +214,31 @@ def check(response: Response, form: str) -> None:
         ElementTree.fromstring(text)
 
 
-def ask_anything(ask: Ask, method: str, form: str, parameters: dict[str, Any]) -> None:
-    check(ask({**parameters, "method": method, "format": form}), form.lower())
+def ask_anything(
+    ask: Ask, method: str, form: str, parameters: dict[str, Any], *, strict: bool = False
+) -> None:
+    check(ask({**parameters, "method": method, "format": form}, strict=strict), form.lower())
 
 
-ANYTHING = given(method=METHOD_NAMES, form=FORMAT_NAMES, parameters=PARAMETERS)
+ANYTHING = given(method=METHOD_NAMES, form=FORMAT_NAMES, parameters=PARAMETERS, strict=st.booleans())
 CHECKED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @settings(max_examples=150, derandomize=True, **CHECKED)  # type: ignore[arg-type]
 @ANYTHING
-def test_any_parameters_are_answered(ask: Ask, method: str, form: str, parameters: dict[str, Any]) -> None:
-    ask_anything(ask, method, form, parameters)
+def test_any_parameters_are_answered(
+    ask: Ask, method: str, form: str, parameters: dict[str, Any], strict: bool
+) -> None:
+    ask_anything(ask, method, form, parameters, strict=strict)
 
 
 @pytest.mark.slow
 @settings(max_examples=5000, **CHECKED)  # type: ignore[arg-type]
 @ANYTHING
 def test_many_more_parameters_are_answered(
-    ask: Ask, method: str, form: str, parameters: dict[str, Any]
+    ask: Ask, method: str, form: str, parameters: dict[str, Any], strict: bool
 ) -> None:
-    ask_anything(ask, method, form, parameters)
+    ask_anything(ask, method, form, parameters, strict=strict)
 
 
 @settings(max_examples=60, derandomize=True, **CHECKED)  # type: ignore[arg-type]

@@ -120,10 +120,17 @@ def test_a_recursive_pattern_keeps_parents_of_matching_rows() -> None:
     assert labels(kept.rows[0].subtable) == ["Search"]
 
 
-def test_low_population_needs_a_positive_threshold() -> None:
+def test_low_population_is_below_the_threshold() -> None:
     value = table(("a", 3), ("b", 1))
     assert labels(filters.exclude_low_population(value, "nb_visits", 2)) == ["a"]
+    assert labels(filters.exclude_low_population(value, "nb_visits", 3)) == ["a"]
+    assert labels(filters.exclude_low_population(value, "nb_visits", -1)) == ["a", "b"]
+
+
+def test_low_population_without_a_threshold_is_less_than_two_percent_of_all() -> None:
+    value = table(("a", 97), ("b", 2), ("c", 1))
     assert labels(filters.exclude_low_population(value, "nb_visits", 0)) == ["a", "b"]
+    assert labels(filters.exclude_low_population(value, "nb_hits", 0)) == ["a", "b", "c"]
 
 
 def test_flat_rows_join_labels_and_name_their_dimensions() -> None:
