@@ -39,6 +39,7 @@ from bench.whole import percentile
 from hitstream.engine import clickhouse_dsn
 from reporting.methods import METHODS
 from schemas.rows import encode_output
+from sink.archive_months import merge_month
 from sink.archives import archive_day
 from sink.database import Database, database_name
 from sink.encoding import ROW_TABLES, Entry, split
@@ -176,7 +177,7 @@ def recompute(folder: Path, dates: Dates) -> Figures:
 
 
 def archive(folder: Path, dates: Dates) -> Figures:
-    """All days but today's."""
+    """All days but today's, and their months."""
     database = open_database(folder)
     began = time.monotonic()
     for site in (MONTH, TENTH):
@@ -186,8 +187,13 @@ def archive(folder: Path, dates: Dates) -> Figures:
     for day in dates.year:
         archive_day(database, YEAR, day)
     years = time.monotonic() - began - months
+    began = time.monotonic()
+    for site, days in ((MONTH, dates.month), (TENTH, dates.month), (YEAR, dates.year)):
+        for month in sorted({day.replace(day=1) for day in days}):
+            merge_month(database, site, month, before=dates.today)
+    merges = time.monotonic() - began
     database.close()
-    return {"archive_months_s": months, "archive_year_s": years}
+    return {"archive_months_s": months, "archive_year_s": years, "merge_months_s": merges}
 
 
 def apart(function: Callable[..., Figures | None], *arguments: object) -> Figures:

@@ -3,14 +3,16 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from reporting.archives import KeptAnswers
+from reporting.archives import KeptAnswers, StoredDay
 from reporting.errors import ApiError
 from reporting.names import resolve_names
 from reporting.segments import archived_segments, compile_segment, parse_segment
 from schemas.config import Config
 from schemas.reports import Aggregate
+from sink.archive_months import MergedMonth, merged_months, month_segment
 from sink.archives import (
     ARCHIVED_SQL,
     FROZEN_KNOWN_SECONDS,
@@ -79,6 +81,15 @@ class StoredSegments:
 _MOST_ANSWERS = 10_000
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What an embedded database has, by what was asked."""
+
+    version: int
+    days: dict[tuple[int, date, date, str], Mapping[date, Archived]] = field(default_factory=dict)
+    months: dict[tuple[int, str], Mapping[date, MergedMonth]] = field(default_factory=dict)
+
+
 class EngineArchives:
     """reporting.archives.Archives over one engine's database."""
 
@@ -86,30 +97,50 @@ class EngineArchives:
         self._database = database
         self.kept = KeptAnswers() if database.place.is_embedded else None
         self._frozen: tuple[float, date | None] = (0.0, None)
-        self._version, self._days = -1, dict[tuple[object, ...], Mapping[date, Archived]]()
+        self._known = _Known(-1)
         self._keeping = threading.Lock()
 
     def current_days(
-        self, site_id: int, first: date, last: date, segment: str, aggregates: Sequence[Aggregate]
-    ) -> Mapping[date, int]:
+        self,
+        site_id: int,
+        first: date,
+        last: date,
+        segment: str,
+        aggregates: Sequence[Aggregate],
+        *,
+        by_month: bool = False,
+    ) -> Mapping[date, StoredDay]:
         """Blocking."""
-        return self._current_days(site_id, first, last, segment, [report_key(one) for one in aggregates])
+        reports = [report_key(one) for one in aggregates]
+        return self._stored_days(site_id, first, last, segment, reports, by_month=by_month)
 
-    def _current_days(
-        self, site_id: int, first: date, last: date, segment: str, reports: Sequence[str]
-    ) -> Mapping[date, int]:
-        """As sink.archives.current_days says; embedded, kept for all reports until any of its rows
-        change (12 ms of CPU become 2). To a server others write, too."""
-        if not self._database.place.is_embedded:
-            return current_days(self._database, site_id, first, last, segment=segment, reports=reports)
-        version, asked = archives_version(self._database), (site_id, first, last, segment)
+    def _stored_days(
+        self, site_id: int, first: date, last: date, segment: str, reports: Sequence[str], *, by_month: bool
+    ) -> Mapping[date, StoredDay]:
+        known = self._kept() if self._database.place.is_embedded else _Known(-1)
+        asked = (site_id, first, last, segment)
+        if asked not in known.days:
+            known.days[asked] = current_archives(self._database, site_id, first, last, segment=segment)
+        current = days_with(known.days[asked], reports)
+        stored = {day: StoredDay(segment, generation) for day, generation in current.items()}
+        if by_month and len(current) > 1:
+            if (site_id, segment) not in known.months:
+                known.months[site_id, segment] = merged_months(self._database, site_id, segment)
+            for merged in known.months[site_id, segment].values():
+                if merged.lies_within(first, last) and merged.reports.issuperset(reports):
+                    of_month = StoredDay(month_segment(segment), merged.generation)
+                    stored |= dict.fromkeys(merged.days_in(current), of_month)
+        return stored
+
+    def _kept(self) -> "_Known":
+        """What current_archives and merged_months said; kept until any of their rows change (12
+        ms of CPU become 2). To a server others write, too."""
+        version = archives_version(self._database)
         with self._keeping:
-            if version != self._version or len(self._days) >= _MOST_ANSWERS:
-                self._version, self._days = version, {}
-            days = self._days
-        if asked not in days:
-            days[asked] = current_archives(self._database, site_id, first, last, segment=segment)
-        return days_with(days[asked], reports)
+            known = self._known
+            if version != known.version or len(known.days) >= _MOST_ANSWERS:
+                known = self._known = _Known(version)
+        return known
 
     def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
         return archive_sql(aggregate, metrics)
@@ -134,7 +165,10 @@ class EngineArchives:
             return {}
         return current_days(self._database, site_id, first, min(last, frozen - timedelta(days=1)), reports=())
 
-    def unique_days(self, site_id: int, first: date, last: date, segment: str) -> Mapping[date, int]:
+    def unique_days(
+        self, site_id: int, first: date, last: date, segment: str, *, by_month: bool = False
+    ) -> Mapping[date, StoredDay]:
         """Blocking. Of days without rows every state counts, also one of user ids as they were sent."""
-        found = self._current_days(site_id, first, last, segment, [UNIQUES])
-        return found if segment else {**self.frozen_days(site_id, first, last), **found}
+        found = self._stored_days(site_id, first, last, segment, [UNIQUES], by_month=by_month)
+        frozen = {} if segment else self.frozen_days(site_id, first, last)
+        return {**{day: StoredDay(segment, generation) for day, generation in frozen.items()}, **found}

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from schemas.reports import Aggregate
 
@@ -59,6 +59,23 @@ def _size(value: object) -> int:
     return 40
 
 
+class StoredDay(NamedTuple):
+    """Where the archive of a day is read: the name that stands for its segment, and the generation. Days of a
+    merged month have the same."""
+
+    segment: str
+    generation: int
+
+
+def where_stored(days: Mapping[date, StoredDay]) -> Mapping[str, object]:
+    """What is bound to statements that read these archives."""
+    return {
+        "segments": sorted({one.segment for one in days.values()}),
+        "days": list(days),
+        "generations": [one.generation for one in days.values()],
+    }
+
+
 class Archives(Protocol):
     """Days computed beforehand. An archive that is older than its rows is never offered."""
 
@@ -66,15 +83,22 @@ class Archives(Protocol):
     """None: other processes write archives, and one may be current before it is complete here."""
 
     def current_days(
-        self, site_id: int, first: date, last: date, segment: str, aggregates: Sequence[Aggregate]
-    ) -> Mapping[date, int]:
-        """Days within [first, last] for which all `aggregates` are archived, with the generation to read.
-        Blocking. `segment` is empty for all visits."""
+        self,
+        site_id: int,
+        first: date,
+        last: date,
+        segment: str,
+        aggregates: Sequence[Aggregate],
+        *,
+        by_month: bool = False,
+    ) -> Mapping[date, StoredDay]:
+        """Days within [first, last] for which all `aggregates` are archived. Blocking. `segment` is empty for
+        all visits. `by_month`: whole months within may be merged to one."""
         ...
 
     def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
         """The columns of schemas.reports.day_sql, of the metrics those that are named, or all. Bound: site,
-        segment, report, days, generations."""
+        report, where_stored."""
         ...
 
     def stored_sql(self) -> str:
@@ -90,7 +114,9 @@ class Archives(Protocol):
         """Days before this one have no rows any more, only archives; None when all have theirs. Blocking."""
         ...
 
-    def unique_days(self, site_id: int, first: date, last: date, segment: str) -> Mapping[date, int]:
-        """The days within [first, last] whose exact states of visitors and users are archived, with the
-        generation to read. Blocking."""
+    def unique_days(
+        self, site_id: int, first: date, last: date, segment: str, *, by_month: bool = False
+    ) -> Mapping[date, StoredDay]:
+        """The days within [first, last] whose exact states of visitors and users are archived, as
+        current_days. Blocking."""
         ...

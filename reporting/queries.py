@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
-from reporting.archives import Archives, Rows
+from reporting.archives import Archives, Rows, StoredDay, where_stored
 from reporting.method import ApiRequest, Cell
 from reporting.names import resolve_names
 from reporting.periods import Period
@@ -98,8 +98,8 @@ class Days:
     site_id: int
     periods: Sequence[Period]
     segment: Compiled
-    archived: Mapping[date, int]
-    """The days that need not be read from rows, with their archive's generation."""
+    archived: Mapping[date, StoredDay]
+    """The days that need not be read from rows."""
 
     @property
     def first(self) -> date:
@@ -114,12 +114,7 @@ class Days:
         segment = self.segment
         bound = {"site": self.site_id, "first": self.first, "last": self.last, **segment.parameters}
         if self.archived:
-            bound |= {
-                "segment": segment.key,
-                "days": list(self.archived),
-                "generations": list(self.archived.values()),
-                "row_days": self._from_rows,
-            }
+            bound |= {**where_stored(self.archived), "row_days": self._from_rows}
         return bound
 
     @cached_property
@@ -231,16 +226,30 @@ async def _archived_days(
     periods: Sequence[Period],
     segment: Compiled,
     aggregates: Sequence[Aggregate],
-) -> Mapping[date, int]:
-    """The days that need not be read from rows, with their archive's generation."""
+) -> Mapping[date, StoredDay]:
+    """The days that need not be read from rows."""
     archives: Archives | None = request.state.get("archives")
     if archives is None or not (segment.is_all or archived_segments(request.config, site_id)):
         return {}
     first, last = min(one.start for one in periods), max(one.end for one in periods)
-    return await asyncio.to_thread(archives.current_days, site_id, first, last, segment.key, aggregates)
+    return await asyncio.to_thread(
+        archives.current_days,
+        site_id,
+        first,
+        last,
+        segment.key,
+        aggregates,
+        by_month=periods[0].kind in _OF_MONTHS,
+    )
 
 
-def _days_without(request: ApiRequest, first: date, last: date, archived: Mapping[date, int]) -> list[date]:
+_OF_MONTHS = ("month", "year", "range")
+"""Periods that whole months lie within; one range is asked for at a time."""
+
+
+def _days_without(
+    request: ApiRequest, first: date, last: date, archived: Mapping[date, StoredDay]
+) -> list[date]:
     """The days of [first, last] that must be read from rows."""
     newest = min(last, request.now.date() + timedelta(days=1))
     days = (first + timedelta(days=at) for at in range((newest - first).days + 1))
@@ -275,16 +284,11 @@ async def read_unique_visitors(
         }[kind]  # fmt: skip
         first, last = min(cell.period.start for cell in of_site), max(cell.period.end for cell in of_site)
         bound: dict[str, object] = {"site": site_id, "first": first, "last": last, **segment.parameters}
-        states = await _unique_days(request, site_id, first, last, segment)
+        states = await _unique_days(request, site_id, first, last, segment, by_month=kind in _OF_MONTHS)
         without: Sequence[date] = ()
         if states:
             without = _days_without(request, first, last, states)
-            bound |= {
-                "segment": segment.key,
-                "days": list(states),
-                "generations": list(states.values()),
-                "row_days": without,
-            }
+            bound |= {**where_stored(states), "row_days": without}
             parts = [UNIQUES_OF_STATES.format(period=period_start)]
             if without:
                 parts.append(UNIQUES_OF_ROWS.format(period=period_start, visit=segment.visit or "1"))
@@ -311,7 +315,7 @@ GROUP BY period
 """
 UNIQUES_OF_STATES = """
     SELECT {period} AS period, visitors, users FROM uniques
-    WHERE site_id = {{site:UInt32}} AND segment = {{segment:String}} AND date IN {{days:Array(Date)}}
+    WHERE site_id = {{site:UInt32}} AND segment IN {{segments:Array(String)}} AND date IN {{days:Array(Date)}}
     AND (date, generation) IN arrayZip({{days:Array(Date)}}, {{generations:Array(UInt64)}})
 """
 UNIQUES_OF_ROWS = """
@@ -324,12 +328,12 @@ UNIQUES_OF_ROWS = """
 
 
 async def _unique_days(
-    request: ApiRequest, site_id: int, first: date, last: date, segment: Compiled
-) -> Mapping[date, int]:
+    request: ApiRequest, site_id: int, first: date, last: date, segment: Compiled, *, by_month: bool
+) -> Mapping[date, StoredDay]:
     archives: Archives | None = request.state.get("archives")
     if archives is None or not (segment.is_all or archived_segments(request.config, site_id)):
         return {}
-    return await asyncio.to_thread(archives.unique_days, site_id, first, last, segment.key)
+    return await asyncio.to_thread(archives.unique_days, site_id, first, last, segment.key, by_month=by_month)
 
 
 async def read_weekdays(request: ApiRequest) -> dict[Cell, dict[int, Metrics]]:

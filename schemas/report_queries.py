@@ -217,8 +217,9 @@ def stored_form(aggregate: Aggregate, days: str, report: str) -> str:
 
 def period_sql(aggregates: Sequence[Aggregate], kind: str, days: str, cut: Cut = WHOLE) -> str:
     """`days` (as stored_form has them, of all `aggregates`) merged to periods. Columns: `report`; `period`,
-    its first day; labels and metrics (Float64), arrays in the order of the declaration; the number of the
-    first day on which the labels appeared. Bound: `reports`, the names of the aggregates in `days`.
+    its first day; `names` (labels) and `merged` (metrics, Float64), arrays in the order of the declaration;
+    `first_day`, the number of that on which the labels appeared. Bound: `reports`, the names of the
+    aggregates in `days`.
 
     Arrays, since the analysis of a statement takes a tenth of a millisecond for each expression: those of
     thirty metrics took more than reading them."""
@@ -228,7 +229,7 @@ def period_sql(aggregates: Sequence[Aggregate], kind: str, days: str, cut: Cut =
         days = f"SELECT *{named} FROM ({days})"
     labels = f"[{', '.join(cut.labels)}]" if cut.labels else "d.labels"
     where = f" WHERE {cut.where}" if cut.where else ""
-    first_day = "toFloat64(toRelativeDayNum({date}))"
+    first_day = "toFloat64(toRelativeDayNum({date})) AS first_day"
     start = f"SELECT d.report AS report, {_PERIOD_START[kind]} AS period, {labels} AS names"
     if kind == "day" and not cut.labels:
         return f"{start}, d.metrics AS merged, {first_day.format(date='d.date')} FROM ({days}) AS d{where}"

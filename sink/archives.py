@@ -43,6 +43,9 @@ class ArchivedSegment:
 
 ALL_VISITS = ArchivedSegment()
 
+MONTHS = "months of "
+"""Begins the name under which the merged months of a segment are stored (sink.archive_months)."""
+
 
 class FrozenDayError(Exception):
     """The rows of the day are gone: its archive is final and can't be computed again."""
@@ -125,7 +128,7 @@ def report_key(aggregate: Aggregate) -> str:
 
 
 _FROM_ARCHIVES = (
-    "FROM archives WHERE site_id = {site:UInt32} AND segment = {segment:String}"
+    "FROM archives WHERE site_id = {site:UInt32} AND segment IN {segments:Array(String)}"
     " AND date IN {days:Array(Date)}"
     " AND (date, generation) IN arrayZip({days:Array(Date)}, {generations:Array(UInt64)})"
 )
@@ -134,7 +137,8 @@ _FROM_ARCHIVES = (
 def archive_sql(aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
     """The columns of schemas.reports.day_sql, from archives; of the metrics those that are named, or all.
 
-    Bound parameters: site, segment, report, days (dates) and generations, of equal length."""
+    Bound parameters: site, segments (under which the days are stored), report, days (dates) and generations,
+    of equal length."""
     labels = [f"labels[{at}] AS l{at - 1}" for at in range(1, len(aggregate.labels) + 1)]
     values = [
         f"metrics[{at}] AS {one.name}"
@@ -346,20 +350,28 @@ def archive_day(
         constants,
     )
     crash_point("archive.before_current")
-    seconds = time.monotonic() - started
+    archived = ArchivedDay(site_id, day, segment.key, generation, read_at, time.monotonic() - started)
+    make_current(database, archived, [*(report_key(one) for one in chosen), UNIQUES])
+    crash_point("archive.current")
+    return archived
+
+
+def make_current(database: Database, archived: ArchivedDay, reports: Sequence[str]) -> None:
+    """The last step of a computation, after all its rows: readers take it from now on."""
     database.execute(
         "INSERT INTO archive_days (site_id, segment, date, generation, read_at, seconds, reports) SELECT"
-        " {site:UInt32}, {segment:String}, {first:Date}, {generation:UInt64}, {read_at:DateTime64(3, 'UTC')},"
+        " {site:UInt32}, {segment:String}, {date:Date}, {generation:UInt64}, {read_at:DateTime64(3, 'UTC')},"
         " {seconds:Float64}, {reports:Array(String)}",
         {
-            **constants,
-            "read_at": read_at,
-            "seconds": seconds,
-            "reports": [*(report_key(one) for one in chosen), UNIQUES],
+            "site": archived.site_id,
+            "segment": archived.segment,
+            "date": archived.date,
+            "generation": archived.generation,
+            "read_at": archived.read_at,
+            "seconds": archived.seconds,
+            "reports": list(reports),
         },
     )
-    crash_point("archive.current")
-    return ArchivedDay(site_id, day, segment.key, generation, read_at, seconds)
 
 
 def rows_of_days(database: Database, days: Iterable[tuple[int, date]]) -> dict[tuple[int, date], int]:
@@ -457,30 +469,32 @@ def superseded(database: Database, *, older_than: timedelta = timedelta(0)) -> l
     """(site_id, date, generation) of computations that are not current: replaced, or never finished.
 
     One that another process is at looks the same: with several, ask for old ones only."""
-    found = database.rows(
+    # rows of a merged month have dates of their own, its record that of the month
+    of = f"if(startsWith(segment, '{MONTHS}'), toStartOfMonth(date), date)"
+    parts = " UNION DISTINCT ".join(
+        f"""
+        SELECT DISTINCT site_id, date, generation FROM {table}
+        WHERE generation < {{before:UInt64}} AND (site_id, segment, {of}, generation) NOT IN
+            (SELECT site_id, segment, date, generation FROM archive_days FINAL)
         """
-        SELECT DISTINCT site_id, date, generation FROM uniques
-        WHERE generation < {before:UInt64} AND (site_id, segment, date, generation) NOT IN
-            (SELECT site_id, segment, date, generation FROM archive_days FINAL)
-        UNION DISTINCT
-        SELECT DISTINCT site_id, date, generation FROM archives
-        WHERE generation < {before:UInt64} AND (site_id, segment, date, generation) NOT IN
-            (SELECT site_id, segment, date, generation FROM archive_days FINAL)
-        """,
-        {"before": time.time_ns() - int(older_than.total_seconds()) * 1_000_000_000},
+        for table in ("uniques", "archives")
     )
+    found = database.rows(parts, {"before": time.time_ns() - int(older_than.total_seconds()) * 1_000_000_000})
     return [(int(site), day, int(generation)) for site, day, generation in found]
 
 
 def forget_days(database: Database, site_id: int, days: Sequence[date]) -> None:
-    """Remove the archives of whole days, of every segment: rows answer until they are computed anew."""
+    """Remove the archives of whole days and of their months, of every segment: rows answer until they are
+    computed anew."""
     if not days:
         return
+    months = sorted({day.replace(day=1) for day in days})
     for table in ("archive_days", "archives", "uniques"):
         database.execute(
-            f"ALTER TABLE {table} DELETE WHERE site_id = {{site:UInt32}} AND date IN {{days:Array(Date)}}"
+            f"ALTER TABLE {table} DELETE WHERE site_id = {{site:UInt32}} AND (date IN {{days:Array(Date)}}"
+            f" OR (startsWith(segment, '{MONTHS}') AND toStartOfMonth(date) IN {{months:Array(Date)}}))"
             " SETTINGS mutations_sync = 2",
-            {"site": site_id, "days": list(days)},
+            {"site": site_id, "days": list(days), "months": months},
         )
 
 

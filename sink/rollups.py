@@ -18,6 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.reports import AGGREGATES, Aggregate
 from schemas.settings import SettingsError
+from sink.archive_months import MonthTurns
 from sink.archives import (
     ALL_VISITS,
     DEFAULT_LIMITS,
@@ -188,6 +189,13 @@ class Rollups:
             raise ValueError(f"there is no rollup worker {only!r}")
         self._quick_seconds, self._give_up_seconds = quick_seconds, give_up_seconds
         self._leftovers_after, self._sweeps = leftovers_after, sweeps
+        self.months = MonthTurns(
+            database,
+            segments=segments,
+            aggregates=aggregates,
+            limits=replace(limits, priority=2),
+            clock=clock,
+        )
         self._given = frozenset(site for worker in workers for site in worker.sites or ())
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -258,7 +266,7 @@ class Rollups:
 
     def step(self, worker: RollupWorker | None = None, lane: Lane = "long") -> bool:
         """Compute one segment of the day that is due longest; says whether there was one. The long lane
-        sweeps when it is time, since that may take some seconds."""
+        sweeps when it is time, since that may take some seconds, and merges months when no day is due."""
         if lane == "long":
             self._sweep_when_due()
         if self._weighing.acquire(blocking=False):
@@ -268,7 +276,7 @@ class Rollups:
                 self._weighing.release()
         taken = self._take(worker, lane)
         if taken is None:
-            return False
+            return lane == "long" and self._merge_month(worker)
         site_day, turns = taken
         failed = ""
         try:
@@ -298,6 +306,30 @@ class Rollups:
                 turns.due = self._clock()
                 self._turns[site_day] = turns
             self._wake.notify_all()
+        return True
+
+    def _merge_month(self, worker: RollupWorker | None) -> bool:
+        """The month that is due longest and has no days that wait; says whether there was one."""
+        before = self.months.before
+        with self._lock:
+            days = ((one.site_id, _date(one)) for one in self._changed)
+            waiting = {(site_id, day.replace(day=1)) for site_id, day in days if day < before}
+        taken = self.months.take(
+            lambda site_id, month: self._belongs(site_id, worker) and (site_id, month) not in waiting
+        )
+        if taken is None:
+            return False
+        try:
+            replaced = self.months.merge(*taken)
+            with self._lock:
+                self._totals.replaced += [(self._clock(), one) for one in replaced]
+        except LogResetError:
+            raise
+        except (ClickHouseError, OSError, LogError) as error:
+            with self._lock:
+                self._totals.failed += 1
+                self._totals.last_error = str(error)
+            logger.warning("merging the archives of site %s, %s failed: %s", *taken, error)
         return True
 
     def _limits_of(self, lane: Lane) -> ArchiveLimits:
@@ -388,6 +420,7 @@ class Rollups:
             self._computed[work] = _Computed(now, archived.seconds, archived.generation)
             self._totals.computed += 1
             self._totals.seconds += archived.seconds
+        self.months.archived(site_id, day)
         return archived
 
     def _is_current(self, site_id: int, day: date, segment: ArchivedSegment) -> bool:
@@ -473,6 +506,7 @@ class Rollups:
         if since is None:
             # Left by a process that was killed; nobody reads them.
             forget(self._database, superseded(self._database, older_than=self._leftovers_after))
+            self.months.look()
         found = stale_days(self._database, since=since)
         stale = {(one.site_id, one.date) for one in found}
         found += [one for one in self._days_without_segments() if (one.site_id, one.date) not in stale]

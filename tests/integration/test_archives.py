@@ -7,6 +7,7 @@ import pytest
 
 from bench.lifelike_rows import lifelike_rows
 from hitstream.archives import EngineArchives
+from reporting.archives import StoredDay
 from schemas.report_queries import day_sql
 from schemas.reports import AGGREGATES
 from schemas.rows import encode_output
@@ -72,7 +73,7 @@ def archived(
         archive_sql(AGGREGATES[name]),
         {
             "site": 1,
-            "segment": segment.key,
+            "segments": [segment.key],
             "report": report_key(AGGREGATES[name]),
             "days": [DAY],
             "generations": [generation],
@@ -267,6 +268,6 @@ def test_a_reader_knows_of_a_row_at_once(database: Database) -> None:
     assert archives.current_days(1, DAY, DAY, "", summary) == {}
     archived = archive_day(database, 1, DAY, aggregates=summary)
     for _ in range(2):
-        assert archives.current_days(1, DAY, DAY, "", summary) == {DAY: archived.generation}
+        assert archives.current_days(1, DAY, DAY, "", summary) == {DAY: StoredDay("", archived.generation)}
     fill(database, 10, seed=2)
     assert archives.current_days(1, DAY, DAY, "", summary) == {}

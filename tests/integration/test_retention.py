@@ -60,7 +60,7 @@ def pages_from_rows(database: Database) -> list[Any]:
 
 def pages_from_archive(database: Database, generation: int) -> list[Any]:
     bound = {
-        "site": 1, "segment": "", "report": report_key(AGGREGATES["pages"]), "days": [DAY],
+        "site": 1, "segments": [""], "report": report_key(AGGREGATES["pages"]), "days": [DAY],
         "generations": [generation],
     }  # fmt: skip
     return sorted(map(tuple, database.rows(archive_sql(AGGREGATES["pages"]), bound)))
