@@ -265,6 +265,16 @@ def bench_processor(data_dir: Path, owners: int) -> Result:
     }
 
 
+def _bytes_of_rows(database: Database) -> int:
+    """On disk, of the parts that are current."""
+    found = database.rows(
+        "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = {name:String}"
+        " AND table IN ('visits', 'actions', 'conversions', 'conversion_items')",
+        {"name": database.name},
+    )
+    return int(found[0][0])
+
+
 def bench_tables(data_dir: Path, actions: int) -> Result:
     """Sink, bytes on disk and archives, on rows as processors emit them for `actions` actions of 7 days."""
     log = EmbeddedLog(log_directory(data_dir), PARTITIONS)
@@ -289,14 +299,10 @@ def bench_tables(data_dir: Path, actions: int) -> Result:
     began = time.perf_counter()
     Sink(log, database).run_to_end()
     stored = time.perf_counter() - began
+    before_merges = _bytes_of_rows(database)
     for table in ("visits", "actions", "conversions"):
         database.command(f"OPTIMIZE TABLE {table} FINAL")
-    tables = "'visits', 'actions', 'conversions', 'conversion_items'"
-    size = database.rows(
-        "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = {name:String}"
-        f" AND table IN ({tables})",
-        {"name": database.name},
-    )
+    merged = _bytes_of_rows(database)
     began = time.perf_counter()
     for day in range(first_day, first_day + 7):
         archive_day(database, 1, date(1970, 1, 1) + timedelta(days=day))
@@ -305,6 +311,7 @@ def bench_tables(data_dir: Path, actions: int) -> Result:
     log.close()
     return {
         "sink_rows_s": rows / stored,
-        "bytes_per_action": float(size[0][0]) / actions,
+        "bytes_per_action": merged / actions,
+        "bytes_per_action_before_merges": before_merges / actions,
         "archive_s_per_million": archived * 1e6 / actions,
     }

@@ -50,11 +50,14 @@ class EnginePast:
         for site_id, visit_ids in by_site.items():
             for name, table in _KINDS.items():
                 query = (
-                    f"SELECT * EXCEPT (version, is_deleted, inserted_at) FROM {table} FINAL"
+                    "SELECT * EXCEPT (version, is_deleted, inserted_at, owner_less_visitor)"
+                    f" FROM {table} FINAL"
                     " WHERE site_id = {site:UInt32} AND visit_id IN {ids:Array(UInt64)} ORDER BY ALL"
                 )
                 result = self._engine.database.client.query(
-                    query, parameters={"site": site_id, "ids": visit_ids}
+                    query,
+                    parameters={"site": site_id, "ids": visit_ids},
+                    settings={"asterisk_include_alias_columns": 1},
                 )
                 found[name] += [
                     _readable(dict(zip(result.column_names, row, strict=True))) for row in result.result_rows

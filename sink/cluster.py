@@ -19,7 +19,8 @@ _ALTER = re.compile(r"ALTER TABLE (?P<name>\w+)(?P<rest>.*)", re.DOTALL)
 _COLUMN = re.compile(r"\s+(?:ADD|DROP|MODIFY|RENAME|COMMENT)\s+COLUMN\b")
 _DELETE = re.compile(r"DELETE FROM (?P<name>\w+)(?P<rest>.*)", re.DOTALL)
 _OPTIMIZE = re.compile(r"OPTIMIZE TABLE (?P<name>\w+)(?P<rest>.*)", re.DOTALL)
-_CODEC = re.compile(r" CODEC\((?:[^()]|\([^()]*\))*\)")
+_STORAGE = re.compile(r" CODEC\((?:[^()]|\([^()]*\))*\)|\s+SETTINGS \([^()]*\)")
+"""How a column is stored, which says nothing of a Distributed table."""
 _CHANGES = re.compile(r"(?:CREATE|DROP|ALTER|DELETE|TRUNCATE|RENAME|OPTIMIZE|EXCHANGE|ATTACH|DETACH)\b")
 
 SETTINGS = {
@@ -61,7 +62,7 @@ def clustered(statement: str, cluster: str) -> list[str]:
         name, rest = matched["name"], matched["rest"]
         changed = [f"ALTER TABLE {local(name)}{everywhere}{rest}"]
         if _COLUMN.match(rest):
-            changed.append(f"ALTER TABLE {name}{everywhere}{_CODEC.sub('', rest)}")
+            changed.append(f"ALTER TABLE {name}{everywhere}{_STORAGE.sub('', rest)}")
         return changed
     if matched := _DELETE.fullmatch(text):
         return [f"DELETE FROM {local(matched['name'])}{everywhere}{matched['rest']}"]  # noqa: S608 - ours

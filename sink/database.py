@@ -27,6 +27,12 @@ NOT_STORED: Mapping[str, Mapping[str, str]] = {"actions": {"owner": "UInt64"}}
 """Fields of rows that are read and left out, with their types: an action's owner is its visit's, and took
 3.4 of 53 bytes per action."""
 
+STORED_AS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "visits": {"owner": ("owner_less_visitor", "owner - visitor_id")}
+}
+"""Fields of rows that other columns tell: the column that is stored instead, and what goes into it. A column
+with the name of the field computes it."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -250,10 +256,11 @@ class Database:
 
         They are read as plain strings and made LowCardinality a column at a time: an action takes 5.1 us of
         CPU instead of 8.0 us, a visit 5.4 us instead of 10.0 us."""
-        left_out = NOT_STORED.get(table, {})
-        names = ", ".join(name for name in columns if name not in left_out)
+        left_out, instead = NOT_STORED.get(table, {}), STORED_AS.get(table, {})
+        stored = [instead.get(name, (name, name)) for name in columns if name not in left_out]
+        names, values = (", ".join(texts) for texts in zip(*stored, strict=True))
         structure = _quoted(self._structure(table, columns))
-        into = f"{table} ({names}) SELECT {names} FROM"
+        into = f"{table} ({names}) SELECT {values} FROM"
         if not self.place.is_embedded:
             self.client.raw_insert(f"{into} input({structure})", insert_block=block, fmt="MsgPack")
             return

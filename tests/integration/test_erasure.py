@@ -146,6 +146,7 @@ def test_a_deleted_subject_is_gone_from_reports_and_disk_also_after_restart_and_
     export = instance.api("PrivacyManager.exportDataSubjects", visits=names)
     kinds = ("visits", "conversions", "conversion_items", "hits")
     assert [len(export[kind]) for kind in kinds] == [2, 2, 2, 12]
+    assert all("owner" in visit for visit in export["visits"])
     assert "sparrow" not in json.dumps(export)
     deleted = instance.api("PrivacyManager.deleteDataSubjects", visits=names)
     assert (deleted["visits"], deleted["hits"], deleted["conversions"]) == (2, 12, 2)

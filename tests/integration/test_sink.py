@@ -26,6 +26,7 @@ def log(tmp_path: Path) -> EmbeddedLog:
 def test_every_field_of_a_row_arrives_with_its_value(log: EmbeddedLog, database: Database) -> None:
     visit = a_visit(
         2**63 + 5,
+        owner=0xA0,
         goals=[1, 0, 1],
         plugins=["pdf", "cookie"],
         dimensions={3: "käse"},

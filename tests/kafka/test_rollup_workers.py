@@ -106,13 +106,16 @@ def store_day(database: Database, day: int) -> None:
         for site in SITES
         for n in range(MINIMUM_ROWS)
     ]
-    database.command("CREATE TABLE IF NOT EXISTS draft AS visits ENGINE = Memory")
+    draft = Database(database.place, "draft_1", views="draft")
+    draft.open()
     for block in split(visits, [Entry(0, at, row) for at, row in enumerate(rows)], 1).by_month.values():
-        database.insert_msgpack("draft", visits.columns, block.data)
+        draft.insert_msgpack(visits.name, visits.columns, block.data)
     database.command(
-        "INSERT INTO visits SELECT * REPLACE (now64(3) - toIntervalHour(1) AS inserted_at) FROM draft"
+        "INSERT INTO visits SELECT * REPLACE (now64(3) - toIntervalHour(1) AS inserted_at)"
+        " FROM draft_1.visits"
     )
-    database.command("DROP TABLE draft")
+    draft.command("DROP DATABASE draft_1 SYNC")
+    draft.close()
 
 
 def archived(database: Database, day: int) -> set[int]:

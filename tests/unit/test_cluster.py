@@ -88,6 +88,23 @@ def test_every_statement_of_ours_is_known_on_a_cluster_and_reaches_all_servers()
             ],
         ),
         (
+            "ALTER TABLE visits\n    MODIFY COLUMN IF EXISTS x UInt8 CODEC(ZSTD(1))\n"
+            "        SETTINGS (min_compress_block_size = 1, max_compress_block_size = 2),\n"
+            "    MODIFY COLUMN IF EXISTS y UInt8",
+            [
+                "ALTER TABLE visits_local ON CLUSTER `main`\n"
+                "    MODIFY COLUMN IF EXISTS x UInt8 CODEC(ZSTD(1))\n"
+                "        SETTINGS (min_compress_block_size = 1, max_compress_block_size = 2),\n"
+                "    MODIFY COLUMN IF EXISTS y UInt8",
+                "ALTER TABLE visits ON CLUSTER `main`\n    MODIFY COLUMN IF EXISTS x UInt8,\n"
+                "    MODIFY COLUMN IF EXISTS y UInt8",
+            ],
+        ),
+        (
+            "ALTER TABLE visits MATERIALIZE COLUMN x SETTINGS mutations_sync = 2",
+            ["ALTER TABLE visits_local ON CLUSTER `main` MATERIALIZE COLUMN x SETTINGS mutations_sync = 2"],
+        ),
+        (
             "ALTER TABLE visits DELETE WHERE site_id = {site:UInt32} SETTINGS mutations_sync = 2",
             [
                 "ALTER TABLE visits_local ON CLUSTER `main` DELETE WHERE site_id = {site:UInt32}"
