@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ from statistics import median
 from bench.__main__ import end_cleanly
 from bench.backends import backend_settings, broker_process
 from bench.background import Background
-from bench.measure import machine, memory_mib
+from bench.measure import cpu_seconds, machine, memory_mib
 from bench.whole import LOADS, FreshnessProbe, PackedLoad, instance_under_load, pack_load, percentile
 from tests.instance import RunningInstance
 
@@ -45,11 +45,15 @@ class Watch(Background):
         """Hits that are accepted and not yet processed."""
         self._instance = instance
 
+    def processes(self) -> dict[str, int]:
+        """Their numbers by name."""
+        return {**self._instance.children(), **broker_process()}
+
     def work(self) -> None:
         client = self._instance.client()
         while not self.stop.wait(SAMPLE_SECONDS):
             self.lags.append(client.json("GET", "/hitstream/status")["lag"]["hits"])
-            for process, pid in {**self._instance.children(), **broker_process()}.items():
+            for process, pid in self.processes().items():
                 self.memory.setdefault(process, []).append(memory_mib(pid))
         client.close()
 
@@ -108,7 +112,7 @@ class Soak:
             for minute in range(minutes):
                 packed = following.result()
                 following = made(minute + 1, time.time() + MINUTE)
-                self._send_a_minute(instance, packed)
+                self._send_a_minute(instance, packed, watch.processes())
                 probe.check()
                 watch.check()
             following.cancel()
@@ -122,8 +126,11 @@ class Soak:
         if self.accepted < self._rate * MINUTE * minutes:
             self.missed.append(f"only {self.accepted} hits were accepted")
 
-    def _send_a_minute(self, instance: RunningInstance, packed: PackedLoad) -> None:
+    def _send_a_minute(
+        self, instance: RunningInstance, packed: PackedLoad, processes: Mapping[str, int]
+    ) -> None:
         lags, probes, began = len(self.lags), len(self.freshness), time.monotonic()
+        used = {process: cpu_seconds(pid) for process, pid in processes.items()}
         measured = packed.start(instance.port)()
         took = time.monotonic() - began
         for file, _, _ in packed.files:
@@ -133,6 +140,10 @@ class Soak:
             "single_p99_ms": round(measured[0]["p99_ms"], 1),
             "most_lag_hits": max(self.lags[lags:], default=0),
             "freshness_p95_s": round(percentile(self.freshness[probes:] or [0.0], 0.95), 2),
+            "cores": {
+                process: round((cpu_seconds(pid) - used[process]) / took, 2)
+                for process, pid in sorted(processes.items())
+            },
             "mib": {process: round(values[-1]) for process, values in sorted(self.memory.items())},
         }
         self.minutes.append(line)
