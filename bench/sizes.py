@@ -39,10 +39,10 @@ from bench.whole import percentile
 from hitstream.engine import clickhouse_dsn
 from reporting.methods import METHODS
 from schemas.rows import encode_output
-from sink.archive_months import merge_month
 from sink.archives import archive_day
 from sink.database import Database, database_name
 from sink.encoding import ROW_TABLES, Entry, split
+from sink.merged_archives import KINDS, merge_span, start_of
 from stream.embedded import EmbeddedLog
 from stream.opening import log_directory
 from tests.instance import RunningInstance, running_instance
@@ -177,7 +177,7 @@ def recompute(folder: Path, dates: Dates) -> Figures:
 
 
 def archive(folder: Path, dates: Dates) -> Figures:
-    """All days but today's, and their months."""
+    """All days but today's, and what is merged of them."""
     database = open_database(folder)
     began = time.monotonic()
     for site in (MONTH, TENTH):
@@ -188,12 +188,13 @@ def archive(folder: Path, dates: Dates) -> Figures:
         archive_day(database, YEAR, day)
     years = time.monotonic() - began - months
     began = time.monotonic()
-    for site, days in ((MONTH, dates.month), (TENTH, dates.month), (YEAR, dates.year)):
-        for month in sorted({day.replace(day=1) for day in days}):
-            merge_month(database, site, month, before=dates.today)
+    for kind in KINDS:
+        for site, days in ((MONTH, dates.month), (TENTH, dates.month), (YEAR, dates.year)):
+            for start in sorted({start_of(kind, day) for day in days}):
+                merge_span(database, site, kind, start, before=dates.today)
     merges = time.monotonic() - began
     database.close()
-    return {"archive_months_s": months, "archive_year_s": years, "merge_months_s": merges}
+    return {"archive_months_s": months, "archive_year_s": years, "merge_s": merges}
 
 
 def apart(function: Callable[..., Figures | None], *arguments: object) -> Figures:

@@ -12,7 +12,6 @@ from reporting.names import resolve_names
 from reporting.segments import archived_segments, compile_segment, parse_segment
 from schemas.config import Config
 from schemas.reports import Aggregate
-from sink.archive_months import MergedMonth, merged_months, month_segment
 from sink.archives import (
     ARCHIVED_SQL,
     FROZEN_KNOWN_SECONDS,
@@ -28,6 +27,7 @@ from sink.archives import (
     report_key,
 )
 from sink.database import Database
+from sink.merged_archives import Merged, merged_spans, with_merged
 from stream.config import ConfigFollower
 from stream.protocol import Log
 
@@ -87,7 +87,7 @@ class _Known:
 
     version: int
     days: dict[tuple[int, date, date, str], Mapping[date, Archived]] = field(default_factory=dict)
-    months: dict[tuple[int, str], Mapping[date, MergedMonth]] = field(default_factory=dict)
+    spans: dict[tuple[int, str], Sequence[Merged]] = field(default_factory=dict)
 
 
 class EngineArchives:
@@ -122,18 +122,14 @@ class EngineArchives:
         if asked not in known.days:
             known.days[asked] = current_archives(self._database, site_id, first, last, segment=segment)
         current = days_with(known.days[asked], reports)
-        stored = {day: StoredDay(segment, generation) for day, generation in current.items()}
-        if by_month and len(current) > 1:
-            if (site_id, segment) not in known.months:
-                known.months[site_id, segment] = merged_months(self._database, site_id, segment)
-            for merged in known.months[site_id, segment].values():
-                if merged.lies_within(first, last) and merged.reports.issuperset(reports):
-                    of_month = StoredDay(month_segment(segment), merged.generation)
-                    stored |= dict.fromkeys(merged.days_in(current), of_month)
-        return stored
+        if by_month and (site_id, segment) not in known.spans:
+            known.spans[site_id, segment] = merged_spans(self._database, site_id, segment)
+        spans = known.spans[site_id, segment] if by_month else ()
+        stored = with_merged(current, spans, segment=segment, reports=reports, first=first, last=last)
+        return {day: StoredDay(*one) for day, one in stored.items()}
 
     def _kept(self) -> "_Known":
-        """What current_archives and merged_months said; kept until any of their rows change (12
+        """What current_archives and merged_spans said; kept until any of their rows change (12
         ms of CPU become 2). To a server others write, too."""
         version = archives_version(self._database)
         with self._keeping:

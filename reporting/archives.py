@@ -61,7 +61,7 @@ def _size(value: object) -> int:
 
 class StoredDay(NamedTuple):
     """Where the archive of a day is read: the name that stands for its segment, and the generation. Days of a
-    merged month have the same."""
+    merged month or year have the same."""
 
     segment: str
     generation: int
@@ -93,7 +93,7 @@ class Archives(Protocol):
         by_month: bool = False,
     ) -> Mapping[date, StoredDay]:
         """Days within [first, last] for which all `aggregates` are archived. Blocking. `segment` is empty for
-        all visits. `by_month`: whole months within may be merged to one."""
+        all visits. `by_month`: those of months and years within may have been merged."""
         ...
 
     def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:

@@ -43,8 +43,9 @@ class ArchivedSegment:
 
 ALL_VISITS = ArchivedSegment()
 
-MONTHS = "months of "
-"""Begins the name under which the merged months of a segment are stored (sink.archive_months)."""
+MERGED: Mapping[str, str] = {"months of ": "toStartOfMonth", "years of ": "toStartOfYear"}
+"""Begin the names under which the merged months and years of a segment are stored (sink.merged_archives), and
+the function that makes a date its span's."""
 
 
 class FrozenDayError(Exception):
@@ -470,7 +471,8 @@ def superseded(database: Database, *, older_than: timedelta = timedelta(0)) -> l
 
     One that another process is at looks the same: with several, ask for old ones only."""
     # rows of a merged month have dates of their own, its record that of the month
-    of = f"if(startsWith(segment, '{MONTHS}'), toStartOfMonth(date), date)"
+    spans = "".join(f"startsWith(segment, '{name}'), {start}(date), " for name, start in MERGED.items())
+    of = f"multiIf({spans}date)"
     parts = " UNION DISTINCT ".join(
         f"""
         SELECT DISTINCT site_id, date, generation FROM {table}
@@ -484,17 +486,21 @@ def superseded(database: Database, *, older_than: timedelta = timedelta(0)) -> l
 
 
 def forget_days(database: Database, site_id: int, days: Sequence[date]) -> None:
-    """Remove the archives of whole days and of their months, of every segment: rows answer until they are
-    computed anew."""
+    """Remove the archives of whole days and what was merged of them, of every segment: rows answer until they
+    are computed anew."""
     if not days:
         return
-    months = sorted({day.replace(day=1) for day in days})
+    months, years = ({day.replace(day=1) for day in days}, {day.replace(month=1, day=1) for day in days})
+    spans = zip(MERGED.items(), ("months", "years"), strict=True)
+    merged = "".join(
+        f" OR (startsWith(segment, '{name}') AND {start}(date) IN {{{bound}:Array(Date)}})"
+        for (name, start), bound in spans
+    )
     for table in ("archive_days", "archives", "uniques"):
         database.execute(
-            f"ALTER TABLE {table} DELETE WHERE site_id = {{site:UInt32}} AND (date IN {{days:Array(Date)}}"
-            f" OR (startsWith(segment, '{MONTHS}') AND toStartOfMonth(date) IN {{months:Array(Date)}}))"
-            " SETTINGS mutations_sync = 2",
-            {"site": site_id, "days": list(days), "months": months},
+            f"ALTER TABLE {table} DELETE WHERE site_id = {{site:UInt32}}"
+            f" AND (date IN {{days:Array(Date)}}{merged}) SETTINGS mutations_sync = 2",
+            {"site": site_id, "days": list(days), "months": sorted(months), "years": sorted(years)},
         )
 
 

@@ -18,7 +18,6 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.reports import AGGREGATES, Aggregate
 from schemas.settings import SettingsError
-from sink.archive_months import MonthTurns
 from sink.archives import (
     ALL_VISITS,
     DEFAULT_LIMITS,
@@ -41,6 +40,7 @@ from sink.archives import (
 )
 from sink.database import Database
 from sink.encoding import SiteDay
+from sink.merged_archives import MergeTurns
 from sink.settings import RollupSettings
 from stream.protocol import LogError, LogResetError
 
@@ -189,7 +189,7 @@ class Rollups:
             raise ValueError(f"there is no rollup worker {only!r}")
         self._quick_seconds, self._give_up_seconds = quick_seconds, give_up_seconds
         self._leftovers_after, self._sweeps = leftovers_after, sweeps
-        self.months = MonthTurns(
+        self.merges = MergeTurns(
             database,
             segments=segments,
             aggregates=aggregates,
@@ -266,7 +266,7 @@ class Rollups:
 
     def step(self, worker: RollupWorker | None = None, lane: Lane = "long") -> bool:
         """Compute one segment of the day that is due longest; says whether there was one. The long lane
-        sweeps when it is time, since that may take some seconds, and merges months when no day is due."""
+        sweeps when it is time, since that may take some seconds, and merges when no day is due."""
         if lane == "long":
             self._sweep_when_due()
         if self._weighing.acquire(blocking=False):
@@ -276,7 +276,7 @@ class Rollups:
                 self._weighing.release()
         taken = self._take(worker, lane)
         if taken is None:
-            return lane == "long" and self._merge_month(worker)
+            return lane == "long" and self._merge(worker)
         site_day, turns = taken
         failed = ""
         try:
@@ -308,19 +308,21 @@ class Rollups:
             self._wake.notify_all()
         return True
 
-    def _merge_month(self, worker: RollupWorker | None) -> bool:
-        """The month that is due longest and has no days that wait; says whether there was one."""
-        before = self.months.before
+    def _merge(self, worker: RollupWorker | None) -> bool:
+        """The month or year that is due longest and has no days that wait; says whether there was one."""
         with self._lock:
-            days = ((one.site_id, _date(one)) for one in self._changed)
-            waiting = {(site_id, day.replace(day=1)) for site_id, day in days if day < before}
-        taken = self.months.take(
-            lambda site_id, month: self._belongs(site_id, worker) and (site_id, month) not in waiting
-        )
-        if taken is None:
+            waiting = [(one.site_id, _date(one)) for one in self._changed]
+
+        def may(site_id: int, start: date, before: date) -> bool:
+            return self._belongs(site_id, worker) and not any(
+                site == site_id and start <= day < before for site, day in waiting
+            )
+
+        span = self.merges.take(may)
+        if span is None:
             return False
         try:
-            replaced = self.months.merge(*taken)
+            replaced = self.merges.merge(span)
             with self._lock:
                 self._totals.replaced += [(self._clock(), one) for one in replaced]
         except LogResetError:
@@ -329,7 +331,7 @@ class Rollups:
             with self._lock:
                 self._totals.failed += 1
                 self._totals.last_error = str(error)
-            logger.warning("merging the archives of site %s, %s failed: %s", *taken, error)
+            logger.warning("merging archives of site %s, the %s %s, failed: %s", *span, error)
         return True
 
     def _limits_of(self, lane: Lane) -> ArchiveLimits:
@@ -420,7 +422,7 @@ class Rollups:
             self._computed[work] = _Computed(now, archived.seconds, archived.generation)
             self._totals.computed += 1
             self._totals.seconds += archived.seconds
-        self.months.archived(site_id, day)
+        self.merges.archived(site_id, day)
         return archived
 
     def _is_current(self, site_id: int, day: date, segment: ArchivedSegment) -> bool:
@@ -506,7 +508,7 @@ class Rollups:
         if since is None:
             # Left by a process that was killed; nobody reads them.
             forget(self._database, superseded(self._database, older_than=self._leftovers_after))
-            self.months.look()
+            self.merges.look()
         found = stale_days(self._database, since=since)
         stale = {(one.site_id, one.date) for one in found}
         found += [one for one in self._days_without_segments() if (one.site_id, one.date) not in stale]

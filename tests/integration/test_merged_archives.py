@@ -1,4 +1,4 @@
-"""A merged month says what its days say, while just these are current."""
+"""A merged month or year says what its days say, while just these are current."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -8,13 +8,6 @@ from hitstream.archives import EngineArchives
 from reporting.archives import StoredDay
 from reporting.methods import METHODS
 from schemas.reports import AGGREGATES
-from sink.archive_months import (
-    MonthTurns,
-    merge_month,
-    merged_months,
-    month_segment,
-    months_to_merge,
-)
 from sink.archives import (
     ALL_VISITS,
     DEFAULT_LIMITS,
@@ -26,6 +19,7 @@ from sink.archives import (
 )
 from sink.database import Database
 from sink.encoding import SiteDay
+from sink.merged_archives import MergeTurns, Span, merge_span, merged_spans, spans_to_merge
 from sink.rollups import Rollups
 from tests.integration.test_archives import DAY, FIRST_DAY, age, fill
 from tests.integration.test_reports import Reports
@@ -33,6 +27,8 @@ from tests.integration.test_reports import Reports
 MONTH = DAY.replace(day=1)
 OCTOBER = date(2026, 10, 1)
 DAYS = 4
+MERGED_MONTH = "months of "
+SPAN: Span = (1, "month", MONTH)
 
 
 def archive_days(database: Database, days: int = DAYS) -> list[int]:
@@ -43,7 +39,47 @@ def archive_days(database: Database, days: int = DAYS) -> list[int]:
 
 
 def merge(database: Database, before: date = OCTOBER) -> ArchivedDay | None:
-    return merge_month(database, 1, MONTH, before=before)
+    return merge_span(database, 1, "month", MONTH, before=before)
+
+
+def test_a_year_is_made_of_its_months_that_ended(database: Database) -> None:
+    """September (merged) and a day of October; November goes on."""
+    archive_days(database)
+    october, november = DAY + timedelta(days=30), DAY + timedelta(days=60)
+    for table, times in (("visits", ("first_time", "last_time")), ("actions", ("time",))):
+        for later in (30, 60):
+            moved = ", ".join(f"{one} + toIntervalDay({later}) AS {one}" for one in times)
+            ids = f"visit_id + {later} AS visit_id"
+            ids += f", hit_id + {later} AS hit_id" if table == "actions" else ""
+            database.command(
+                f"INSERT INTO {table} SELECT * REPLACE (date + {later} AS date, {moved}, {ids}) FROM {table}"
+                f" FINAL WHERE date = '{DAY}'"
+            )
+    age(database, 3600)
+    for day in (october, november):
+        archive_day(database, 1, day)
+    merge(database)
+    reports = Reports(database, {"archives": EngineArchives(database), "methods": METHODS})
+    methods = ("VisitsSummary.get", "Actions.getPageUrls", "Referrers.getAll", "UserCountry.getCountry")
+    expected = [reports.ask(one, period="year") for one in methods]
+    before = date(2026, 11, 20)
+    assert spans_to_merge(database, before) == {(1, "year", date(2026, 1, 1))}
+    merged = merge_span(database, 1, "year", date(2026, 1, 1), before=before)
+    assert merged is not None
+    assert spans_to_merge(database, before) == set()
+    found = EngineArchives(database).current_days(
+        1, date(2026, 1, 1), date(2026, 12, 31), "", [AGGREGATES["pages"]], by_month=True
+    )
+    assert {day: one.segment for day, one in found.items()} == {
+        **{DAY + timedelta(days=at): "years of " for at in range(DAYS)},
+        october: "years of ",
+        november: "",
+    }
+    for table in ("archives", "uniques"):
+        where = f"date < '{november}' AND segment != 'years of '"
+        database.command(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
+    reports = Reports(database, {"archives": EngineArchives(database), "methods": METHODS})
+    assert [reports.ask(one, period="year") for one in methods] == expected
 
 
 def generations(archives: EngineArchives, *, by_month: bool = True) -> list[StoredDay]:
@@ -89,7 +125,7 @@ def test_days_are_read_alone_where_they_are_asked_for_alone(database: Database) 
     merged = merge(database)
     assert merged is not None
     assert generations(archives, by_month=False) == alone
-    assert generations(archives) == [StoredDay(month_segment(""), merged.generation)] * DAYS
+    assert generations(archives) == [StoredDay(MERGED_MONTH, merged.generation)] * DAYS
     pages = [AGGREGATES["pages"]]
     for first, last in ((MONTH, date(2026, 9, 29)), (MONTH + timedelta(days=1), date(2026, 9, 30))):
         part = archives.current_days(1, first, last, "", pages, by_month=True)
@@ -101,7 +137,7 @@ def test_a_month_that_goes_on_is_read_where_its_merged_days_lie_within(database:
     archives, end = EngineArchives(database), DAY + timedelta(days=2)
     merged = merge(database, end)
     assert merged is not None
-    of_month = StoredDay(month_segment(""), merged.generation)
+    of_month = StoredDay(MERGED_MONTH, merged.generation)
     alone = [StoredDay("", generation) for generation in made]
     for last, expected in (
         (DAY + timedelta(days=1), [of_month, of_month]),
@@ -122,11 +158,11 @@ def test_a_month_is_not_read_after_one_of_its_days_changed(database: Database) -
     age(database, 3600)
     archive_day(database, 1, DAY)
     assert {one.segment for one in generations(archives)} == {""}
-    assert months_to_merge(database, OCTOBER) == {(1, MONTH)}
+    assert spans_to_merge(database, OCTOBER) == {(1, "month", MONTH)}
     again = merge(database)
     assert again is not None
     assert {one.generation for one in generations(archives)} == {again.generation}
-    assert months_to_merge(database, OCTOBER) == set()
+    assert spans_to_merge(database, OCTOBER) == set()
 
 
 def test_the_rows_of_replaced_months_and_of_forgotten_days_go(database: Database) -> None:
@@ -144,13 +180,13 @@ def test_the_rows_of_replaced_months_and_of_forgotten_days_go(database: Database
     for table in ("archives", "uniques", "archive_days"):
         found = database.rows(f"SELECT DISTINCT segment FROM {table}")
         assert found == [("",)], table
-    assert merged_months(database, 1, "") == {}
+    assert merged_spans(database, 1, "") == []
 
 
 def test_a_month_that_goes_on_is_merged_once_a_day_without_yesterday(database: Database) -> None:
     archive_days(database)
     now = [datetime(2026, 9, 7, 12, tzinfo=UTC).timestamp()]
-    turns = MonthTurns(
+    turns = MergeTurns(
         database,
         segments=lambda _: [],
         aggregates=lambda _: tuple(AGGREGATES.values()),
@@ -162,15 +198,15 @@ def test_a_month_that_goes_on_is_merged_once_a_day_without_yesterday(database: D
     assert turns.take(lambda *_: True) is None, "more of its days may be about to be archived"
     now[0] += 61
     assert turns.take(lambda *_: False) is None
-    assert turns.take(lambda *_: True) == (1, MONTH)
-    assert turns.merge(1, MONTH) == []
+    assert turns.take(lambda *_: True) == SPAN
+    assert turns.merge(SPAN) == []
     archives = EngineArchives(database)
     assert [one.segment != "" for one in generations(archives)] == [True, True, False, False]
     assert turns.take(lambda *_: True) is None
     now[0] += 86400
-    assert turns.take(lambda *_: True) == (1, MONTH)
-    before = merged_months(database, 1, "")[MONTH].generation
-    assert turns.merge(1, MONTH) == [(1, MONTH + timedelta(days=at), before) for at in range(30)]
+    assert turns.take(lambda *_: True) == SPAN
+    before = merged_spans(database, 1, "")[0].generation
+    assert turns.merge(SPAN) == [(1, MONTH + timedelta(days=at), before) for at in range(30)]
     assert [one.segment != "" for one in generations(archives)] == [True, True, True, False]
 
 
@@ -182,13 +218,13 @@ def test_rollups_merge_what_they_archived(database: Database) -> None:
     rollups.changed({SiteDay(1, FIRST_DAY), SiteDay(1, FIRST_DAY + 1)}, now[0] - 1000)
     while rollups.step():
         pass
-    assert merged_months(database, 1, "") == {}
+    assert merged_spans(database, 1, "") == []
     now[0] += 61
     rollups.changed({SiteDay(1, FIRST_DAY)})
     assert not rollups.step()
-    assert merged_months(database, 1, "") == {}, "a day of it waits"
+    assert merged_spans(database, 1, "") == [], "a day of it waits"
     now[0] += 3600
     while rollups.step():
         pass
-    assert list(merged_months(database, 1, ALL_VISITS.key)) == [MONTH]
+    assert [one.start for one in merged_spans(database, 1, ALL_VISITS.key)] == [MONTH]
     assert rollups.status().failed == 0
