@@ -275,20 +275,22 @@ def truncate(table: Table, keep: int, processed: Collection[str], others: str = 
 # Columns
 
 
-def compute_processed(table: Table, metrics: Sequence[ProcessedMetric]) -> Table:
-    """Adds the report's processed metrics after the other columns, in their order."""
+def compute_processed(table: Table, metrics: Sequence[ProcessedMetric], whole: Table | None = None) -> Table:
+    """Adds the report's processed metrics after the other columns, in their order. `whole`: the table before
+    rows were left out, which shares are taken of."""
     metrics = [metric for metric in metrics if metric.applies is None or metric.applies(table)]
     if not metrics:
         return table
 
     def change(part: Table) -> Table:
         chosen = [metric for metric in metrics if part is table or not metric.first_level_only]
+        all_rows = whole if part is table and whole is not None else part
 
         def extend(row: Row) -> Row:
             if not row.columns:
                 return row
             columns = dict(row.columns)
-            computed = {metric.name: metric.compute(row.with_columns(columns), part) for metric in chosen}
+            computed = {metric.name: metric.compute(row.with_columns(columns), all_rows) for metric in chosen}
             for name, value in computed.items():
                 if value is not None or name not in columns:
                     columns[name] = value

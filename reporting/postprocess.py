@@ -204,6 +204,7 @@ def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: R
         shape = replace(shape, dimension=dimension)
     if parameters.flag("flat"):
         table = filters.flatten(table, shape, with_parents=parameters.flag("include_aggregate_rows"))
+    whole = table
     metrics: tuple[ProcessedMetric, ...] = () if parameters.text("pivotBy") else shape.processed
     if any(label.strip() for label in parameters.texts("label")):
         # the row that is asked for may lie deeper, and is the whole answer then
@@ -216,12 +217,12 @@ def _prepare(table: Table, parameters: Parameters, request: ApiRequest, shape: R
         metrics = (*early, *added, *(metric for metric in metrics if not metric.first_level_only))
         if added and not with_goals:
             table = filters.drop_rows_without_visits(table)
-        table = _filter_rows(table, parameters, shape, metrics)
+        whole, table = table, _filter_rows(table, parameters, shape, metrics)
     shown = parameters.comma_list("showColumns")
     computed = metrics
     if shown and not parameters.flag("compare"):
         computed = tuple(metric for metric in metrics if metric.name in shown)
-    return _Prepared(filters.compute_processed(table, computed), metrics)
+    return _Prepared(filters.compute_processed(table, computed, whole), metrics)
 
 
 def _pivot(

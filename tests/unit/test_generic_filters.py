@@ -120,6 +120,16 @@ def test_a_recursive_pattern_keeps_parents_of_matching_rows() -> None:
     assert labels(kept.rows[0].subtable) == ["Search"]
 
 
+def test_shares_are_of_all_rows_also_of_those_left_out() -> None:
+    def share(row: Row, whole: Table) -> float:
+        return filters.quotient(row.columns["nb_visits"], sum(other.columns["nb_visits"] for other in whole))  # type: ignore[misc]
+
+    whole = table(("a", 3), ("b", 1))
+    metric = ProcessedMetric(name="share", compute=share)
+    (row,) = filters.compute_processed(filters.limit(whole, 1, 1), [metric], whole).rows
+    assert row.columns["share"] == 0.25
+
+
 def test_low_population_is_below_the_threshold() -> None:
     value = table(("a", 3), ("b", 1))
     assert labels(filters.exclude_low_population(value, "nb_visits", 2)) == ["a"]
