@@ -1,6 +1,7 @@
 import pytest
 
 from tests.contract.backends import Backend
+from tests.contract.log_contents import HITS
 
 
 @pytest.fixture(params=["embedded", "kafka"])
@@ -23,3 +24,13 @@ def closing():
     yield keep
     for thing in reversed(opened):
         thing.close()
+
+
+@pytest.fixture
+def log(log_backend, closing):
+    return closing(log_backend.open())
+
+
+@pytest.fixture
+def appender(log, closing):
+    return closing(log.appender(HITS))

@@ -9,7 +9,7 @@ import pytest
 
 from stream.protocol import LogError, LogInUseError, LogMismatchError, TopicPartition
 from tests.contract.backends import Backend, prefix_of
-from tests.contract.test_log import ALL, HITS, entries, values_of
+from tests.contract.log_contents import ALL, HITS, entries, values_of
 
 pytest.importorskip("confluent_kafka")
 pytest.importorskip("rocksdict")

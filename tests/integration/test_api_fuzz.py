@@ -33,7 +33,7 @@ from stream.secrets import TokenStore
 from stream.users import UserStore
 from tests.builders import NOON
 from tests.integration.api import ADMIN
-from tests.integration.test_reports import DAY, store
+from tests.integration.reports import DAY, store
 from tests.rows import a_conversion, a_visit, an_action
 
 Ask = Callable[..., Response]

@@ -7,7 +7,7 @@ import pytest
 from reporting.errors import ApiError
 from reporting.table import Table
 from sink.database import Database
-from tests.integration.test_reports import Reports, store
+from tests.integration.reports import Reports, store
 from tests.rows import a_conversion, a_visit, an_action
 
 FREE = {1: ("plan", "free")}

@@ -10,7 +10,7 @@ from reporting.table import Row
 from schemas.rows import Action, ActionKind, Conversion, Visit
 from sink.database import Database
 from tests.builders import NOON
-from tests.integration.test_reports import Reports, store
+from tests.integration.reports import Reports, store
 from tests.rows import a_conversion, a_visit, an_action
 
 HOSTS = ("example.org", "shop.example.org", "example.org:8080")

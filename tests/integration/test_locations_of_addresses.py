@@ -8,7 +8,7 @@ from reporting.errors import ApiError
 from reporting.methods import METHODS
 from schemas.hit import Location
 from sink.database import Database
-from tests.integration.test_reports import Reports
+from tests.integration.reports import Reports
 
 BESANCON = Location("fr", "BFC", "Besançon", 47.249, 6.018)
 

@@ -1,5 +1,6 @@
 """Processed reports: what is typed, in which order, what is added up and what is told of rows."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from reporting.methods import METHODS
 from reporting.render.php import plain
 from schemas.rows import ActionKind
 from sink.database import Database
-from tests.integration.test_reports import Reports, processed, store
+from tests.integration.reports import DAY, Reports, processed, store
 from tests.rows import a_conversion, a_visit, an_action
 
 
@@ -157,3 +158,32 @@ def test_columns_of_goals_are_shown_when_they_are_asked_for(database: Database, 
     ):
         assert "conversion_rate" not in plain_answer["columns"]
         assert not any(name.startswith("goal_") for row in plain_answer["reportData"] for name in row)
+
+
+def test_a_processed_report_shows_values_as_people_read_them(database: Database, reports: Reports) -> None:
+    """Columns without a value are zero, totals are of all rows, whatever the limit."""
+    store(database, [
+        a_visit(visit_id=1, country="fr", actions=1, duration=0),
+        a_visit(visit_id=2, country="fr", actions=3, duration=754),
+        a_visit(visit_id=3, country="de", actions=2, duration=10),
+        a_conversion(visit_id=3, goal_id=1, revenue=2.5),
+    ])  # fmt: skip
+    answer = processed(reports, "UserCountry.getCountry", filter_limit="1")
+    assert list(answer["columns"])[:2] == ["label", "nb_visits"]
+    row = answer["reportData"][0]
+    assert (row["label"], row["avg_time_on_site"], row["bounce_rate"]) == ("France", "00:06:17", "50%")
+    assert row["revenue"] == "$0"
+    assert answer["reportMetadata"][0]["segment"] == "countryCode==fr"
+    assert (answer["reportTotal"]["nb_visits"], answer["reportTotal"]["nb_actions_per_visit"]) == (3, 2)
+    assert "token_auth" not in str(answer["metadata"])
+    raw = processed(reports, "UserCountry.getCountry", filter_limit="1", format_metrics="0")
+    assert (raw["reportData"][0]["avg_time_on_site"], raw["reportData"][0]["bounce_rate"]) == (377, 0.5)
+
+
+def test_a_processed_report_of_several_days_names_them(database: Database, reports: Reports) -> None:
+    store(database, [a_visit(visit_id=1)])
+    dates = f"{DAY - timedelta(days=1)},{DAY}"
+    answer = processed(reports, "VisitsSummary.get", date=dates, showColumns="nb_visits")
+    assert list(answer["metadata"]["metrics"]) == ["nb_visits"]
+    assert list(answer["reportData"].values()) == [[], 1]
+    assert str(DAY.year) in next(iter(answer["reportData"]))

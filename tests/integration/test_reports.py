@@ -1,81 +1,25 @@
 """Reports over rows in a real ClickHouse engine: sums, uniques, periods, segments, archives, visits log."""
 
-import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from hitstream.archives import EngineArchives, StoredSegments
-from reporting.api import Instance, ask
-from reporting.database import ThreadedDatabase
 from reporting.methods import METHODS
-from reporting.parameters import Parameters
 from reporting.render.objects import serialize_result
-from reporting.render.php import plain
-from reporting.table import Result, Table, TableMap
-from schemas.access import Grant
-from schemas.config import Config, Dimension, Goal, Site, StoredSegment
-from schemas.rows import ActionKind, Row, encode_output
+from reporting.table import TableMap
+from schemas.config import Dimension, StoredSegment
+from schemas.rows import ActionKind, encode_output
 from sink.archives import archive_day, forget_days
 from sink.database import Database
 from sink.encoding import ROW_TABLES, Entry, split
 from sink.rollups import Rollups
 from tests.builders import NOON
+from tests.integration.reports import CONFIG, DAY, SECONDS_OF_DAY, Reports, store
 from tests.rows import A_DAY, a_conversion, a_visit, an_action, an_item
-
-DAY = date(1970, 1, 1) + timedelta(days=A_DAY)
-CONFIG = Config(
-    sites={1: Site(site_id=1, name="Shop", urls=("http://example.org",), ecommerce=True)},
-    goals={1: {1: Goal(site_id=1, goal_id=1, name="thanks")}},
-)
-SECONDS_OF_DAY = 86400
-
-
-def store(database: Database, rows: list[Row]) -> None:
-    for number, kind in enumerate(("Visit", "Action", "Conversion", "ConversionItem")):
-        values = [encode_output(row) for row in rows if type(row).__name__ == kind]
-        if values:
-            table = ROW_TABLES[number]
-            for block in split(table, [Entry(0, at, v) for at, v in enumerate(values)], 1).by_month.values():
-                database.insert_msgpack(table.name, table.columns, block.data)
-
-
-class Reports:
-    """Asks API methods over a database."""
-
-    def __init__(self, database: Database, state: Mapping[str, Any], config: Config = CONFIG) -> None:
-        self._executor = ThreadPoolExecutor(1)
-        self._instance = Instance(
-            methods=METHODS,
-            config=lambda: config,
-            database=ThreadedDatabase(lambda: database.client, self._executor),
-            change=self._refuse,
-            now=lambda: datetime.fromtimestamp(NOON, UTC) + timedelta(days=20),
-            state=state,
-        )
-
-    @staticmethod
-    async def _refuse(_: Any) -> Config:
-        raise AssertionError("reports change nothing")
-
-    def ask(self, method: str, **parameters: str) -> Result:
-        values = {
-            "method": method, "idSite": "1", "period": "day", "date": DAY.isoformat(), **parameters,
-        }  # fmt: skip
-        grant = Grant(login="admin", superuser=True)
-        return asyncio.run(ask(self._instance, grant, Parameters(values))).result
-
-    def table(self, method: str, **parameters: str) -> Table:
-        result = self.ask(method, **parameters)
-        assert isinstance(result, Table)
-        return result
-
-    def row(self, method: str, **parameters: str) -> dict[str, Any]:
-        return dict(self.table(method, **parameters).rows[0].columns)
 
 
 @pytest.fixture
@@ -215,120 +159,6 @@ def test_referrers_are_attributed_to_the_conversion(database: Database, reports:
     assert rows["Campaigns"].columns["nb_conversions"] == 1
     page = reports.table("Referrers.getWebsites", flat="1").rows[0]
     assert page.label == "news.example/a"
-
-
-def test_the_visits_log_tells_what_a_visit_did(database: Database, reports: Reports) -> None:
-    store(
-        database,
-        [
-            a_visit(1, country="fr", goals=[1], converted=True),
-            an_action(11, title="Home"),
-            a_conversion(11, goal_id=1, revenue=7.5),
-        ],
-    )
-    row = reports.row("Live.getLastVisitsDetails")
-    assert [action["type"] for action in row["actionDetails"]] == ["action", "goal"]
-    assert row["actionDetails"][1]["subtitle"] == "thanks ($7.50 revenue)"
-    assert (row["country"], row["visitorId"], row["goalConversions"]) == ("France", "00000000000000a1", 1)
-
-
-def test_the_visits_log_can_be_asked_for_so_many_visits(database: Database, reports: Reports) -> None:
-    store(database, [a_visit(at, visitor_id=at) for at in (1, 2, 3)])
-    method = "Live.getLastVisitsDetails"
-    assert len(reports.table(method)) == 3
-    assert len(reports.table(method, countVisitorsToFetch="2")) == 2
-    assert len(reports.table(method, countVisitorsToFetch="2", filter_limit="1")) == 1
-    assert len(reports.table(method, countVisitorsToFetch="0")) == 3
-
-
-def test_strict_counts_visits_actions_and_urls_of_the_whole_instance_in_order_of_acceptance(
-    database: Database,
-) -> None:
-    store(
-        database,
-        [
-            a_visit(700, site_id=2),
-            an_action(700, site_id=2, visit_id=700, url="example.org/other"),
-            a_visit(900, at=NOON, actions=2),
-            an_action(900, visit_id=900, url="example.org/page"),
-            an_action(950, at=NOON + 60, visit_id=900, url="example.org/other"),
-            an_action(960, at=NOON + 61, visit_id=900, kind=int(ActionKind.DOWNLOAD), url="example.org/page"),
-        ],
-    )
-    row = Reports(database, {"compatibility": "strict"}).row("Live.getLastVisitsDetails")
-    shown = [(action["pageId"], action["pageIdAction"]) for action in row["actionDetails"]]
-    # 1 is the title of all pages, 2 the URL that the other site has too
-    assert (row["idVisit"], shown) == (2, [(2, 3), (3, 2), (4, 4)])
-    plain = Reports(database, {}).row("Live.getLastVisitsDetails")
-    assert (plain["idVisit"], plain["actionDetails"][0]["pageIdAction"]) == (900, 900)
-
-
-def test_time_on_a_page_lasts_until_the_next_page_without_the_time_before_an_order(
-    database: Database, reports: Reports
-) -> None:
-    store(
-        database,
-        [
-            a_visit(1, actions=4, duration=901),
-            an_action(11),
-            an_action(12, at=NOON + 100, kind=int(ActionKind.SEARCH), url="", time_spent_previous=100),
-            a_conversion(13, goal_id=0, at=NOON + 200),
-            an_action(14, at=NOON + 500, time_spent_previous=300),
-            an_action(15, at=NOON + 600, kind=int(ActionKind.SEARCH), url="", time_spent_previous=100),
-        ],
-    )
-    row = reports.row("Live.getLastVisitsDetails")
-    spent = [one["timeSpent"] for one in row["actionDetails"] if one["type"] == "action"]
-    assert spent == [400, 401]
-
-
-def test_the_visits_log_is_as_long_as_asked(database: Database, reports: Reports) -> None:
-    store(database, [a_visit(at + 1, at=NOON + at) for at in range(3)])
-    for asked, expected in (({"filter_limit": "2"}, [3, 2]), ({"countVisitorsToFetch": "1"}, [3])):
-        rows = reports.table("Live.getLastVisitsDetails", **asked).rows
-        assert [row.columns["idVisit"] for row in rows] == expected
-
-
-def test_a_click_on_a_google_result_tells_its_place_without_its_session(
-    database: Database, reports: Reports
-) -> None:
-    url = "http://www.google.com/url?sa=t&rct=j&cd=3&ved=0CC&url=http%3A%2F%2Fe.org%2F&ei=8v&usg=AF&bvm=b"
-    store(database, [a_visit(1, referrer_type=2, referrer_name="Google", referrer_url=url)])
-    row = reports.row("Live.getLastVisitsDetails")
-    assert row["referrerKeywordPosition"] == "3"
-    assert row["referrerUrl"] == "http://www.google.com/url?rct=j&cd=3&url=http%3A%2F%2Fe.org%2F"
-
-
-def test_a_profile_sums_up_the_visits_of_one_visitor(database: Database, reports: Reports) -> None:
-    store(
-        database,
-        [
-            a_visit(1, actions=2, duration=61, country="fr", device_type=1),
-            an_action(11, visit_id=1),
-            an_action(12, visit_id=1, kind=int(ActionKind.SEARCH), url="", search_keyword="shoes"),
-            a_visit(2, at=NOON + SECONDS_OF_DAY, duration=30, referrer_type=3, referrer_name="a.org",
-                    country="de", user_id="ann", goals=[1]),
-            an_action(21, at=NOON + SECONDS_OF_DAY, visit_id=2),
-            a_conversion(21, at=NOON + SECONDS_OF_DAY, visit_id=2, goal_id=1),
-            a_visit(3, at=NOON + 50, visitor_id=0xB2),
-        ],
-    )  # fmt: skip
-    profile: Any = reports.ask("Live.getVisitorProfile", visitorId="00000000000000a1")
-    assert (profile["totalVisits"], profile["totalVisitDuration"], profile["userId"]) == (2, 91, "ann")
-    assert (profile["totalPageViews"], profile["totalUniquePageViews"]) == (2, 1)
-    assert (profile["totalRevisitedPages"], profile["totalConversionsByGoal"]) == (1, {"idgoal=1": 1})
-    assert profile["searches"] == [{"keyword": "shoes", "searches": 1}]
-    assert profile["visitedPages"] == [{"url": "http://example.org/page", "count": 2}]
-    assert [one["country"] for one in profile["countries"]] == ["fr", "de"]
-    assert profile["firstVisit"]["referralSummary"] == "Direct Entry"
-    assert profile["lastVisit"]["referralSummary"] == "Websites: a.org"
-    assert (profile["nextVisitorId"], profile["previousVisitorId"]) == ("00000000000000b2", False)
-    assert profile["hasMoreVisits"] is False
-    newest: Any = reports.ask("Live.getVisitorProfile", limitVisits="1")
-    assert (newest["hasMoreVisits"], newest["visitsAggregated"]) == (True, 1)
-    assert reports.ask("Live.getVisitorProfile", visitorId="00000000000000ff") == []
-    first = reports.row("Live.getFirstVisitForVisitorId", visitorId="00000000000000a1")
-    assert first["idVisit"] == 1
 
 
 def test_enhanced_sites_show_conversions_and_what_shops_sold(database: Database, reports: Reports) -> None:
@@ -506,42 +336,6 @@ def test_every_report_answers_without_any_row(reports: Reports) -> None:
         if method.cells is None or set(method.required) & set(special):
             continue
         reports.ask(name)
-
-
-def processed(reports: Reports, report: str, **parameters: str) -> dict[str, Any]:
-    module, action = report.split(".")
-    answer = plain(reports.ask("API.getProcessedReport", apiModule=module, apiAction=action, **parameters))
-    assert isinstance(answer, dict)
-    return answer
-
-
-def test_a_processed_report_shows_values_as_people_read_them(database: Database, reports: Reports) -> None:
-    """Columns without a value are zero, totals are of all rows, whatever the limit."""
-    store(database, [
-        a_visit(visit_id=1, country="fr", actions=1, duration=0),
-        a_visit(visit_id=2, country="fr", actions=3, duration=754),
-        a_visit(visit_id=3, country="de", actions=2, duration=10),
-        a_conversion(visit_id=3, goal_id=1, revenue=2.5),
-    ])  # fmt: skip
-    answer = processed(reports, "UserCountry.getCountry", filter_limit="1")
-    assert list(answer["columns"])[:2] == ["label", "nb_visits"]
-    row = answer["reportData"][0]
-    assert (row["label"], row["avg_time_on_site"], row["bounce_rate"]) == ("France", "00:06:17", "50%")
-    assert row["revenue"] == "$0"
-    assert answer["reportMetadata"][0]["segment"] == "countryCode==fr"
-    assert (answer["reportTotal"]["nb_visits"], answer["reportTotal"]["nb_actions_per_visit"]) == (3, 2)
-    assert "token_auth" not in str(answer["metadata"])
-    raw = processed(reports, "UserCountry.getCountry", filter_limit="1", format_metrics="0")
-    assert (raw["reportData"][0]["avg_time_on_site"], raw["reportData"][0]["bounce_rate"]) == (377, 0.5)
-
-
-def test_a_processed_report_of_several_days_names_them(database: Database, reports: Reports) -> None:
-    store(database, [a_visit(visit_id=1)])
-    dates = f"{DAY - timedelta(days=1)},{DAY}"
-    answer = processed(reports, "VisitsSummary.get", date=dates, showColumns="nb_visits")
-    assert list(answer["metadata"]["metrics"]) == ["nb_visits"]
-    assert list(answer["reportData"].values()) == [[], 1]
-    assert str(DAY.year) in next(iter(answer["reportData"]))
 
 
 def test_countries_and_languages_are_named_in_the_language_asked_for(

@@ -34,8 +34,8 @@ from sink.retention import Retention, drop_archives, drop_rows
 from sink.settings import SinkSettings
 from tests.builders import NOON, a_hit, config_events
 from tests.instance import RunningInstance
+from tests.integration.reports import Reports
 from tests.integration.test_archives import store
-from tests.integration.test_reports import Reports
 from tests.integration.traffic import hit, send
 from tests.pipeline import Pipeline
 

@@ -15,8 +15,8 @@ from schemas.config import StoredSegment
 from sink.database import Database
 from sink.encoding import SiteDay
 from sink.rollups import Rollups
+from tests.integration.reports import CONFIG
 from tests.integration.test_archives import FIRST_DAY, age, fill
-from tests.integration.test_reports import CONFIG
 from tests.integration.test_rollup_lanes import archived_sites, running, wait_until
 
 BASE_ACTIONS = 3000

@@ -9,7 +9,7 @@ from reporting.render.php import plain
 from schemas.rows import ActionKind
 from sink.database import Database
 from tests.builders import NOON
-from tests.integration.test_reports import Reports, store
+from tests.integration.reports import Reports, store
 from tests.rows import a_visit, an_action
 
 PAGES = ("example.org/a", "example.org/b", "example.org/c")

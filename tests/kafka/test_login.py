@@ -14,7 +14,7 @@ from schemas.settings import load_settings
 from stream.opening import LogSettings, open_log
 from stream.protocol import Log, LogError, TopicPartition
 from tests.clickhouse_http import running_clickhouse
-from tests.contract.test_log import values_of
+from tests.contract.log_contents import values_of
 from tests.instance import RunningInstance
 from tests.kafka.broker import NoBrokerError
 from tests.kafka.secure import MECHANISMS, PASSWORD, STORE_PASSWORD, USER, SecureBroker
