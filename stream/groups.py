@@ -16,6 +16,7 @@ from typing import Protocol
 from schemas.topics import partition_of
 from stream import frames
 from stream.faults import crash_point
+from stream.pace import Pace
 from stream.protocol import Batch, Message, TopicPartition
 from stream.sqlite_files import (
     Background,
@@ -37,6 +38,9 @@ CHECKPOINT_NOW_BYTES = 12 << 20
 WAL_KEPT_BYTES = 4 << 20
 RELEASE_INTERVAL_S = 5.0
 RELEASED_ROWS_PER_COMMIT = 500
+UNITS_APART, LONGEST_APART_S = 3.0, 0.5
+"""Of units of work (stream.pace): each takes a commit of every partition's file, and reads and writes the
+state of its visitors once."""
 # Between two looks for new input: grows while nothing comes, also from one poll to the next.
 SHORTEST_PAUSE_S = 0.001
 LONGEST_PAUSE_S = 0.04
@@ -243,6 +247,9 @@ class GroupWorker:
         """Partition -> ends of its outputs when its scrub began."""
         self._turn = 0
         self._pause_s = SHORTEST_PAUSE_S
+        self._pace = Pace(times=UNITS_APART, shortest_s=0.0, longest_s=LONGEST_APART_S)
+        self._is_behind = False
+        """Whether the last unit had all the messages it might."""
         self._exhausted_bell, self._exhausted_until = b"", 0.0
         with translate_errors(wiring.directory, "Opening"):
             try:
@@ -278,11 +285,16 @@ class GroupWorker:
 
     def poll(self, max_messages: int, timeout: float) -> Sequence[Batch]:
         deadline = time.monotonic() + timeout
+        pause = min(self._pace.next_at, deadline) - time.monotonic()
+        if pause > 0 and not self._is_behind:
+            time.sleep(pause)
         while True:
             self._wiring.check_open()
             batches = self._read_inputs(max_messages)
             remaining = deadline - time.monotonic()
             if batches:
+                self._pace.begin(time.monotonic())
+                self._is_behind = sum(len(batch.messages) for batch in batches) >= max_messages
                 self._pause_s = SHORTEST_PAUSE_S
             if batches or remaining <= 0:
                 return batches
@@ -366,6 +378,7 @@ class GroupWorker:
             crash_point("log.committed")
             self._bound_wal(file)
         self._wiring.ring()
+        self._pace.end(time.monotonic())
 
     def _partition_to_merge(self) -> int | None:
         """One at a time, so that no commit waits for all of them."""
