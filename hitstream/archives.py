@@ -79,6 +79,7 @@ class StoredSegments:
 
 
 _MOST_ANSWERS = 10_000
+_NOT_ASKED, _OF_A_SERVER = -1, -2
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,18 @@ class _Known:
 class EngineArchives:
     """reporting.archives.Archives over one engine's database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, whole: "EngineArchives | None" = None) -> None:
+        """`whole`: of all requests, where this is one's."""
+        self._database, self._whole = database, whole
         self.kept = KeptAnswers() if database.place.is_embedded else None
         self._frozen: tuple[float, date | None] = (0.0, None)
-        self._known = _Known(-1)
+        self._known = _Known(_NOT_ASKED)
         self._keeping = threading.Lock()
+
+    def for_request(self) -> "EngineArchives":
+        one = EngineArchives(self._database, self)
+        one.kept = self.kept
+        return one
 
     def current_days(
         self,
@@ -117,7 +124,7 @@ class EngineArchives:
     def _stored_days(
         self, site_id: int, first: date, last: date, segment: str, reports: Sequence[str], *, by_month: bool
     ) -> Mapping[date, StoredDay]:
-        known = self._kept() if self._database.place.is_embedded else _Known(-1)
+        known = self._what_is_known()
         asked = (site_id, first, last, segment)
         if asked not in known.days:
             known.days[asked] = current_archives(self._database, site_id, first, last, segment=segment)
@@ -128,9 +135,16 @@ class EngineArchives:
         stored = with_merged(current, spans, segment=segment, reports=reports, first=first, last=last)
         return {day: StoredDay(*one) for day, one in stored.items()}
 
-    def _kept(self) -> "_Known":
-        """What current_archives and merged_spans said; kept until any of their rows change (12
-        ms of CPU become 2). To a server others write, too."""
+    def _what_is_known(self) -> "_Known":
+        """What current_archives and merged_spans said: kept while a request lasts; embedded, until any of
+        their rows change (12 ms of CPU become 2). To a server others write, too."""
+        if self._whole is not None:
+            with self._keeping:
+                if self._known.version == _NOT_ASKED:
+                    self._known = self._whole._what_is_known()
+                return self._known
+        if not self._database.place.is_embedded:
+            return _Known(_OF_A_SERVER)
         version = archives_version(self._database)
         with self._keeping:
             known = self._known
@@ -149,6 +163,8 @@ class EngineArchives:
 
     def frozen_before(self) -> date | None:
         """Asked about once a second: it moves once a month."""
+        if self._whole is not None:
+            return self._whole.frozen_before()
         asked_at, found = self._frozen
         if not asked_at or time.monotonic() - asked_at > FROZEN_TRUSTED_SECONDS:
             found = frozen_before(self._database)

@@ -250,7 +250,7 @@ async def answer_parameters(
                 "users": resources.users,
                 "compatibility": setup.compatibility,
                 "row_limits": setup.row_limits,
-                "archives": resources.archives,
+                "archives": resources.archives and resources.archives.for_request(),
                 "past": resources.past,
                 "locate": resources.locate,
                 "base_url": base_url,

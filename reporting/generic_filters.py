@@ -151,6 +151,7 @@ def limit(table: Table, offset: int, count: int) -> Table:
 
 
 _CHUNK = re.compile(rb"(\d+)")
+_KEYS = tuple((byte, 0) for byte in range(256))
 
 
 def natural_key(text: str) -> tuple[tuple[int, int], ...]:
@@ -161,7 +162,7 @@ def natural_key(text: str) -> tuple[tuple[int, int], ...]:
         if position % 2:
             key.append((ord("0"), int(part)))
         else:
-            key.extend((byte, 0) for byte in part)
+            key += [_KEYS[byte] for byte in part]
     return tuple(key)
 
 
