@@ -149,34 +149,53 @@ class Days:
             self.request, sql, parameters, archives_only=bool(self.archived) and not self._from_rows
         )
 
+    def _named_apart(self, cut: Cut, number: int) -> Cut:
+        """The same with names of its own for what is bound besides `sql`'s."""
+        own = {name: value for name, value in cut.parameters.items() if name not in self._bound}
+        where, labels = cut.where, cut.labels
+        for name in own:
+            where = where.replace(f"{{{name}:", f"{{{name}_{number}:")
+            labels = tuple(label.replace(f"{{{name}:", f"{{{name}_{number}:") for label in labels)
+        return Cut(
+            labels=labels,
+            where=where,
+            parameters={f"{name}_{number}": value for name, value in own.items()},
+        )
+
     async def read(
         self, aggregates: Sequence[Aggregate], cuts: Mapping[str, Cut] | None = None
     ) -> dict[str, dict[Period, Groups]]:
-        """By the name of the aggregate. What is archived of those with the same cut is read by one statement:
-        its analysis costs more than the reading."""
-        together: list[tuple[Cut, list[Aggregate]]] = []
-        for aggregate in aggregates:
-            cut = (cuts or {}).get(aggregate.name, WHOLE)
-            same = next((group for held, group in together if held == cut), None)
-            if same is None or not self.archived or self._from_rows:
-                together.append((cut, [aggregate]))
-            else:
-                same.append(aggregate)
-        found = await asyncio.gather(*(self._read(group, cut) for cut, group in together))
-        return {name: groups for one in found for name, groups in one.items()}
+        """By the name of the aggregate. What is archived is read by one statement."""
+        wanted = [(aggregate, (cuts or {}).get(aggregate.name, WHOLE)) for aggregate in aggregates]
+        if not self.archived or self._from_rows:
+            read = (self._read([([aggregate], cut)]) for aggregate, cut in wanted)
+        else:
+            parts: list[tuple[list[Aggregate], Cut]] = []
+            for aggregate, cut in wanted:
+                same = next((group for group, held in parts if held == cut), None)
+                if same is None:
+                    parts.append(([aggregate], cut))
+                else:
+                    same.append(aggregate)
+            read = (self._read(parts) for _ in range(1))
+        return {name: groups for one in await asyncio.gather(*read) for name, groups in one.items()}
 
-    async def _read(self, aggregates: Sequence[Aggregate], cut: Cut) -> dict[str, dict[Period, Groups]]:
+    async def _read(
+        self, parts: Sequence[tuple[Sequence[Aggregate], Cut]]
+    ) -> dict[str, dict[Period, Groups]]:
         """One aggregate, or several of which all is archived."""
+        aggregates = [one for group, _ in parts for one in group]
         archives: Archives | None = self.request.state.get("archives") if self.archived else None
         keys = {archives.key(one) if archives else one.name: one for one in aggregates}
-        parts = [archives.stored_sql()] if archives else []
+        days = [archives.stored_sql()] if archives else []
         if archives is None or self._from_rows:
             (aggregate,) = aggregates
-            parts.append(stored_form(aggregate, self._rows_sql(aggregate), "report"))
-        rows = await self.ask(
-            period_sql(aggregates, self.periods[0].kind, " UNION ALL ".join(parts), cut),
-            {**self._bound, "reports": list(keys), "report": next(iter(keys)), **cut.parameters},
-        )
+            days.append(stored_form(aggregate, self._rows_sql(aggregate), "report"))
+        apart = [(group, self._named_apart(cut, number)) for number, (group, cut) in enumerate(parts)]
+        bound = {**self._bound, "reports": list(keys), "report": next(iter(keys))}
+        for _, cut in apart:
+            bound |= cut.parameters
+        rows = await self.ask(period_sql(apart, self.periods[0].kind, " UNION ALL ".join(days)), bound)
         # Tens of thousands of rows of thirty metrics: those are floats already and only get their names.
         names = {key: tuple(metric.name for metric in one.metrics) for key, one in keys.items()}
         collected: dict[tuple[str, date], list[tuple[Labels, Metrics]]] = {}

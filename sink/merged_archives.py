@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
-from schemas.report_queries import period_sql
+from schemas.report_queries import WHOLE, period_sql
 from schemas.reports import AGGREGATES, Aggregate
 from sink.archives import (
     ALL_VISITS,
@@ -163,7 +163,7 @@ def merge_span(
         "segments": sorted({one for one, _ in days.values()}),
     }
     for together in _by_merges(chosen):
-        merged = period_sql(together, kind, ARCHIVED_SQL)
+        merged = period_sql([(together, WHOLE)], kind, ARCHIVED_SQL)
         database.execute(
             "INSERT INTO archives (site_id, segment, report, date, generation, labels, metrics)"
             " SELECT {site:UInt32}, {stored:String}, report, toDate(toUInt16(first_day)),"
