@@ -1,5 +1,6 @@
 """From the values of messages to blocks of rows for ClickHouse, without decoding where the shapes agree."""
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -20,12 +21,15 @@ _INTEGER_BYTES = bytes(
 )
 
 
+_BEHIND = struct.Struct(">BQB").pack
+
+
 class UnreadableRowError(ValueError):
     """A value that is no row of its table, also when decoded; the message says what was expected."""
 
 
-class Entry(NamedTuple):
-    """One message of the table's topic."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One message of the table's topic. The collector need not look at them: there is one for every row."""
 
     partition: int
     offset: int
@@ -58,20 +62,27 @@ class Table:
     """How the values of one topic become rows of the table of the same name.
 
     `begins_with` says what the first fields are: "site, day" (rows), "hit, site, time" (raw hits), "other"
-    (tables without partitions by month). Values of `flagged` topics begin with the byte of is_deleted."""
+    (tables without partitions by month). Values of `flagged` topics begin with the byte of is_deleted.
+    `comes_anew`: the first three fields are the key, and each row of a key replaces the one before."""
 
     def __init__(
         self,
         topic: topics.Topic,
         row: Any,
         begins_with: Literal["site, day", "hit, site, time", "other"],
+        *,
+        comes_anew: bool = False,
     ) -> None:
         self.name = topic.name
         self.flagged = begins_with == "site, day"
         self.begins_with = begins_with
+        self.comes_anew = comes_anew
         fields = [field.name for field in msgspec.structs.fields(row)]
         self.columns = (*fields, "version", "is_deleted")
         self.header = array_header(len(fields))
+        flags = (b"\x00", b"\x01") if self.flagged else (b"",)
+        self._beginnings = tuple(flag + self.header for flag in flags)
+        self._begin = len(self._beginnings[0])
         self._expected = f"a {row.__name__} of {len(fields)} fields"
         self._decode = msgspec.msgpack.Decoder(row).decode
         self._encode = msgspec.msgpack.Encoder().encode
@@ -79,13 +90,7 @@ class Table:
     def body(self, value: bytes) -> bytes:
         """The fields of a value without flag and array header. One with another number of fields (another
         release wrote it) is recoded. Raises UnreadableRowError."""
-        if self.flagged:
-            end = 1 + len(self.header)
-            if value[1:end] == self.header and value[0] <= 1:
-                return value[end:]
-        elif value.startswith(self.header):
-            return value[len(self.header) :]
-        return self.recoded(value)
+        return value[self._begin :] if value.startswith(self._beginnings) else self.recoded(value)
 
     def recoded(self, value: bytes) -> bytes:
         """The same by decoding and encoding: missing fields get their defaults, unknown ones go, and what
@@ -99,6 +104,17 @@ class Table:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UnreadableRowError(f"expected {self._expected}: {error}") from None
         return self._encode(row)[len(self.header) :]
+
+    def key(self, body: bytes) -> bytes:
+        """The three fields of the key, encoded; empty where they are no unsigned integers."""
+        size = _INTEGER_BYTES
+        try:
+            first = size[body[0]]
+            second = first + size[body[first]]
+            third = second + size[body[second]]
+        except IndexError:
+            return b""
+        return body[:third] if 0 < first < second < third else b""
 
     def place(self, body: bytes) -> tuple[int, SiteDay | None]:
         """The month that partitions the row (0 without partitions) and the site and day whose reports it
@@ -129,7 +145,7 @@ def _place_of_site_day(encoded: bytes, first: int) -> tuple[int, SiteDay]:
 
 
 ROW_TABLES = (
-    Table(topics.VISITS, Visit, "site, day"),
+    Table(topics.VISITS, Visit, "site, day", comes_anew=True),
     Table(topics.ACTIONS, Action, "site, day"),
     Table(topics.CONVERSIONS, Conversion, "site, day"),
     Table(topics.CONVERSION_ITEMS, ConversionItem, "site, day"),
@@ -142,7 +158,8 @@ TABLES = (*ROW_TABLES, TALLIES, DEAD, HITS)
 
 @dataclass
 class Block:
-    """Rows of one month, ready to insert; `entries` are the messages that they were made from, in order."""
+    """Rows of one month, ready to insert; `entries` are the messages that they were made from, in order, also
+    those whose row is left out since a newer one takes its place."""
 
     entries: list[Entry] = field(default_factory=list)
     parts: list[bytes] = field(default_factory=list)
@@ -162,16 +179,34 @@ class Blocks:
 
 
 def split(table: Table, entries: Iterable[Entry], epoch: int, *, recode: bool = False) -> Blocks:
-    """Cut, version and sort a batch into blocks by month."""
+    """Cut, version and sort a batch into blocks by month.
+
+    Of rows with one key a table whose rows come anew is given only that of the highest version, which is what
+    it would keep. Not when rows are recoded: one of them was refused, and it may be that one."""
     by_month: dict[int, Block] = {}
     site_days: set[SiteDay] = set()
     unreadable: list[tuple[Entry, str]] = []
     body_of = table.recoded if recode else table.body
     first_version = row_version(epoch, 0)
-    flagged = table.flagged
+    flagged, leaves_out = table.flagged, table.comes_anew and not recode
+    newest: dict[bytes, tuple[Block, int]] = {}
+    key = b""
     for entry in entries:
+        value = entry.value
+        deleted = value[0] if flagged and value else 0
+        # uint64 version, then is_deleted as a small integer
+        behind = _BEHIND(0xCF, first_version | entry.offset, deleted)
         try:
-            body = body_of(entry.value)
+            body = body_of(value)
+            if leaves_out:
+                key = table.key(body)
+                known = newest.get(key)
+                if known is not None:
+                    earlier, at = known
+                    earlier.entries.append(entry)
+                    if behind >= earlier.parts[at + 1]:
+                        earlier.parts[at : at + 2] = body, behind
+                    continue
             month, site_day = table.place(body)
         except UnreadableRowError as error:
             unreadable.append((entry, str(error)))
@@ -181,11 +216,10 @@ def split(table: Table, entries: Iterable[Entry], epoch: int, *, recode: bool = 
         block = by_month.get(month)
         if block is None:
             block = by_month[month] = Block()
+        if key:
+            newest[key] = block, len(block.parts)
         block.entries.append(entry)
-        deleted = entry.value[0] if flagged else 0
-        block.parts.append(body)
-        # uint64 version, then is_deleted as a small integer
-        block.parts.append(b"\xcf" + (first_version | entry.offset).to_bytes(8, "big") + bytes((deleted,)))
+        block.parts += body, behind
     return Blocks(by_month, site_days, unreadable)
 
 

@@ -214,12 +214,15 @@ class Sink:
         pending = self._pending[table.name]
         if not pending.positions:
             pending.since = time.monotonic()
-        pending.entries.extend(
-            Entry(partition, message.offset, message.value)
-            for message in batch.messages
-            if table is not HITS or (message.value and not self._is_erased(partition, message.offset))
-        )
-        pending.size += sum(len(message.value) for message in batch.messages)
+        messages = batch.messages
+        if table is HITS:
+            messages = [
+                message
+                for message in messages
+                if message.value and not self._is_erased(partition, message.offset)
+            ]
+        pending.entries += [Entry(partition, message.offset, message.value) for message in messages]
+        pending.size += sum([len(message.value) for message in messages])
         pending.positions[place] = self._next[place] = batch.next_offset
         if self._is_full(pending):
             self._flush([table])

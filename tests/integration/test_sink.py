@@ -70,6 +70,21 @@ def test_a_later_output_of_the_same_key_wins_and_a_deleted_one_is_gone(
     assert database.rows("SELECT visit_id, actions FROM visits FINAL") == [(1, 2)]
 
 
+def test_a_row_that_no_table_takes_does_not_take_the_visit_before_it_along(
+    log: EmbeddedLog, database: Database
+) -> None:
+    fields = msgspec.to_builtins(a_visit(1, actions=2))
+    fields[Visit.__struct_fields__.index("duration")] = "long"
+    emit(
+        log,
+        "visits",
+        [encode_output(a_visit(1, actions=1)), b"\x00" + msgspec.msgpack.encode(fields)],
+    )
+    Sink(log, database).run_to_end()
+    assert database.rows("SELECT visit_id, actions FROM visits FINAL") == [(1, 1)]
+    assert database.rows("SELECT topic, step FROM dead FINAL") == [("visits", "store")]
+
+
 def test_the_ledger_goes_on_when_the_clock_was_put_back(log: EmbeddedLog, database: Database) -> None:
     """Its records are told apart by when they were made."""
     fill(log, 10)

@@ -82,13 +82,49 @@ def test_a_value_that_is_no_row_is_told_apart_or_left_to_the_database(value: byt
 
 def test_a_row_with_fewer_fields_gets_the_defaults_and_with_more_loses_them() -> None:
     fields = msgspec.to_builtins(a_visit(7, actions=4))
-    short, long = msgspec.msgpack.encode(fields[:12]), msgspec.msgpack.encode([*fields, 1, "x"])
+    more = msgspec.to_builtins(a_visit(8, actions=4))
+    short, long = msgspec.msgpack.encode(fields[:12]), msgspec.msgpack.encode([*more, 1, "x"])
     blocks = split(VISITS, [Entry(0, 0, b"\x00" + short), Entry(0, 1, b"\x00" + long)], epoch=1)
     first, second = decode_block(blocks.by_month[202609].data, len(VISITS.columns))
     assert first[:12] == fields[:12]
     untouched = Visit(**dict(zip(Visit.__struct_fields__, fields[:12], strict=False)))
     assert first[:-2] == list(msgspec.to_builtins(untouched))
-    assert second[:-2] == fields
+    assert second[:-2] == more
+
+
+def test_of_a_visit_only_the_row_of_the_highest_version_is_inserted() -> None:
+    rows = [(7, 10, False), (8, 11, False), (7, 12, True), (7, 9, False), (8, 30, False)]
+    entries = [
+        Entry(0, offset, encode_output(a_visit(visit, actions=offset), is_deleted=deleted))
+        for visit, offset, deleted in rows
+    ]
+    entries.append(Entry(1, 5, encode_output(a_visit(7, site_id=2, actions=5))))
+    blocks = split(VISITS, entries, epoch=1)
+    columns = VISITS.columns
+    found = [
+        dict(zip(columns, row, strict=True))
+        for row in decode_block(blocks.by_month[202609].data, len(columns))
+    ]
+    assert [(row["site_id"], row["visit_id"], row["actions"], row["is_deleted"]) for row in found] == [
+        (1, 7, 12, 1),
+        (1, 8, 30, 0),
+        (2, 7, 5, 0),
+    ]
+    assert [row["version"] for row in found] == [row_version(1, offset) for offset in (12, 30, 5)]
+    assert blocks.by_month[202609].entries == entries
+    every = split(VISITS, entries, epoch=1, recode=True).by_month[202609]
+    assert len(decode_block(every.data, len(columns))) == len(entries)
+
+
+def test_a_visit_of_another_day_or_month_is_another_row() -> None:
+    entries = [
+        Entry(0, n, encode_output(a_visit(7, at=NOON + 86400 * days))) for n, days in enumerate((0, 1, 40))
+    ]
+    blocks = split(VISITS, entries, epoch=1)
+    assert {month: len(block.parts) // 2 for month, block in blocks.by_month.items()} == {
+        202609: 2,
+        202610: 1,
+    }
 
 
 def test_a_hit_is_placed_by_its_time() -> None:
