@@ -8,6 +8,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -283,6 +284,8 @@ def _utc(moment: datetime) -> datetime:
 
 
 DEFAULT_LIMITS = ArchiveLimits()
+BYTES_OF_TWO_STATEMENTS = 700
+"""Of memory for each row of a day, measured with two at a time: more than the limits allow is not begun."""
 
 
 def archive_day(
@@ -330,8 +333,30 @@ def archive_day(
     batches = _batches(
         [one for one in chosen if counted[_TABLE_OF.get(one.source, "conversions")]], rows, limits
     )
+
+    def compute_beside(batches: Sequence[Sequence[Aggregate]]) -> None:
+        """The largest in a thread of its own: half of what a statement does can't be shared by threads."""
+        largest = max(batches, key=lambda batch: counted[_TABLE_OF.get(batch[0].source, "conversions")])
+
+        def compute_largest() -> None:
+            try:
+                compute([largest], generation)
+            finally:
+                database.release()
+
+        with ThreadPoolExecutor(1, thread_name_prefix="archive") as beside:
+            found = beside.submit(compute_largest)
+            try:
+                compute([batch for batch in batches if batch is not largest], generation)
+            finally:
+                wait([found])
+            found.result()
+
     try:
-        compute(batches, generation, jointly=small)
+        if small or len(batches) < 2 or rows * BYTES_OF_TWO_STATEMENTS > limits.max_memory_bytes:
+            compute(batches, generation, jointly=small)
+        else:
+            compute_beside(batches)
     except ClickHouseError as error:
         if "MEMORY_LIMIT_EXCEEDED" not in str(error) or rows > limits.shared_day_rows:
             raise

@@ -323,6 +323,15 @@ class Database:
             self.command(f"DROP DATABASE IF EXISTS `{name}` SYNC")
         return names
 
+    def release(self) -> None:
+        """Close this thread's client, before the thread ends."""
+        client: Client | None = getattr(self._local, "client", None)
+        if client is not None:
+            with self._lock:
+                self._clients.remove(client)
+            del self._local.client
+            client.close()
+
     def close(self) -> None:
         """Close the clients of all threads."""
         with self._lock:
