@@ -379,6 +379,6 @@ def dimension_field(dimension_id: int, scope: str, name: str) -> SegmentField:
         sql=f"dimensions[{int(dimension_id)}]",
         scope="visit" if scope == "visit" else "action",
         title=name,
-        category="Custom Dimensions",
+        category="Visitors" if scope == "visit" else "Behaviour",
         where="" if scope == "visit" else "1",
     )

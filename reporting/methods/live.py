@@ -204,7 +204,7 @@ METHODS: dict[str, Method] = {
         takes_sites=True,
         shape=ReportShape(name="Visits Log", sort_column="", sort_stored=True, nested_hiding=True),
     ),
-    "Live.getCounters": Method(answer=_counters, takes_sites=True, required=("lastMinutes",), filters=False),
+    "Live.getCounters": Method(answer=_counters, takes_sites=True, required=("lastMinutes",)),
     "Live.getMostRecentVisitorId": Method(answer=_most_recent_visitor, takes_sites=True, filters=False),
     "Live.getMostRecentVisitsDateTime": Method(answer=_most_recent_time, takes_sites=True, filters=False),
     "Live.getVisitorProfile": Method(answer=_profile, takes_sites=True, several_sites=False, filters=False),

@@ -5,6 +5,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 
+from reporting.access import ANONYMOUS
 from reporting.api import parse_sites
 from reporting.catalogue import entries_of, find_entry
 from reporting.errors import ApiError, missing_parameter
@@ -16,7 +17,7 @@ from reporting.report_entry import ReportEntry, metric_title
 from reporting.segments import segment_field
 from reporting.table import Result, Scalar, Value
 from rules.locations import CONTINENTS
-from schemas.segments import SEGMENTS, dimension_field
+from schemas.segments import SEGMENTS, SegmentField, dimension_field
 
 
 def documentation_of(entry: ReportEntry) -> str:
@@ -131,14 +132,19 @@ def _reference(request: ApiRequest, method: str) -> dict[str, Value]:
     return {"name": name, "module": module, "action": action}
 
 
+def _sites(request: ApiRequest) -> tuple[int, ...]:
+    """The sites named as idSite or as idSites; none without both."""
+    text = ",".join(request.parameters.texts("idSites"))
+    if request.sites or not text:
+        return request.sites
+    return parse_sites(text, request.grant, request.config)[0]
+
+
 def _report_metadata(request: ApiRequest) -> Result:
     """The reports of one site, which is named as idSite or, as long ago, as the first of idSites."""
-    sites = request.sites
+    sites = _sites(request)
     if not sites:
-        text = ",".join(request.parameters.texts("idSites"))
-        if not text:
-            raise missing_parameter("idSite")
-        sites, _ = parse_sites(text, request.grant, request.config)
+        raise missing_parameter("idSite")
     one = replace(request, sites=sites[:1])
     return [entry_metadata(one, entry) for entry in entries_of(request.config, one.site_id)]
 
@@ -162,18 +168,42 @@ def _metadata(request: ApiRequest) -> Result:
     return [entry_metadata(request, entry_of(request))]
 
 
-def _segments_metadata(request: ApiRequest) -> Result:
-    fields = list(SEGMENTS.values())
-    for site_id in request.sites[:1]:
+_CATEGORIES = (
+    "Visitors", "Visitor location", "Custom Variables", "Behaviour", "Events", "Acquisition", "Ecommerce",
+)  # fmt: skip
+_PERSONAL = frozenset(("visitIp", "fingerprint", "userId", "visitId", "visitorId"))
+"""Segments that single out people: clients ask whether the caller may use them."""
+_FIVE_PLACES = ("productCategory", "productViewCategory", "customVariableName", "customVariablePageName",
+                "customVariablePageValue", "customVariableValue")  # fmt: skip
+_UNIONS: dict[str, tuple[str, ...]] = {
+    "actionUrl": ("pageUrl", "downloadUrl", "outlinkUrl", "eventUrl"),
+    **{name: tuple(f"{name}{place}" for place in range(1, 6)) for name in _FIVE_PLACES},
+}
+"""Segments that stand for several others."""
+_PLACES = frozenset(f"{name}{place}" for name in _FIVE_PLACES[:2] for place in range(1, 6))
+"""Work, but clients are told of their union alone."""
+
+
+def _listed(request: ApiRequest) -> list[SegmentField]:
+    """By category, metrics before dimensions, then by name; custom variables by number."""
+    fields = {name: one for name, one in SEGMENTS.items() if name not in _PLACES}
+    for site_id in _sites(request):
         for dimension in request.config.dimensions.get(site_id, {}).values():
             if dimension.active:
-                fields.append(dimension_field(dimension.dimension_id, dimension.scope, dimension.name))
+                one = dimension_field(dimension.dimension_id, dimension.scope, dimension.name)
+                fields.setdefault(one.name, one)
+
+    def place(one: SegmentField) -> tuple[int, bool, str]:
+        by_name = "" if one.category == "Custom Variables" else one.title
+        return _CATEGORIES.index(one.category), not one.metric, by_name
+
+    return sorted(fields.values(), key=place)
+
+
+def _segments_metadata(request: ApiRequest) -> Result:
     hidden = request.parameters.flag("_hideImplementationData", True)
-    order = ("Visitors", "Visitor location", "Custom Variables", "Custom Dimensions", "Behaviour", "Events",
-             "Acquisition", "Ecommerce")  # fmt: skip
-    fields.sort(key=lambda one: (order.index(one.category), not one.metric))
     rows: list[Value] = []
-    for one in fields:
+    for one in _listed(request):
         row: dict[str, Value] = {
             "type": "metric" if one.metric else "dimension",
             "category": one.category,
@@ -182,6 +212,10 @@ def _segments_metadata(request: ApiRequest) -> Result:
         }
         if one.values:
             row["acceptedValues"] = ", ".join(one.values)
+        if one.name in _PERSONAL:
+            row["permission"] = request.grant.login != ANONYMOUS.login
+        if one.name in _UNIONS:
+            row["unionOfSegments"] = list(_UNIONS[one.name])
         if not hidden:
             row["needsMostFrequentValues"] = one.suggestions
         rows.append(row)
@@ -240,17 +274,11 @@ def _settings(request: ApiRequest) -> Result:
 
 
 METHODS: dict[str, Method] = {
-    "API.getReportMetadata": Method(
-        answer=_report_metadata, takes_sites=True, site_optional=True, filters=False
-    ),
-    "API.getMetadata": Method(
-        answer=_metadata, takes_sites=True, required=("apiModule", "apiAction"), filters=False
-    ),
-    "API.getSegmentsMetadata": Method(
-        answer=_segments_metadata, takes_sites=True, site_optional=True, filters=False
-    ),
+    "API.getReportMetadata": Method(answer=_report_metadata, takes_sites=True, site_optional=True),
+    "API.getMetadata": Method(answer=_metadata, takes_sites=True, required=("apiModule", "apiAction")),
+    "API.getSegmentsMetadata": Method(answer=_segments_metadata, takes_sites=True, site_optional=True),
     "API.getSuggestedValuesForSegment": Method(
-        answer=_suggested_values, takes_sites=True, required=("segmentName",), filters=False
+        answer=_suggested_values, takes_sites=True, required=("segmentName",)
     ),
     "API.getSettings": Method(answer=_settings, access=Access.SOME_VIEW, filters=False),
 }

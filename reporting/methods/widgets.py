@@ -168,9 +168,7 @@ def _without_comparisons(_: ApiRequest) -> Result:
 
 
 METHODS: dict[str, Method] = {
-    "API.getPagesComparisonsDisabledFor": Method(
-        answer=_without_comparisons, access=Access.SOME_VIEW, filters=False
-    ),
-    "API.getWidgetMetadata": Method(answer=_widgets, takes_sites=True, several_sites=False, filters=False),
-    "API.getReportPagesMetadata": Method(answer=_pages, takes_sites=True, several_sites=False, filters=False),
+    "API.getPagesComparisonsDisabledFor": Method(answer=_without_comparisons, access=Access.SOME_VIEW),
+    "API.getWidgetMetadata": Method(answer=_widgets, takes_sites=True, several_sites=False),
+    "API.getReportPagesMetadata": Method(answer=_pages, takes_sites=True, several_sites=False),
 }
