@@ -88,7 +88,8 @@ def _percentage(current: Value, past: Value, language: str) -> str:
     return f"{'+' if change >= 0 else ''}{grouped(change, language)}%"
 
 
-def _changes(current: Columns, past: Columns, language: str) -> Columns:
+def changes_of(current: Columns, past: Columns, language: str) -> Columns:
+    """Of each number its `_change` against the past, and `_change_from`, the other way round."""
     changes: Columns = {}
     for name, value in current.items():
         if name == "label" or number(value) is None:
@@ -148,9 +149,9 @@ def with_comparisons(
             if not top or ended:
                 pass
             elif not inverted and index >= width:
-                changes = _changes(columns[index], columns[index % width], one.language)
+                changes = changes_of(columns[index], columns[index % width], one.language)
             elif inverted and index < width and len(series) > width:
-                changes = _changes(columns[index], columns[index + width], one.language)
+                changes = changes_of(columns[index], columns[index + width], one.language)
             shown: Columns = {**columns[index], **changes}
             shown |= {name: 0 for name in always if name not in shown}
             compared.append(Row(shown, _metadata(one, partner, row, shape, first=index == 0)))

@@ -7,6 +7,7 @@ from typing import Any
 from reporting import generic_filters as filters
 from reporting.api import run_method
 from reporting.catalogue import CARTS, ORDERS
+from reporting.comparison import changes_of
 from reporting.german import translated
 from reporting.method import ApiRequest, Method, Unit
 from reporting.methods.report_metadata import entry_metadata, entry_of
@@ -25,6 +26,7 @@ _OWN_PARAMETERS = frozenset(
 _ADDED = "nb_actions_per_visit"
 _OF_GOAL = "goal_"
 """How columns of one goal begin, which rows have when they are asked for."""
+_CHANGE = "_change"
 _FORMER = frozenset({"avg_time_generation"})
 """Clients of former versions find it in metadata; it is no longer recorded."""
 _ROWS_WANTED = frozenset(
@@ -152,7 +154,13 @@ def _inner(request: ApiRequest, entry: ReportEntry) -> dict[str, Any]:
 
 
 def _complete(
-    row: Row, entry: ReportEntry, columns: Mapping[str, Value], values: _Values, *, raw: bool
+    row: Row,
+    request: ApiRequest,
+    entry: ReportEntry,
+    columns: Mapping[str, Value],
+    values: _Values,
+    *,
+    raw: bool,
 ) -> Row:
     """The row's own columns in their order, then the missing ones as zero."""
     with_goals = "conversion_rate" in entry.goal_metrics
@@ -165,18 +173,43 @@ def _complete(
     shown |= {name: 0 if name in entry.processed else values.shown(name, 0) for name in missing}
     compared = row.metadata.get("comparisons")
     if isinstance(compared, Table):
-        shown["comparisons"] = compared.map_rows(lambda one: _compared(one, columns, values))
+        shown["comparisons"] = _compared(compared, request, entry, columns, values)
     return Row(shown)
 
 
-def _compared(row: Row, columns: Mapping[str, Value], values: _Values) -> Row:
-    """The columns of one series, and how they changed."""
-
-    def wanted(name: str) -> bool:
-        return name in columns or name.partition("_change")[0] in columns
-
-    shown = {name: values.shown(name, value) for name, value in row.columns.items() if wanted(name)}
-    return Row(shown, row.metadata)
+def _compared(
+    series: Table, request: ApiRequest, entry: ReportEntry, columns: Mapping[str, Value], values: _Values
+) -> Table:
+    """Of each series the columns of the report, also those that only processed reports have, and how they
+    changed; what a series lacks is zero and did not change."""
+    width = 1 + len(request.parameters.texts("compareSegments"))
+    step = width if request.parameters.flag("invert_compare_change_compute") else -width
+    rates: list[Columns] = [
+        {
+            metric.name: metric.compute(row, series)
+            for metric in filters.VISIT_METRICS
+            if "bounce_rate" in entry.processed and metric.name in columns and metric.name not in row.columns
+        }
+        for row in series
+    ]
+    result: list[Row] = []
+    for at, row in enumerate(series):
+        own = {name: value for name, value in row.columns.items() if name in columns} | rates[at]
+        changes = {name: value for name, value in row.columns.items() if name.endswith(_CHANGE)}
+        if changes:
+            # against the first date with the same segment, or the second one's when inverted
+            past = at + step if step > 0 else at % width
+            changes |= changes_of(rates[at], rates[past], request.language)
+        shown: Columns = {name: values.shown(name, value) for name, value in own.items()}
+        shown |= {name: value for name, value in changes.items() if name.removesuffix(_CHANGE) in columns}
+        shown |= {
+            name: 0 if name in entry.processed else values.shown(name, 0)
+            for name in columns
+            if name not in shown
+        }
+        shown |= {name + _CHANGE: "+0%" for name in columns if name + _CHANGE not in shown}
+        result.append(Row(shown, row.metadata))
+    return series.with_rows(result, None)
 
 
 def _metadata_row(row: Row, *, hide_ids: bool) -> Row | None:
@@ -205,13 +238,16 @@ def _data(
         return Table(), Table()
     raw = request.parameters.flag("showRawMetrics")
     table = _with_visit_metrics(result, entry)
+
+    def complete(row: Row) -> Row:
+        return _complete(row, request, entry, columns, values, raw=raw)
+
     if result.simple:
-        rows = [_complete(row, entry, columns, values, raw=raw) for row in table.rows] if columns else []
-        return Table(rows, simple=True), Table()
+        return Table([complete(row) for row in table.rows] if columns else [], simple=True), Table()
     # ids are hidden where the sub tables are at hand only
     hide_ids = request.parameters.flag("hideIdSubDatable") and request.parameters.flag("expanded")
     metadata = [row for each in table if (row := _metadata_row(each, hide_ids=hide_ids)) is not None]
-    return table.map_rows(lambda row: _complete(row, entry, columns, values, raw=raw)), Table(metadata)
+    return table.map_rows(complete), Table(metadata)
 
 
 def _with_visit_metrics(table: Table, entry: ReportEntry) -> Table:

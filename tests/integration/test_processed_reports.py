@@ -9,6 +9,7 @@ from reporting.methods import METHODS
 from reporting.render.php import plain
 from schemas.rows import ActionKind
 from sink.database import Database
+from tests.builders import NOON
 from tests.integration.reports import DAY, Reports, processed, store
 from tests.rows import a_conversion, a_visit, an_action
 
@@ -187,3 +188,19 @@ def test_a_processed_report_of_several_days_names_them(database: Database, repor
     assert list(answer["metadata"]["metrics"]) == ["nb_visits"]
     assert list(answer["reportData"].values()) == [[], 1]
     assert str(DAY.year) in next(iter(answer["reportData"]))
+
+
+def test_a_compared_processed_report_has_rates_and_changes_of_every_series(
+    database: Database, reports: Reports
+) -> None:
+    """As recorded: all columns of the report with their changes, zero where a series has none."""
+    store(database, [a_visit(1, actions=1), a_visit(2, actions=3, duration=60), a_visit(3, at=NOON - 86400)])
+    asked = {"compare": "1", "comparePeriods": "day", "compareDates": str(DAY - timedelta(days=1))}
+    answer = processed(reports, "UserCountry.getCountry", **asked)
+    now, before = answer["reportData"][0]["comparisons"]
+    assert (now["bounce_rate"], now["nb_visits"]) == ("50%", 2)
+    assert (now["bounce_rate_change"], now["nb_visits_change"], now["label"]) == ("+0%", "+0%", 0)
+    assert (before["bounce_rate"], before["bounce_rate_change"]) == ("100%", "+100%")
+    assert (before["avg_time_on_site"], before["avg_time_on_site_change"]) == ("00:00:00", "-100%")
+    assert before["nb_visits_change"] == "-50%"
+    assert not any(name.endswith("_change_from") for name in before)
