@@ -21,7 +21,6 @@ from hitstream.import_journal import forget_old_epochs
 from hitstream.operations import Operations
 from hitstream.settings import DatabaseSettings
 from ingest.geolocation import Geolocator
-from ingest.settings import IngestSettings
 from processors.service import GROUP
 from reporting.app import ReportingSetup, Resources, parse_origins, reporting_routes
 from reporting.database import ThreadedDatabase
@@ -31,7 +30,7 @@ from reporting.row_limits import RowLimits, parse_limits
 from reporting.sql_endpoint import SqlEndpoint, SqlRunner, SqlSettings
 from schemas.access import Grant
 from schemas.config import CONFIG_HEADER
-from schemas.settings import SettingsError, load_settings
+from schemas.settings import SettingsError
 from sink.encoding import SiteDay
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 from stream.protocol import LogError, LogResetError
@@ -94,7 +93,7 @@ class DatabaseProcess:
             data_dir=settings.data_dir,
             executor=self._executor,
         )
-        self._locator = Geolocator(load_settings(IngestSettings).geoip_database)
+        self._locator = Geolocator(settings.geoip_database)
         self._resources = self._lend(self._engine)
         self.reporting = ReportingSetup(
             resources=lambda: self._resources,

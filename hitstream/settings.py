@@ -60,6 +60,7 @@ class DatabaseSettings(LogSettings):
     cors_origins: tuple[str, ...] = setting(
         ("*",), "origins of the web pages that may read the Reporting API; * is any, empty is none"
     )
+    geoip_database: Path | None = setting(None, "file of a MaxMind-format database with cities or countries")
 
 
 @dataclass(frozen=True)
