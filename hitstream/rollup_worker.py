@@ -13,7 +13,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -66,6 +66,39 @@ class _Epoch:
         self.log.close()
 
 
+class MarksByEpoch:
+    """Tells rollups of the days of their epoch. Marks that come before it is opened here wait for that: the
+    next sweep that looks at their days may be an hour away. From any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._early: dict[tuple[int, SiteDay], float] = {}
+        self._epoch = -1
+        self._changed: Callable[[set[SiteDay], float], object] | None = None
+
+    def take(self, mark: ChangedDay) -> None:
+        with self._lock:
+            day = SiteDay(mark.site_id, mark.day)
+            if self._changed is not None and mark.epoch == self._epoch:
+                self._changed({day}, mark.changed_at)
+            elif mark.epoch > self._epoch or self._changed is None:
+                self._early[mark.epoch, day] = mark.changed_at
+
+    def opened(self, epoch: int, changed: Callable[[set[SiteDay], float], object]) -> None:
+        """`changed` gets the days of this epoch from now on, and when they changed (unix seconds)."""
+        with self._lock:
+            self._epoch, self._changed = epoch, changed
+            for (of, day), changed_at in self._early.items():
+                if of == epoch:
+                    changed({day}, changed_at)
+            self._early = {key: at for key, at in self._early.items() if key[0] > epoch}
+
+    def ended(self) -> None:
+        """What comes now is of the next one."""
+        with self._lock:
+            self._changed = None
+
+
 class RollupWorker:
     """One worker. `app` is the Faust app; `run` blocks until a signal."""
 
@@ -78,6 +111,7 @@ class RollupWorker:
         self._ended: list[_Epoch] = []
         """Another lane may still be at one; closed at the end."""
         self._opening = threading.Lock()
+        self._days = MarksByEpoch()
         self._owned: frozenset[tuple[str, int]] = frozenset()
         """Topic and partition, as the group last said."""
         self._full_sweep_at = self._sweep_at = 0.0
@@ -122,7 +156,7 @@ class RollupWorker:
         @app.agent(self._marks, name="marks")
         async def marks(stream: Any) -> None:
             async for value in stream:
-                self._take(decode_mark(value))
+                self._days.take(decode_mark(value))
 
         def keep_computing(lane: Lane) -> None:
             async def compute() -> None:
@@ -153,11 +187,6 @@ class RollupWorker:
     async def _in_thread(self, work: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _take(self, mark: ChangedDay) -> None:
-        epoch = self._epoch
-        if epoch is not None and mark.epoch == epoch.log.epoch:
-            epoch.rollups.changed({SiteDay(mark.site_id, mark.day)}, mark.changed_at)
-
     def _compute(self, lane: Lane) -> bool:
         """Whether there was anything to compute."""
         try:
@@ -174,12 +203,15 @@ class RollupWorker:
             if epoch is not None and has_ended(epoch.log):
                 logger.info("the log was emptied")
                 self._epoch = None
+                self._days.ended()
                 epoch.rollups.stop()
                 self._ended.append(epoch)
                 epoch = None
             if epoch is None:
                 epoch = self._epoch = self._open()
                 self._full_sweep_at = 0.0
+                if epoch is not None:
+                    self._days.opened(epoch.log.epoch, epoch.rollups.changed)
             return epoch
 
     def _open(self) -> _Epoch | None:
