@@ -52,6 +52,8 @@ of such took."""
 LONGEST_GATHERING_SECONDS = 30.0
 OWNERS_AT_ONCE = 500
 """Whose past is in memory together; hits have their turn between two such units."""
+LATE_STEP_SECONDS = 0.5
+"""What a step for busy owners takes, about: their pasts may be long, and all other hits wait for it."""
 
 logger = logging.getLogger("hitstream.processor")
 
@@ -87,6 +89,7 @@ class ProcessorService:
         self._history: History = HttpHistory(settings.reporting_url, settings.admin_token)
         self._repairs: list[Batch] = []
         self._repair_at = self._gather_until = 0.0
+        self._late_at_once = OWNERS_AT_ONCE
         self._unscrubbed: set[int] = set()
         """Partitions in whose files erased hits may have left something."""
         self._scrub_at = 0.0
@@ -135,7 +138,7 @@ class ProcessorService:
 
     def _one_unit(self, opened: _Opened) -> None:
         worker = opened.worker
-        waits_for_more = not self._repairs or time.monotonic() < self._repair_at
+        waits_for_more = not self._repairs or time.monotonic() < max(self._repair_at, self._gather_until)
         batches = worker.poll(self._settings.process_batch, POLL_SECONDS if waits_for_more else 0)
         self._notice_partitions(opened)
         about_past = [batch for batch in batches if batch.topic in (REPAIRS.name, HISTORY.name)]
@@ -151,7 +154,7 @@ class ProcessorService:
             crash_point("processor.committed")
         now = time.monotonic()
         if self._repairs and now >= self._repair_at and (not batches or now >= self._gather_until):
-            batch, rest = first_step(self._repairs[0])
+            batch, rest = first_step(self._repairs[0], self._late_at_once)
             if self._repair(opened, batch):
                 self._repairs[0:1] = [] if rest is None else [rest]
         elif not self._repairs and self._unscrubbed and time.monotonic() >= self._scrub_at:
@@ -210,12 +213,16 @@ class ProcessorService:
                 self._agents.forget(erased_agents(histories, wanted))
             crash_point("processor.repaired")
         began = time.monotonic()
-        folded = processor.fold_waiting(batch, [owner for owner, asked in wanted.items() if asked.late])
+        late = [owner for owner, asked in wanted.items() if asked.late]
+        folded = processor.fold_waiting(batch, late)
         opened.worker.commit([batch])
         if folded:
             # However long the pasts of busy owners are, they take a quarter of the time.
             now = time.monotonic()
-            self._gather_until = now + min(LONGEST_GATHERING_SECONDS, GATHERING * (now - began))
+            took = now - began
+            self._gather_until = now + min(LONGEST_GATHERING_SECONDS, GATHERING * took)
+            fitting = int(len(late) * LATE_STEP_SECONDS / took)
+            self._late_at_once = min(max(1, fitting), 2 * len(late), OWNERS_AT_ONCE)
         return True
 
 
@@ -233,9 +240,14 @@ def joined(batches: Sequence[Batch]) -> list[Batch]:
     return list(found.values())
 
 
-def first_step(batch: Batch) -> tuple[Batch, Batch | None]:
-    """The messages to carry out in one unit of work, and the rest: a level alone, or some owners."""
+def first_step(batch: Batch, late_at_once: int = OWNERS_AT_ONCE) -> tuple[Batch, Batch | None]:
+    """The messages to carry out in one unit of work, and the rest: a level alone, or some owners, of those
+    with late hits at most `late_at_once`."""
     count = min(len(batch.messages), OWNERS_AT_ONCE)
+    if batch.topic == REPAIRS.name:
+        late = [at for at, one in enumerate(batch.messages[:count], 1) if decode_request(one.value).late]
+        if len(late) > late_at_once:
+            count = late[late_at_once - 1]
     if batch.topic == HISTORY.name:
         for place, message in enumerate(batch.messages[:count]):
             if isinstance(decode_fact(message.value), ReplayLevel):
