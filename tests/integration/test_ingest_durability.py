@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from schemas.config import ConfigEvent, Site
-from schemas.hit import Hit, decode_hit
+from schemas.hit import Hit
 from stream.config import ConfigWriter
 from stream.embedded import EmbeddedLog
 from tests.instance import free_port
+from tests.integration.ingest_endpoint import hits_of
 
 PROGRAM = """
 import sys
@@ -75,16 +76,7 @@ class Ingest:
         return self.process.wait(30)
 
     def hits(self) -> list[Hit]:
-        log = EmbeddedLog(self.data_dir / "log")
-        reader = log.reader()
-        hits = []
-        for partition in range(log.partitions):
-            offset = 0
-            while (batch := reader.read("hits", partition, offset, 1000)) is not None:
-                hits += [decode_hit(message.value) for message in batch.messages]
-                offset = batch.next_offset
-        reader.close()
-        return sorted(hits, key=lambda hit: hit.hit_id)
+        return hits_of(EmbeddedLog(self.data_dir / "log"))
 
     def names(self) -> list[str]:
         """The action_name of every hit."""
