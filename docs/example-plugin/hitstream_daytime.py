@@ -12,6 +12,7 @@ PLUGIN = Plugin(
             sql="multiIf(v.visitor_hour < 6, 'night', v.visitor_hour < 12, 'morning',"
             " v.visitor_hour < 18, 'afternoon', 'evening')",
             segment="partOfDay",
+            category="Daytime",
             subcategory="Times",
             documentation="Visits by the part of the visitor's day in which they began.",
         ),

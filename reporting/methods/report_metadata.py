@@ -185,7 +185,8 @@ _PLACES = frozenset(f"{name}{place}" for name in _FIVE_PLACES[:2] for place in r
 
 
 def _listed(request: ApiRequest) -> list[SegmentField]:
-    """By category, metrics before dimensions, then by name; custom variables by number."""
+    """By category (those of plugins last), metrics before dimensions, then by name; custom variables by
+    number."""
     fields = {name: one for name, one in SEGMENTS.items() if name not in _PLACES}
     for site_id in _sites(request):
         for dimension in request.config.dimensions.get(site_id, {}).values():
@@ -193,9 +194,10 @@ def _listed(request: ApiRequest) -> list[SegmentField]:
                 one = dimension_field(dimension.dimension_id, dimension.scope, dimension.name)
                 fields.setdefault(one.name, one)
 
-    def place(one: SegmentField) -> tuple[int, bool, str]:
+    def place(one: SegmentField) -> tuple[int, str, bool, str]:
         by_name = "" if one.category == "Custom Variables" else one.title
-        return _CATEGORIES.index(one.category), not one.metric, by_name
+        at = _CATEGORIES.index(one.category) if one.category in _CATEGORIES else len(_CATEGORIES)
+        return at, one.category, not one.metric, by_name
 
     return sorted(fields.values(), key=place)
 

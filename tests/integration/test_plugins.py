@@ -50,6 +50,8 @@ def test_an_installed_plugin_adds_its_reports(packages: Path, tmp_path: Path) ->
         parts = instance.api("Daytime.getPartOfDay", **where)
         assert [(row["label"], row["nb_visits"]) for row in parts] == [("morning", 1)]
         assert parts[0]["segment"] == "partOfDay==morning"
+        segments = instance.api("API.getSegmentsMetadata", idSite="1")
+        assert (segments[-1]["segment"], segments[-1]["category"]) == ("partOfDay", "Daytime")
         chosen = instance.api("VisitsSummary.getVisits", **where, segment="partOfDay==night")
         assert chosen == {"value": 0}
         assert instance.api("Daytime.get", **where) == {"value": 0}
@@ -59,6 +61,8 @@ def test_an_installed_plugin_adds_its_reports(packages: Path, tmp_path: Path) ->
         metadata = instance.api("API.getReportMetadata", **where)
         ours = {one["uniqueId"]: one for one in metadata if one["module"] == "Daytime"}
         assert set(ours) == {"Daytime_getPartOfDay", "Daytime_get", "Daytime_getFileTypes"}
+        pages = instance.api("API.getReportPagesMetadata", idSite="1")
+        assert any(page["category"]["name"] == "Daytime" for page in pages)
         processed = instance.api(
             "API.getProcessedReport", **where, apiModule="Daytime", apiAction="getFileTypes"
         )
