@@ -46,9 +46,10 @@ POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 FLUSH_AGENTS_SECONDS = 30.0
 SCRUB_SECONDS = 2.0
-GATHERING = 3
+GATHERING = 9
 """While other hits come, late ones of busy owners are gathered for this many times as long as the last refold
 of such took."""
+SHORTEST_GATHERING_SECONDS = 2.0
 LONGEST_GATHERING_SECONDS = 30.0
 OWNERS_AT_ONCE = 500
 """Whose past is in memory together; hits have their turn between two such units."""
@@ -217,10 +218,11 @@ class ProcessorService:
         folded = processor.fold_waiting(batch, late)
         opened.worker.commit([batch])
         if folded:
-            # However long the pasts of busy owners are, they take a quarter of the time.
+            # However long the pasts of busy owners are, they take a tenth of the time.
             now = time.monotonic()
             took = now - began
-            self._gather_until = now + min(LONGEST_GATHERING_SECONDS, GATHERING * took)
+            gathering = max(SHORTEST_GATHERING_SECONDS, GATHERING * took)
+            self._gather_until = now + min(LONGEST_GATHERING_SECONDS, gathering)
             fitting = int(len(late) * LATE_STEP_SECONDS / took)
             self._late_at_once = min(max(1, fitting), 2 * len(late), OWNERS_AT_ONCE)
         return True

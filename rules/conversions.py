@@ -66,7 +66,7 @@ def record_goal(
 ) -> None:
     conversion = _conversion(visit, state, hit, match.goal_id, rules)
     conversion.revenue = match.revenue
-    rows.put(conversion)
+    rows.convert(conversion)
     visit.goals = [*visit.goals, match.goal_id]
     visit.converted = True
 
@@ -78,7 +78,7 @@ def record_order(
     conversion = _conversion(visit, state, hit, ORDER_GOAL, rules)
     _fill_amounts(conversion, order)
     conversion.order_id = order.order_id
-    rows.put(conversion)
+    rows.convert(conversion)
     _put_items(visit, hit, order, conversion, rows)
     visit.goals = [*visit.goals, ORDER_GOAL]
     visit.converted = True

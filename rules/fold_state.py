@@ -109,17 +109,24 @@ class Rows:
     """The rows that a fold made or changed, by key; a key that must no longer exist holds its last row as
     deleted."""
 
-    __slots__ = ("deleted", "rows")
+    __slots__ = ("conversions", "deleted", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[RowKey, Row] = {}
         self.deleted: dict[RowKey, Row] = {}
+        self.conversions: list[Conversion] = []
+        """Goals and orders in the order in which they were made; unlike carts they stay."""
 
     def put(self, row: Row) -> None:
         key = row_key(row)
         self.rows[key] = row
         if self.deleted:
             self.deleted.pop(key, None)
+
+    def convert(self, conversion: Conversion) -> None:
+        """Put a goal or an order."""
+        self.put(conversion)
+        self.conversions.append(conversion)
 
     def delete(self, row: Row) -> None:
         """`row` needs only its key columns."""

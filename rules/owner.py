@@ -15,8 +15,9 @@ import msgspec
 from rules.fold import fold_hit, rows_in_state
 from rules.fold_state import Facts, FoldState, Rows, VisitRules
 from rules.prepared import PreparedHit
+from rules.visit_history import conversions_with_history_of, differ_by_history, with_history_of
 from schemas.outcomes import Exclusion
-from schemas.rows import Row, VisitLink
+from schemas.rows import Conversion, Row, VisitLink
 
 SEGMENT_LENGTH = 64
 MOST_LINKS = 64
@@ -39,6 +40,8 @@ class Segment(msgspec.Struct, array_like=True):
 
     before: bytes
     entries: list[Entry]
+    conversions: list[Conversion] | None = None
+    """Goals and orders of these hits, in order; None where an earlier version made the segment."""
 
 
 class OwnerRecord(msgspec.Struct, array_like=True):
@@ -98,7 +101,7 @@ decode_segment = msgspec.msgpack.Decoder(Segment).decode
 
 
 def new_record(level: int = 0) -> OwnerRecord:
-    return OwnerRecord(FoldState(), Segment(b"", []), level=level)
+    return OwnerRecord(FoldState(), Segment(b"", [], []), level=level)
 
 
 def facts_of(record: OwnerRecord) -> Facts:
@@ -147,9 +150,12 @@ def append(record: OwnerRecord, hits: Sequence[ReadyHit], rows: Rows) -> Appende
             len(entries) >= SEGMENT_LENGTH or ready.entry.hit_id - entries[0].hit_id > _SEGMENT_SPAN_HIT_IDS
         ):
             full.append(record.tail)
-            record.tail = Segment(_encode_state(state), [])
+            record.tail = Segment(_encode_state(state), [], [])
             entries = record.tail.entries
+        made = len(rows.conversions)
         exclusion = fold_hit(state, ready.hit, ready.rules, rows, facts)
+        if len(rows.conversions) > made and record.tail.conversions is not None:
+            record.tail.conversions += rows.conversions[made:]
         if exclusion is not None:
             excluded[ready.entry.hit_id] = exclusion
         entries.append(ready.entry)
@@ -209,19 +215,37 @@ def refold(
         )
         if index > 0 and is_rest_the_same and _agree(old_state, new_state):
             return Refolded(rebuilt, None, index, difference(old_rows, new_rows), excluded)
-        old_hits = load(segment.entries)
-        until = _first_key(segments[index + 1]) if index + 1 < len(segments) else None
+        following = segments[index + 1] if index + 1 < len(segments) else None
+        until = None if following is None else _first_key(following)
         here = [ready for ready in pending if until is None or ready.key < until]
         pending = pending[len(here) :]
+        if (
+            following is not None
+            and not here
+            and not _contains([segment], judged)
+            and last_change_of_links < 0
+            and (carried := _carry(segment, following, old_state, new_state)) is not None
+        ):
+            rebuilt.append(carried.segment)
+            old_state, new_state = carried.old, carried.new
+            old_rows.rows |= rows_in_state(old_state).rows
+            new_rows.rows |= rows_in_state(new_state).rows
+            for row in carried.segment.conversions or ():
+                new_rows.put(row)
+            continue
+        old_hits = load(segment.entries)
         new_hits = sorted([*old_hits, *here], key=lambda ready: ready.key) if here else old_hits
         # Parts of equal length: the next late hit finds room in both.
         length = -(-len(new_hits) // -(-len(new_hits) // SEGMENT_LENGTH)) if new_hits else 1
         shared = 0
+        of_shared: list[Conversion] = []
         if index == 0 and here and facts_after == facts_before:
             # Both folds are the same up to the first late hit; in the first part, since the next one keeps
             # the state before it.
             shared = min(length, bisect_left(old_hits, here[0].key, key=lambda ready: ready.key))
-            excluded |= _fold_all(new_state, new_hits[:shared], Rows(), facts_after)
+            rows_before = Rows()
+            excluded |= _fold_all(new_state, new_hits[:shared], rows_before, facts_after)
+            of_shared = rows_before.conversions
             old_state = _decode_state(_encode_state(new_state))
             old_rows, new_rows = rows_in_state(old_state), rows_in_state(new_state)
         _fold_all(old_state, old_hits[shared:], old_rows, facts_before)
@@ -229,11 +253,43 @@ def refold(
             part = new_hits[start : start + length]
             is_first = index == 0 and start == 0
             before = segments[0].before if is_first else _encode_state(new_state)
-            rebuilt.append(Segment(before, [ready.entry for ready in part]))
+            made = len(new_rows.conversions)
             excluded |= _fold_all(new_state, part if start else part[shared:], new_rows, facts_after)
+            conversions = [*(() if start else of_shared), *new_rows.conversions[made:]]
+            rebuilt.append(Segment(before, [ready.entry for ready in part], conversions))
     # All hits of the owner may have been erased.
-    rebuilt = rebuilt or [Segment(segments[0].before, [])]
+    rebuilt = rebuilt or [Segment(segments[0].before, [], [])]
     return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows), excluded)
+
+
+@dataclass(slots=True)
+class _Carried:
+    """A segment that was not folded anew: itself as it is now, and both states after it."""
+
+    segment: Segment
+    old: FoldState
+    new: FoldState
+
+
+def _carry(segment: Segment, following: Segment, old: FoldState, new: FoldState) -> _Carried | None:
+    """What a segment that goes on with a visit becomes when only the visits before that one have changed.
+    None when it must be folded.
+
+    `old` and `new` are the states before it, and nothing else has changed in it."""
+    if segment.conversions is None or old.visit is None or new.visit is None:
+        return None
+    after = state_before(following)
+    if (
+        after.visit is None
+        or (after.visit.visit_id, after.visit.date) != (old.visit.visit_id, old.visit.date)
+        or after.cart is not None
+        or after.link is not None
+        or not differ_by_history(old, new)
+    ):
+        return None
+    conversions = conversions_with_history_of(segment.conversions, new.visit)
+    moved = msgspec.structs.replace(after, visit=with_history_of(after.visit, new.visit))
+    return _Carried(Segment(_encode_state(new), segment.entries, conversions), after, moved)
 
 
 def _fold_all(state: FoldState, hits: Iterable[ReadyHit], rows: Rows, facts: Facts) -> dict[int, Exclusion]:

@@ -220,5 +220,5 @@ def test_a_verdict_reaches_an_owner_of_whom_all_is_erased() -> None:
     record = new_record()
     lost = Facts(frozenset({1}), ())
     refolded = refold([record.tail], lambda entries: [], (), facts_of(record), lost)
-    assert (refolded.segments, refolded.changes) == ([Segment(b"", [])], [])
+    assert (refolded.segments, refolded.changes) == ([Segment(b"", [], [])], [])
     assert refolded.state == record.state
