@@ -61,8 +61,18 @@ NEEDED: Mapping[str, Mapping[str, str]] = {
     "Transitions.getTransitionsForPageUrl": {"pageUrl": PAGE},
     "Insights.getInsights": {"reportUniqueId": "Actions_getPageUrls"},
     "API.getProcessedReport": {"apiModule": "Actions", "apiAction": "getPageUrls"},
+    **{
+        f"Referrers.get{part}": {"idSubtable": "1"}
+        for part in (
+            "SearchEnginesFromKeywordId",
+            "KeywordsFromSearchEngineId",
+            "KeywordsFromCampaignId",
+            "UrlsFromWebsiteId",
+            "UrlsForSocial",
+        )
+    },
 }
-"""What a method must be told besides site and period; methods with sub tables get the first one."""
+"""What a method must be told besides site and period; methods of sub tables get the first one."""
 
 
 Figures = dict[str, float]

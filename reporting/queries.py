@@ -222,7 +222,7 @@ async def count_labels(
         days = await read_days(request, site_id, request.periods, [AGGREGATES[aggregate]])
         sql, parameters = days.sql(AGGREGATES[aggregate], metrics=())
         rows = await days.ask(count_sql(request.period.kind, sql, counts), parameters)
-        found = {_as_date(row[0]): row[1:] for row in rows}
+        found = {as_date(row[0]): row[1:] for row in rows}
         for period in request.periods:
             if period.start in found:
                 numbers = map(int, found[period.start])
@@ -275,7 +275,8 @@ def _days_without(
     return [day for day in days if day not in archived]
 
 
-def _as_date(value: object) -> date:
+def as_date(value: object) -> date:
+    """A day as some driver gives it."""
     if isinstance(value, datetime):
         return value.date()
     if isinstance(value, date):
@@ -320,7 +321,7 @@ async def read_unique_visitors(
                 f" AND ({segment.visit or '1'}) GROUP BY period"
             )
         rows = await _ask(request, query, bound, archives_only=bool(states) and not without)
-        found = {_as_date(period): (int(visitors), int(users)) for period, visitors, users in rows}
+        found = {as_date(period): (int(visitors), int(users)) for period, visitors, users in rows}
         for cell in of_site:
             result[cell] = found.get(cell.period.start, (0, 0))
     return result

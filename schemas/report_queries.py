@@ -177,11 +177,15 @@ _PERIOD_START = {
 }  # fmt: skip
 
 
-def count_sql(kind: str, days: str, counts: Mapping[str, str]) -> str:
-    """`days` as period_sql has them. Columns: `period` and `counts`, aggregate functions of d.l0.. by
-    name."""
+def count_sql(kind: str, days: str, counts: Mapping[str, str], *, label: str = "", where: str = "1") -> str:
+    """`days` as day_sql has them. Columns: `period`, `label` if there is one, and `counts`, aggregate
+    functions by name; in all texts d.l0.. are the labels."""
     columns = ", ".join(f"{sql} AS {name}" for name, sql in counts.items())
-    return f"SELECT {_PERIOD_START[kind]} AS period, {columns} FROM ({days}) AS d GROUP BY period"
+    named, grouped = (f"{label} AS label, ", ", label") if label else ("", "")
+    return (
+        f"SELECT {_PERIOD_START[kind]} AS period, {named}{columns} FROM ({days}) AS d WHERE {where}"
+        f" GROUP BY period{grouped}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
 
 from reporting.errors import ApiError
+from reporting.first_level import FirstLevel, in_order, labels_with_parts
 from reporting.generic_filters import sort_rows
 from reporting.german import translated
 from reporting.icons import icon
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
-from reporting.queries import Groups, Labels, count_labels, read_aggregates
-from reporting.rows import Shown, find_subtable, number, numbered, quotient, regroup, visits_table
+from reporting.queries import EMPTY, Groups, Labels, Metrics, count_labels, read_aggregates
+from reporting.rows import Shown, number, numbered, quotient, regroup, visits_table
 from reporting.table import Columns, Row, Scalar, Table, simple_table, single_value
 from rules.referrers import search_engine_url, search_results_url, social_network_host
+from schemas.metrics import FIRST
 from schemas.report_queries import Cut
 
 Tables = Mapping[Cell, Table]
@@ -163,12 +165,11 @@ _ALL_TYPES = (
     f"if(d.l0 IN ('{SEARCH}', '{CAMPAIGN}'), d.l2, '')",
     "''",
 )
-"""The same for reports of several types, search engines being below their keywords."""
+"""Those of the first level of each type's report, search engines being below their keywords."""
 
 
-async def _read(request: ApiRequest, first_level: Sequence[str] = _LABELS) -> Data:
-    """With the labels of `first_level` alone where no rows below it are needed."""
-    labels = tuple(_LABELS if request.reads_subtables else first_level)
+async def _read(request: ApiRequest, labels: Sequence[str]) -> Data:
+    labels = tuple(labels)
     cuts = {"referrers": Cut(labels=labels), "referrers_goals": Cut(labels=(*labels[:3], "d.l3"))}
     return await read_aggregates(request, list(cuts), cuts=cuts)
 
@@ -177,53 +178,103 @@ def _level_table(
     request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], level: _Level, *, by_visits: bool = True
 ) -> Table:
     """`by_visits`: most visits first; else in stored order, as the rows were first seen."""
-    visits, goals = groups["referrers"], groups["referrers_goals"]
-    day = cell.period.kind == "day"
-
-    def of_type(labels: Labels) -> bool:
-        return labels[0] == level.kind
-
+    visits = _of_type(groups["referrers"], level)
+    goals = _of_type(groups["referrers_goals"], level)
+    by_upper = regroup(visits, lambda labels: (labels[level.label],)).rows
+    # of rows of one second those with the first engine would come first where engines were read, too
+    order = in_order({upper: metrics[FIRST] for (upper,), metrics in by_upper.items()})
+    goals_by_upper = regroup(goals, lambda labels: (labels[level.label], labels[-1]))
     top = visits_table(
-        regroup(visits, lambda labels: (labels[level.label],) if of_type(labels) else None),
-        regroup(goals, lambda labels: (labels[level.label], labels[-1]) if of_type(labels) else None),
+        Groups({(upper,): by_upper[upper,] for upper in order}),
+        goals_by_upper,
         lambda labels: level.shown(request, labels[0]),
-        day=day,
+        day=cell.period.kind == "day",
     )
-    if level.below is None or level.shown_below is None:
+    uppers = list(dict.fromkeys((*order, *(upper for upper, _ in goals_by_upper.rows))))
+    stored = {row.label: upper for row, upper in zip(top.rows, uppers, strict=True)}
+    if level.below is None:
         return top
-    below, shown_below = level.below, level.shown_below
-    by_upper: dict[str, dict[Labels, dict[str, float]]] = {}
-    for labels, metrics in visits.rows.items():
-        if of_type(labels):
-            by_upper.setdefault(labels[level.label], {})[labels] = metrics
-    goals_by_upper: dict[str, dict[Labels, dict[str, float]]] = {}
-    if level.goals_below:
-        for labels, metrics in goals.rows.items():
-            if of_type(labels):
-                goals_by_upper.setdefault(labels[level.label], {})[labels] = metrics
-    uppers = list(dict.fromkeys((*by_upper, *goals_by_upper)))
-    by_label = {level.shown(request, upper).label: upper for upper in uppers}
-    for row in top.rows:
-        upper = by_label.get(row.label, "")
-        if upper not in by_upper and level.kind != CAMPAIGN:
-            # only conversions are attributed to it: nothing is known below but a campaign's keyword
-            continue
-        inner_visits = Groups(by_upper.get(upper, {}))
-        inner_goals = Groups(goals_by_upper.get(upper, {}))
-        if level.kind == CAMPAIGN:
-            # a campaign without keywords has nothing below it
-            inner_visits = Groups({key: one for key, one in inner_visits.rows.items() if key[_KEYWORD]})
-            inner_goals = Groups({key: one for key, one in inner_goals.rows.items() if key[_KEYWORD]})
-        inner = visits_table(
-            regroup(inner_visits, lambda labels: (labels[below],)),
-            regroup(inner_goals, lambda labels: (labels[below], labels[-1])),
-            lambda labels, upper=upper: shown_below(request, upper, labels[0]),  # type: ignore[misc]
-            day=day,
-        )
-        if len(inner):
-            row.subtable = inner
+    visits_of, goals_of = _by_upper(visits, level), _by_upper(goals, level)
+    for row, upper in zip(top.rows, uppers, strict=True):
+        if upper in visits_of or level.kind == CAMPAIGN:
+            # of what only conversions are attributed to nothing is known below but a campaign's keyword
+            below = _below(
+                request, cell, visits_of.get(upper, EMPTY), goals_of.get(upper, EMPTY), level, upper
+            )
+            row.subtable = below if len(below) else None
     top = numbered(top)
-    return by_stored_label(top, by_label) if by_visits else top
+    return by_stored_label(top, stored) if by_visits else top
+
+
+def _of_type(groups: Groups, level: _Level) -> Groups:
+    return Groups({labels: metrics for labels, metrics in groups.rows.items() if labels[0] == level.kind})
+
+
+def _by_upper(groups: Groups, level: _Level) -> Mapping[str, Groups]:
+    found: dict[str, dict[Labels, Metrics]] = {}
+    for labels, metrics in groups.rows.items():
+        found.setdefault(labels[level.label], {})[labels] = metrics
+    return {upper: Groups(rows) for upper, rows in found.items()}
+
+
+def _below(
+    request: ApiRequest, cell: Cell, visits: Groups, goals: Groups, level: _Level, upper: str
+) -> Table:
+    """The rows below one label, of the groups that have it."""
+    below, shown_below = level.below, level.shown_below
+    if below is None or shown_below is None:
+        return Table()
+    if level.kind == CAMPAIGN:
+        # a campaign without keywords has nothing below it
+        visits, goals = _with_keyword(visits), _with_keyword(goals)
+    return visits_table(
+        regroup(visits, lambda labels: (labels[below],)),
+        regroup(goals if level.goals_below else EMPTY, lambda labels: (labels[below], labels[-1])),
+        lambda labels: shown_below(request, upper, labels[0]),
+        day=cell.period.kind == "day",
+    )
+
+
+def _with_keyword(groups: Groups) -> Groups:
+    return Groups({labels: metrics for labels, metrics in groups.rows.items() if labels[_KEYWORD]})
+
+
+async def _subtables(request: ApiRequest, level: _Level, wanted: int) -> Tables:
+    """Those of one number, empty where there are not so many."""
+    uppers = {
+        cell: labels[wanted - 1] if 0 < wanted <= len(labels) else None
+        for cell, labels in (await labels_with_parts(request, _first_levels(level))).items()
+    }
+    shown = sorted({upper for upper in uppers.values() if upper is not None})
+    if not shown:
+        return {cell: Table() for cell in uppers}
+    cut = Cut(
+        where=f"d.l0 = '{level.kind}' AND {_LABELS[level.label]} IN {{uppers:Array(String)}}",
+        parameters={"uppers": shown},
+    )
+    names = ["referrers", *(["referrers_goals"] if level.goals_below else [])]
+    data = await read_aggregates(request, names, cuts=dict.fromkeys(names, cut))
+    result = {}
+    for cell, upper in uppers.items():
+        visits = _by_upper(data[cell]["referrers"], level)
+        goals = _by_upper(data[cell].get("referrers_goals", EMPTY), level)
+        result[cell] = (
+            Table()
+            if upper is None
+            else _below(request, cell, visits.get(upper, EMPTY), goals.get(upper, EMPTY), level, upper)
+        )
+    return result
+
+
+def _first_levels(level: _Level) -> list[FirstLevel]:
+    """Whose rows have sub tables: all that had visits, and campaigns with keywords."""
+    where = f"d.l0 = '{level.kind}'"
+    if level.kind != CAMPAIGN:
+        return [FirstLevel("referrers", _LABELS[level.label], where)]
+    has_parts = f"{_LABELS[_KEYWORD]} != ''"
+    return [
+        FirstLevel(name, _LABELS[level.label], where, has_parts) for name in ("referrers", "referrers_goals")
+    ]
 
 
 def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
@@ -244,47 +295,39 @@ def by_stored_label(table: Table, stored: Mapping[Scalar, str]) -> Table:
 
 def _report(level: _Level, shape: ReportShape) -> Method:
     async def cells(request: ApiRequest) -> Tables:
-        data = await _read(request, _first_level(level))
+        wanted = request.parameters.integer("idSubtable", 0)
+        if wanted > 0:
+            return await _subtables(request, level, wanted)
+        data = await _read(request, _LABELS if request.reads_subtables else _first_level(level))
         # reports that the generic filters do not sort are in the order of their visits
         by_visits = shape.sort_stored or not request.parameters.flag("disable_generic_filters")
-        tables = {
+        return {
             cell: _level_table(request, cell, data[cell], level, by_visits=by_visits)
             for cell in request.cells
         }
-        return _part_of(request, tables)
 
     return Method(cells=cells, shape=shape)
-
-
-def _part_of(request: ApiRequest, tables: Tables) -> Tables:
-    wanted = request.parameters.integer("idSubtable")
-    if wanted is None or wanted <= 0:
-        return tables
-    return {cell: find_subtable(table, wanted) or Table() for cell, table in tables.items()}
 
 
 def _part(level: _Level, shape: ReportShape) -> Method:
     """The rows below one row of a report; all of them when idSubtable is left out."""
 
     async def cells(request: ApiRequest) -> Tables:
-        data = await _read(request)
         wanted = request.parameters.integer("idSubtable", 0)
-        result = {}
-        for cell in request.cells:
-            table = _level_table(request, cell, data[cell], level)
-            if wanted:
-                result[cell] = find_subtable(table, wanted) or Table()
-            else:
-                result[cell] = Table(
-                    [inner for row in table.rows if row.subtable for inner in row.subtable.rows]
-                )
-        return result
+        if wanted:
+            return await _subtables(request, level, wanted)
+        data = await _read(request, _LABELS)
+        tables = {cell: _level_table(request, cell, data[cell], level) for cell in request.cells}
+        return {
+            cell: Table([inner for row in table.rows if row.subtable for inner in row.subtable.rows])
+            for cell, table in tables.items()
+        }
 
     return Method(cells=cells, shape=shape)
 
 
 async def _types(request: ApiRequest) -> Tables:
-    data = await _read(request, _TYPES)
+    data = await _read(request, _ALL_TYPES if request.reads_subtables else _TYPES)
     wanted_type = request.parameters.text("typeReferrer")
     raw_labels = request.parameters.text("_setReferrerTypeLabel", "1") == "0"
     tables = {}
