@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; break; }; done)
 TEST_WORKERS ?= 2
 
-.PHONY: run demo test lint format conformance bench sizes curves faults slow pressure soak clients hostile fuzz lock clean
+.PHONY: run demo test lint format conformance compile uncompile bench sizes curves faults slow pressure soak clients hostile fuzz lock clean
 
 run: $(VENV)/run.stamp
 	@HITSTREAM_SHOW_TOKEN=1 exec $(BIN)/hitstream up
@@ -30,6 +30,14 @@ format: $(VENV)/dev.stamp
 
 conformance: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.conformance.run $(CONFORMANCE_ARGS)
+
+# The modules that decide about hits, by mypyc, beside their sources: once more after each change of those.
+compile: $(VENV)/dev.stamp
+	@HITSTREAM_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace --build-lib build/compiled --build-temp build/compiled
+	@echo "compiled: $$(cd ingest && echo *.so)"
+
+uncompile:
+	rm -rf ingest/*.so build/compiled build/mypyc
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench $(BENCH_ARGS)

@@ -6,6 +6,8 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 Result = dict[str, float]
@@ -37,6 +39,11 @@ def memory_mib(pid: int) -> float:
     return _mib(pid, "VmRSS:")
 
 
+def is_source(module: ModuleSpec | None) -> bool:
+    """False for a module that was compiled."""
+    return module is None or (module.origin or "").endswith(".py")
+
+
 def machine() -> dict[str, object]:
     """What the figures depend on."""
     versions = {}
@@ -49,6 +56,7 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.platform(),
+        "compiled": not is_source(find_spec("ingest.acceptance")),
         "packages": versions,
         "load_before": os.getloadavg()[2],
         "at": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),

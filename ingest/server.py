@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from ingest.app import PROCESS, TRACKER, create_app, tracker_paths
+from ingest.compiled import stale_modules
 from ingest.endpoint import peer_of
 from ingest.geolocation import Geolocator
 from ingest.metrics import Metrics
@@ -315,6 +316,10 @@ def run(settings: IngestSettings) -> int:
     Raises SettingsError, LogMismatchError, LogInUseError."""
     if settings.ingest_number > 15:
         raise SettingsError(f"HITSTREAM_INGEST_NUMBER={settings.ingest_number}: expected 0 to 15")
+    if stale := stale_modules():
+        raise SettingsError(
+            f"ingest was compiled before {', '.join(stale)} changed: make compile, or make uncompile"
+        )
     # An append gives the interpreter lock away at every statement and gets it back only when the event
     # loop's turn is over. Measured beside a busy loop: a group of 64 takes 20 ms with turns of 5 ms (the
     # default), 3.5 ms with these, and the loop does no less.

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from ingest.compiled import stale_modules
 from tests.kafka.broker import JavaBroker, NoBrokerError, running_broker_with_files
+
+
+def pytest_configure() -> None:
+    if stale := stale_modules():
+        raise pytest.UsageError(
+            f"compiled before {', '.join(stale)} changed: make compile, or make uncompile"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
