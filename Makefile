@@ -33,7 +33,7 @@ conformance: $(VENV)/dev.stamp
 
 # The modules that decide about hits, by mypyc, beside their sources: once more after each change of those.
 compile: $(VENV)/dev.stamp
-	@HITSTREAM_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace --build-lib build/compiled --build-temp build/compiled
+	@COMPILE_INGEST=1 $(BIN)/python setup.py --quiet build_ext --inplace --build-lib build/compiled --build-temp build/compiled
 	@echo "compiled: $$(cd ingest && echo *.so)"
 
 uncompile:

@@ -1,4 +1,4 @@
-"""What pyproject.toml can't say: HITSTREAM_COMPILE=1 compiles the modules that decide about hits, with mypyc.
+"""What pyproject.toml can't say: COMPILE_INGEST=1 compiles the modules that decide about hits, with mypyc.
 
 They are the same modules; a bulk hit costs ingest a quarter less then (docs/performance.md). mypy and a C
 compiler must be there. `make compile` does it in a checkout.
@@ -13,7 +13,7 @@ DECIDING = ("acceptance", "addresses", "fingerprint", "identity", "site_rules")
 
 def compiled() -> list[object]:
     """Extensions, none unless asked for."""
-    if os.environ.get("HITSTREAM_COMPILE") != "1":
+    if os.environ.get("COMPILE_INGEST") != "1":
         return []
     from mypyc.build import mypycify
 

@@ -31,7 +31,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy(ROOT / name, place / name)
     for library in place.glob("ingest/*.so"):
         library.unlink()
-    _run(place, sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", HITSTREAM_COMPILE="1")
+    _run(place, sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", COMPILE_INGEST="1")
     return place
 
 
