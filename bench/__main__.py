@@ -1,7 +1,8 @@
 """`make bench`: runs the benchmarks, prints a table, writes bench/results.json.
 
-    python -m bench [--quick] [--only accept,processor,tables,whole] [--repeat 3] [--rate 6500] [--seconds 60]
-                    [--backend embedded,kafka] [--load mixed|bulk] [--owners 1000000] [--json FILE]
+    python -m bench [--quick] [--only accept,processor,tables,whole,import,idle] [--repeat 3] [--rate 6500]
+                    [--seconds 60] [--backend embedded,kafka] [--load mixed|bulk] [--owners 1000000]
+                    [--json FILE]
 
 Figures are medians of the repetitions; the spread is how far the runs lie apart, as a share of the median.
 The generator of the load runs on the same machine. Exit status 1 when a floor is missed.
@@ -14,24 +15,34 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.access_log import LINES, STATIC_SHARE, bench_import
 from bench.backends import backend_settings
+from bench.idle import bench_idle
 from bench.measure import Result, machine, repeated
-from bench.stages import bench_accept, bench_processor, bench_tables
+from bench.stages import bench_accept, bench_processor, bench_raw_hits, bench_tables
 from bench.whole import LOADS, bench_whole
 
 RESULTS = Path(__file__).parent / "results.json"
-PARTS = "accept,processor,tables,whole"
+PARTS = "accept,processor,tables,whole,import,idle"
 FLOORS = {
-    "accept_single_hits_s": 5_000.0,
-    "accept_bulk_hits_s": 30_000.0,
-    "process_hits_s_core": 8_000.0,
-    "end_to_end_hits_s": 6_000.0,
-    "bulk_end_to_end_hits_s": 12_000.0,
-    "bulk_kafka_end_to_end_hits_s": 6_000.0,
+    "accept_single_hits_s": 12_000.0,
+    "accept_bulk_hits_s": 60_000.0,
+    "process_hits_s_core": 15_000.0,
+    "sink_rows_s": 100_000.0,
+    "end_to_end_sent_hits_s": 6_000.0,
+    "bulk_end_to_end_sent_hits_s": 12_000.0,
+    "bulk_kafka_end_to_end_sent_hits_s": 6_000.0,
+    "import_lines_s": 20_000.0,
 }
-CEILINGS = {"bytes_per_action": 80.0} | {
-    f"{prefix}freshness_p95_s": 5.0 for prefix in ("", "kafka_", "bulk_", "bulk_kafka_")
-}
+"""Two shared cores, the generator of the load included; bulk hits are taken so fast by compiled decisions
+only (`make compile`). A load counts that is sent in time and that reports keep up with (freshness)."""
+CEILINGS = {
+    "bytes_per_action": 45.0,
+    "bytes_per_raw_hit": 60.0,
+    "start_to_first_hit_s": 2.0,
+    "idle_cores": 0.02,
+    "idle_mib": 700.0,
+} | {f"{prefix}freshness_p95_s": 5.0 for prefix in ("", "kafka_", "bulk_", "bulk_kafka_")}
 
 
 def verdict(name: str, value: float) -> str:
@@ -60,7 +71,7 @@ def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result
             found = bench_accept(Path(stages), 100_000 // scale, 400_000 // scale)
             if "processor" in parts:
                 found |= bench_processor(Path(stages), options.owners // scale)
-            return found
+            return found | bench_raw_hits(Path(stages))
 
     def of_tables() -> Result:
         with tempfile.TemporaryDirectory(dir=folder) as tables:
@@ -79,7 +90,21 @@ def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result
             found |= {f"{prefix}{name}": value for name, value in figures.items()}
         return found
 
-    for wanted, run in (({"accept", "processor"}, of_stages), ({"tables"}, of_tables), ({"whole"}, of_whole)):
+    def of_import() -> Result:
+        with tempfile.TemporaryDirectory(dir=folder) as imported:
+            return bench_import(Path(imported), LINES // scale, STATIC_SHARE)
+
+    def at_rest() -> Result:
+        with tempfile.TemporaryDirectory(dir=folder) as idle:
+            return bench_idle(Path(idle), 60.0 / scale)
+
+    for wanted, run in (
+        ({"accept", "processor"}, of_stages),
+        ({"tables"}, of_tables),
+        ({"whole"}, of_whole),
+        ({"import"}, of_import),
+        ({"idle"}, at_rest),
+    ):
         if wanted & set(parts):
             medians, apart = repeated(run, options.repeat)
             results |= medians

@@ -265,14 +265,35 @@ def bench_processor(data_dir: Path, owners: int) -> Result:
     }
 
 
-def _bytes_of_rows(database: Database) -> int:
+ROWS = ("visits", "actions", "conversions", "conversion_items")
+
+
+def _bytes_of(database: Database, tables: Sequence[str]) -> int:
     """On disk, of the parts that are current."""
     found = database.rows(
         "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = {name:String}"
-        " AND table IN ('visits', 'actions', 'conversions', 'conversion_items')",
-        {"name": database.name},
+        " AND table IN {tables:Array(String)}",
+        {"name": database.name, "tables": list(tables)},
     )
     return int(found[0][0])
+
+
+def bench_raw_hits(data_dir: Path) -> Result:
+    """The hits that `bench_accept` left, in the database."""
+    log = EmbeddedLog(log_directory(data_dir))
+    database = Database(clickhouse_dsn(data_dir), database_name(log.epoch))
+    database.open()
+    Sink(log, database).run_to_end()
+    before_merges = _bytes_of(database, ["hits"])
+    database.command("OPTIMIZE TABLE hits FINAL")
+    found = {
+        "bytes_per_raw_hit": _bytes_of(database, ["hits"]),
+        "bytes_per_raw_hit_before_merges": before_merges,
+    }
+    hits = int(database.rows("SELECT count() FROM hits")[0][0])
+    database.close()
+    log.close()
+    return {name: value / hits for name, value in found.items()}
 
 
 def bench_tables(data_dir: Path, actions: int) -> Result:
@@ -299,10 +320,10 @@ def bench_tables(data_dir: Path, actions: int) -> Result:
     began = time.perf_counter()
     Sink(log, database).run_to_end()
     stored = time.perf_counter() - began
-    before_merges = _bytes_of_rows(database)
+    before_merges = _bytes_of(database, ROWS)
     for table in ("visits", "actions", "conversions"):
         database.command(f"OPTIMIZE TABLE {table} FINAL")
-    merged = _bytes_of_rows(database)
+    merged = _bytes_of(database, ROWS)
     began = time.perf_counter()
     for day in range(first_day, first_day + 7):
         archive_day(database, 1, date(1970, 1, 1) + timedelta(days=day))
