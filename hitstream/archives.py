@@ -15,6 +15,7 @@ from schemas.reports import Aggregate
 from sink.archives import (
     ARCHIVED_SQL,
     FROZEN_KNOWN_SECONDS,
+    TYPED_UNIQUES,
     UNIQUES,
     Archived,
     ArchivedSegment,
@@ -178,9 +179,17 @@ class EngineArchives:
         return current_days(self._database, site_id, first, min(last, frozen - timedelta(days=1)), reports=())
 
     def unique_days(
-        self, site_id: int, first: date, last: date, segment: str, *, by_month: bool = False
+        self,
+        site_id: int,
+        first: date,
+        last: date,
+        segment: str,
+        *,
+        typed: bool = False,
+        by_month: bool = False,
     ) -> Mapping[date, StoredDay]:
         """Blocking. Of days without rows every state counts, also one of user ids as they were sent."""
-        found = self._stored_days(site_id, first, last, segment, [UNIQUES], by_month=by_month)
-        frozen = {} if segment else self.frozen_days(site_id, first, last)
+        reports = [UNIQUES, TYPED_UNIQUES] if typed else [UNIQUES]
+        found = self._stored_days(site_id, first, last, segment, reports, by_month=by_month)
+        frozen = {} if segment or typed else self.frozen_days(site_id, first, last)
         return {**{day: StoredDay(segment, generation) for day, generation in frozen.items()}, **found}

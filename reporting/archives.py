@@ -119,8 +119,15 @@ class Archives(Protocol):
         ...
 
     def unique_days(
-        self, site_id: int, first: date, last: date, segment: str, *, by_month: bool = False
+        self,
+        site_id: int,
+        first: date,
+        last: date,
+        segment: str,
+        *,
+        typed: bool = False,
+        by_month: bool = False,
     ) -> Mapping[date, StoredDay]:
         """The days within [first, last] whose exact states of visitors and users are archived, as
-        current_days. Blocking."""
+        current_days; `typed`: also those of new and of returning ones. Blocking."""
         ...

@@ -73,7 +73,7 @@ async def read_aggregates(
     return result
 
 
-async def _ask(
+async def read_rows(
     request: ApiRequest, sql: str, parameters: Mapping[str, object], *, archives_only: bool
 ) -> Rows:
     """The rows of a statement; those of archives are kept."""
@@ -120,7 +120,7 @@ class Days:
     @cached_property
     def _from_rows(self) -> Sequence[date]:
         """The days that are read from rows while others are archived."""
-        return _days_without(self.request, self.first, self.last, self.archived)
+        return days_without(self.request, self.first, self.last, self.archived)
 
     def _rows_sql(self, aggregate: Aggregate) -> str:
         """day_sql of the days that are read from rows."""
@@ -145,7 +145,7 @@ class Days:
 
     async def ask(self, sql: str, parameters: Mapping[str, object]) -> Rows:
         """The answer of a statement about what `sql` or `read` read; kept when that is archives only."""
-        return await _ask(
+        return await read_rows(
             self.request, sql, parameters, archives_only=bool(self.archived) and not self._from_rows
         )
 
@@ -258,15 +258,18 @@ async def _archived_days(
         last,
         segment.key,
         aggregates,
-        by_month=periods[0].kind in _OF_MONTHS,
+        by_month=periods[0].kind in OF_MONTHS,
     )
 
 
-_OF_MONTHS = ("month", "year", "range")
+OF_MONTHS = ("month", "year", "range")
 """Periods that whole months lie within; one range is asked for at a time."""
 
 
-def _days_without(
+_BETWEEN = "date BETWEEN {first:Date} AND {last:Date}"
+
+
+def days_without(
     request: ApiRequest, first: date, last: date, archived: Mapping[date, StoredDay]
 ) -> list[date]:
     """The days of [first, last] that must be read from rows."""
@@ -284,76 +287,6 @@ def as_date(value: object) -> date:
     if isinstance(value, int):
         return date(1970, 1, 1) + timedelta(days=value)
     return date.fromisoformat(str(value))
-
-
-async def read_unique_visitors(
-    request: ApiRequest, cells: Sequence[Cell] | None = None
-) -> dict[Cell, tuple[int, int]]:
-    """Exact unique visitors and users of each cell."""
-    cells = request.cells if cells is None else cells
-    result = dict.fromkeys(cells, (0, 0))
-    by_site: dict[int, list[Cell]] = {}
-    for cell in cells:
-        by_site.setdefault(cell.site_id, []).append(cell)
-    for site_id, of_site in by_site.items():
-        segment = compiled_segment(request, site_id)
-        kind = of_site[0].period.kind
-        period_start = {
-            "day": "date", "week": "toMonday(date)", "month": "toStartOfMonth(date)",
-            "year": "toStartOfYear(date)", "range": "{first:Date}",
-        }[kind]  # fmt: skip
-        first, last = min(cell.period.start for cell in of_site), max(cell.period.end for cell in of_site)
-        bound: dict[str, object] = {"site": site_id, "first": first, "last": last, **segment.parameters}
-        states = await _unique_days(request, site_id, first, last, segment, by_month=kind in _OF_MONTHS)
-        without: Sequence[date] = ()
-        if states:
-            without = _days_without(request, first, last, states)
-            bound |= {**where_stored(states), "row_days": without}
-            parts = [UNIQUES_OF_STATES.format(period=period_start)]
-            if without:
-                parts.append(UNIQUES_OF_ROWS.format(period=period_start, visit=segment.visit or "1"))
-            query = UNIQUES_MERGED.format(states=" UNION ALL ".join(parts))
-        else:
-            query = (
-                f"SELECT {period_start} AS period, uniqExact(visitor_id) AS visitors,"
-                " uniqExactIf(lowerUTF8(user_id), user_id != '') AS users FROM visits FINAL"
-                " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
-                f" AND ({segment.visit or '1'}) GROUP BY period"
-            )
-        rows = await _ask(request, query, bound, archives_only=bool(states) and not without)
-        found = {as_date(period): (int(visitors), int(users)) for period, visitors, users in rows}
-        for cell in of_site:
-            result[cell] = found.get(cell.period.start, (0, 0))
-    return result
-
-
-_BETWEEN = "date BETWEEN {first:Date} AND {last:Date}"
-
-UNIQUES_MERGED = """
-SELECT period, uniqExactMerge(visitors) AS visitors, uniqExactMerge(users) AS users FROM ({states})
-GROUP BY period
-"""
-UNIQUES_OF_STATES = """
-    SELECT {period} AS period, visitors, users FROM uniques
-    WHERE site_id = {{site:UInt32}} AND segment IN {{segments:Array(String)}} AND date IN {{days:Array(Date)}}
-    AND (date, generation) IN arrayZip({{days:Array(Date)}}, {{generations:Array(UInt64)}})
-"""
-UNIQUES_OF_ROWS = """
-    SELECT {period} AS period, uniqExactState(visitor_id) AS visitors, CAST(
-        uniqExactStateIf(lowerUTF8(user_id), user_id != ''), 'AggregateFunction(uniqExact, String)') AS users
-    FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date IN {{row_days:Array(Date)}}
-    AND ({visit}) GROUP BY period
-"""
-"""Archived days count by the exact states that were kept of them, the others by their rows."""
-
-
-async def _unique_days(
-    request: ApiRequest, site_id: int, first: date, last: date, segment: Compiled, *, by_month: bool
-) -> Mapping[date, StoredDay]:
-    archives: Archives | None = request.state.get("archives")
-    if archives is None or not (segment.is_all or archived_segments(request.config, site_id)):
-        return {}
-    return await asyncio.to_thread(archives.unique_days, site_id, first, last, segment.key, by_month=by_month)
 
 
 async def read_weekdays(request: ApiRequest) -> dict[Cell, dict[int, Metrics]]:

@@ -171,7 +171,7 @@ def joint_day_sql(aggregates: Sequence[Aggregate], rows: str) -> str:
     )
 
 
-_PERIOD_START = {
+PERIOD_START = {
     "day": "date", "week": "toMonday(date)", "month": "toStartOfMonth(date)", "year": "toStartOfYear(date)",
     "range": "{first:Date}",
 }  # fmt: skip
@@ -183,7 +183,7 @@ def count_sql(kind: str, days: str, counts: Mapping[str, str], *, label: str = "
     columns = ", ".join(f"{sql} AS {name}" for name, sql in counts.items())
     named, grouped = (f"{label} AS label, ", ", label") if label else ("", "")
     return (
-        f"SELECT {_PERIOD_START[kind]} AS period, {named}{columns} FROM ({days}) AS d WHERE {where}"
+        f"SELECT {PERIOD_START[kind]} AS period, {named}{columns} FROM ({days}) AS d WHERE {where}"
         f" GROUP BY period{grouped}"
     )
 
@@ -242,7 +242,7 @@ def period_sql(parts: Sequence[tuple[Sequence[Aggregate], Cut]], kind: str, days
         days = f"SELECT *{''.join(f', labels[{at + 1}] AS l{at}' for at in places)} FROM ({days})"
     where = "" if where == "1" else f" WHERE {where}"
     first_day = "toFloat64(toRelativeDayNum({date})) AS first_day"
-    start = f"SELECT d.report AS report, {_PERIOD_START[kind]} AS period, {labels} AS names"
+    start = f"SELECT d.report AS report, {PERIOD_START[kind]} AS period, {labels} AS names"
     if kind == "day" and not any(cut.labels for cut in cuts):
         return f"{start}, d.metrics AS merged, {first_day.format(date='d.date')} FROM ({days}) AS d{where}"
     merges = tuple(dict.fromkeys(metric.merge for one in aggregates for metric in one.metrics))

@@ -28,6 +28,12 @@ SLACK = timedelta(seconds=60)
 UNIQUES = "uniques:lower"
 """Among the reports of a day whose exact states of users are of ids in lower case; older ones are not."""
 
+TYPED_UNIQUES = "uniques:types"
+"""Among the reports of a day whose exact states of new and of returning visitors are kept, too."""
+
+UNIQUE_STATES = ("visitors", "users", "new_visitors", "new_users", "returning_visitors", "returning_users")
+"""The columns of `uniques`."""
+
 _ROWS_OF_A_DAY = ("visits", "actions", "conversions", "conversion_items")
 
 
@@ -367,9 +373,13 @@ def archive_day(
     constants = {**bound, "generation": generation}
     execute(
         f"""
-        INSERT INTO uniques (site_id, segment, date, generation, visitors, users)
+        INSERT INTO uniques (site_id, segment, date, generation, {", ".join(UNIQUE_STATES)})
         SELECT {{site:UInt32}}, {{segment:String}}, {{first:Date}}, {{generation:UInt64}},
-            uniqExactState(visitor_id), uniqExactStateIf(lowerUTF8(user_id), user_id != '')
+            uniqExactState(visitor_id), uniqExactStateIf(lowerUTF8(user_id), user_id != ''),
+            uniqExactStateIf(visitor_id, returning = 0),
+            uniqExactStateIf(lowerUTF8(user_id), user_id != '' AND returning = 0),
+            uniqExactStateIf(visitor_id, returning != 0),
+            uniqExactStateIf(lowerUTF8(user_id), user_id != '' AND returning != 0)
         FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date BETWEEN {{first:Date}} AND {{last:Date}}
         AND ({segment.visit or "1"})
         """,
@@ -377,7 +387,7 @@ def archive_day(
     )
     crash_point("archive.before_current")
     archived = ArchivedDay(site_id, day, segment.key, generation, read_at, time.monotonic() - started)
-    make_current(database, archived, [*(report_key(one) for one in chosen), UNIQUES])
+    make_current(database, archived, [*(report_key(one) for one in chosen), UNIQUES, TYPED_UNIQUES])
     crash_point("archive.current")
     return archived
 

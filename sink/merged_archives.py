@@ -21,11 +21,14 @@ from sink.archives import (
     ARCHIVED_SQL,
     DEFAULT_LIMITS,
     MERGED,
+    TYPED_UNIQUES,
+    UNIQUE_STATES,
     UNIQUES,
     ArchivedDay,
     ArchivedSegment,
     ArchiveLimits,
-    current_days,
+    current_archives,
+    days_with,
     make_current,
     report_key,
 )
@@ -143,7 +146,10 @@ def merge_span(
     reports = [*(report_key(one) for one in chosen), UNIQUES]
     before = _end(kind, start, before)
     last = before - timedelta(days=1)
-    current = current_days(database, site_id, start, last, segment=segment.key, reports=reports)
+    archived = current_archives(database, site_id, start, last, segment=segment.key)
+    current = days_with(archived, reports)
+    if all(TYPED_UNIQUES in archived[day][1] for day in current):
+        reports.append(TYPED_UNIQUES)
     if not _worth_it(kind, current):
         return None
     made_of, name = _made_of(current, before), _NAMES[kind] + segment.key
@@ -172,9 +178,9 @@ def merge_span(
             limits.settings(),
         )
     database.execute(
-        "INSERT INTO uniques (site_id, segment, date, generation, visitors, users)"
+        f"INSERT INTO uniques (site_id, segment, date, generation, {', '.join(UNIQUE_STATES)})"
         " SELECT {site:UInt32}, {stored:String}, min(date), {generation:UInt64},"
-        " uniqExactMergeState(visitors), uniqExactMergeState(users) FROM uniques"
+        f" {', '.join(f'uniqExactMergeState({one})' for one in UNIQUE_STATES)} FROM uniques"
         " WHERE site_id = {site:UInt32} AND segment IN {segments:Array(String)} AND (date, generation) IN"
         " arrayZip({days:Array(Date)}, {generations:Array(UInt64)})",
         bound,

@@ -1,13 +1,14 @@
 """VisitsSummary and VisitFrequency: one row per period."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from reporting.errors import ApiError
 from reporting.method import ApiRequest, Cell, Method, ProcessedMetric, ReportShape, Unit
-from reporting.queries import Metrics, read_aggregates, read_unique_visitors
+from reporting.queries import Metrics, read_aggregates
 from reporting.rows import is_strict, number, quotient, ratio_metric
 from reporting.table import Columns, Table, simple_table, single_value
+from reporting.uniques import EVERYBODY, NEW, RETURNING, Visitors, read_uniques
 from reporting.wording import pretty_seconds
 
 COLUMNS = (
@@ -32,7 +33,7 @@ def counts_uniques(request: ApiRequest, kind: str) -> bool:
 async def summary_columns(request: ApiRequest) -> Mapping[Cell, Columns]:
     """The plain columns of every cell, zeros where nothing happened."""
     data = await read_aggregates(request, ["summary"])
-    uniques = await _uniques(request)
+    (uniques,) = await _uniques(request, EVERYBODY)
     with_uniques = counts_uniques(request, request.period.kind)
     return {
         cell: _columns(data[cell]["summary"].rows.get((), {}), uniques.get(cell), with_uniques=with_uniques)
@@ -40,12 +41,12 @@ async def summary_columns(request: ApiRequest) -> Mapping[Cell, Columns]:
     }
 
 
-async def _uniques(request: ApiRequest) -> Mapping[Cell, tuple[int, int]]:
+async def _uniques(request: ApiRequest, *of: Visitors) -> Sequence[Mapping[Cell, tuple[int, int]]]:
     """Exact visitors and users of each cell; none for days, whose metrics are exact."""
     kind = request.period.kind
     if kind == "day" or not counts_uniques(request, kind):
-        return {}
-    return await read_unique_visitors(request)
+        return [{} for _ in of]
+    return await read_uniques(request, of)
 
 
 def _columns(metrics: Metrics, uniques: tuple[int, int] | None, *, with_uniques: bool) -> Columns:
@@ -99,11 +100,8 @@ _FREQUENCY_COLUMNS = ("nb_visits", "nb_actions", "nb_visits_converted", "bounce_
 
 async def frequency(request: ApiRequest) -> Mapping[Cell, Table]:
     with_uniques = counts_uniques(request, request.period.kind)
-    before = f"{request.segment};" if request.segment else ""
-    data_by_type, *uniques_by_type = await asyncio.gather(
-        read_aggregates(request, ["visitor_types"]),
-        _uniques(request.with_segment(f"{before}visitorType==new")),
-        _uniques(request.with_segment(f"{before}visitorType!=new")),
+    data_by_type, uniques_by_type = await asyncio.gather(
+        read_aggregates(request, ["visitor_types"]), _uniques(request, NEW, RETURNING)
     )
     parts: dict[str, Mapping[Cell, Columns]] = {}
     for suffix, label, uniques in zip(("new", "returning"), ("0", "1"), uniques_by_type, strict=True):

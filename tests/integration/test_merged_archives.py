@@ -60,7 +60,10 @@ def test_a_year_is_made_of_its_months_that_ended(database: Database) -> None:
         archive_day(database, 1, day)
     merge(database)
     reports = Reports(database, {"archives": EngineArchives(database), "methods": METHODS})
-    methods = ("VisitsSummary.get", "Actions.getPageUrls", "Referrers.getAll", "UserCountry.getCountry")
+    methods = (
+        "VisitsSummary.get", "VisitFrequency.get", "Actions.getPageUrls", "Referrers.getAll",
+        "UserCountry.getCountry",
+    )  # fmt: skip
     expected = [reports.ask(one, period="year") for one in methods]
     before = date(2026, 11, 20)
     assert spans_to_merge(database, before) == {(1, "year", date(2026, 1, 1))}
@@ -115,6 +118,33 @@ def test_a_merged_month_answers_as_its_days_do(database: Database) -> None:
         database.command(f"ALTER TABLE {table} DELETE WHERE segment = '' SETTINGS mutations_sync = 2")
     found = answers()
     assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def test_archives_without_states_of_new_and_returning_visitors_leave_them_to_rows(database: Database) -> None:
+    """As an older release made them: one day alone, then with the month that it was merged into."""
+    archive_days(database)
+    expected = Reports(database, {"methods": METHODS}).ask("VisitFrequency.get", period="month")
+    older = (
+        "SELECT * EXCEPT reports, arrayFilter(one -> one != 'uniques:types', reports) FROM archive_days FINAL"
+    )
+    database.command(f"INSERT INTO archive_days {older} WHERE date = '{DAY}'")
+    database.command(
+        "ALTER TABLE uniques UPDATE new_visitors = arrayReduce('uniqExactState', emptyArrayUInt64()),"
+        f" returning_visitors = new_visitors WHERE date = '{DAY}' SETTINGS mutations_sync = 2"
+    )
+
+    def answer() -> Any:
+        state = {"archives": EngineArchives(database), "methods": METHODS}
+        return Reports(database, state).ask("VisitFrequency.get", period="month")
+
+    assert answer() == expected
+    assert merge(database) is not None
+    assert answer() == expected
+    age(database, 3600)
+    archive_day(database, 1, DAY)
+    assert merge(database) is not None
+    database.command("ALTER TABLE uniques DELETE WHERE segment = '' SETTINGS mutations_sync = 2")
+    assert answer() == expected, "the month archived anew has them"
 
 
 def test_days_are_read_alone_where_they_are_asked_for_alone(database: Database) -> None:

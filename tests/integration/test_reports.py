@@ -235,8 +235,10 @@ def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     assert from_archives.ask("UserCountry.getCountry", period="month") != expected[1], (
         "archives were not read"
     )
+    assert from_archives.row("VisitFrequency.get", period="month")["nb_uniq_visitors_returning"] == 1
     database.command("TRUNCATE TABLE uniques")
     assert from_archives.row("VisitsSummary.get", period="month")["nb_uniq_visitors"] == 1, "nor states"
+    assert from_archives.row("VisitFrequency.get", period="month")["nb_uniq_visitors_returning"] == 0
 
 
 def test_what_is_kept_of_archives_is_never_out_of_date(database: Database) -> None:
