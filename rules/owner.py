@@ -187,109 +187,107 @@ def refold(
 
     `segments` are all from the one in which the first change falls to the tail, `late` is in event order and
     holds no entry that is there already, `load` gives the ready hits of entries."""
-    old_state = state_before(segments[0])
-    new_state = state_before(segments[0])
-    old_rows = rows_in_state(old_state)
-    new_rows = rows_in_state(new_state)
     judged = facts_after.lost_orders ^ facts_before.lost_orders
-    last_change_of_links = max(
-        (
-            link.first_time
-            for one, other in (
-                (facts_after.links, facts_before.links),
-                (facts_before.links, facts_after.links),
-            )
-            for link in one
-            if link not in other
-        ),
-        default=-1,
-    )
+    relinked = [
+        link.first_time
+        for one, other in (
+            (facts_after.links, facts_before.links),
+            (facts_before.links, facts_after.links),
+        )
+        for link in one
+        if link not in other
+    ]
+    both = _BothFolds(segments[0], facts_before, facts_after)
     pending = list(late)
-    excluded: dict[int, Exclusion] = {}
-    rebuilt: list[Segment] = []
     for index, segment in enumerate(segments):
         is_rest_the_same = (
             not pending
             and not _contains(segments[index:], judged)
-            and (last_change_of_links < 0 or _begins_after(new_state, last_change_of_links))
+            and (not relinked or _begins_after(both.new, max(relinked)))
         )
-        if index > 0 and is_rest_the_same and _agree(old_state, new_state):
-            return Refolded(rebuilt, None, index, difference(old_rows, new_rows), excluded)
+        if index > 0 and is_rest_the_same and _agree(both.old, both.new):
+            return both.result(None, index)
         following = segments[index + 1] if index + 1 < len(segments) else None
-        until = None if following is None else _first_key(following)
-        here = [ready for ready in pending if until is None or ready.key < until]
+        here = pending
+        if following is not None:
+            until = _first_key(following)
+            here = [ready for ready in pending if ready.key < until]
         pending = pending[len(here) :]
+        is_unchanged = not (here or relinked or _contains([segment], judged))
+        if following is None or not is_unchanged or not both.carry(segment, following):
+            both.fold(load(segment.entries), here)
+    # All hits of the owner may have been erased.
+    both.rebuilt = both.rebuilt or [Segment(segments[0].before, [], [])]
+    return both.result(both.new, len(segments))
+
+
+class _BothFolds:
+    """The former fold of an owner and the one that replaces it, side by side."""
+
+    def __init__(self, first: Segment, facts_before: Facts, facts_after: Facts) -> None:
+        self._facts_before, self._facts_after = facts_before, facts_after
+        self.old, self.new = state_before(first), state_before(first)
+        self.rebuilt: list[Segment] = []
+        self._before_first = first.before
+        self._old_rows, self._new_rows = rows_in_state(self.old), rows_in_state(self.new)
+        self._excluded: dict[int, Exclusion] = {}
+
+    def result(self, state: FoldState | None, consumed: int) -> Refolded:
+        changes = difference(self._old_rows, self._new_rows)
+        return Refolded(self.rebuilt, state, consumed, changes, self._excluded)
+
+    def carry(self, segment: Segment, following: Segment) -> bool:
+        """Pass over a segment in which nothing has changed but what its visit knows of those before it: it
+        goes on with that visit, and so does `following`. False when it must be folded."""
+        old, new, after = self.old.visit, self.new.visit, state_before(following)
         if (
-            following is not None
-            and not here
-            and not _contains([segment], judged)
-            and last_change_of_links < 0
-            and (carried := _carry(segment, following, old_state, new_state)) is not None
+            segment.conversions is None
+            or old is None
+            or new is None
+            or after.visit is None
+            or (after.visit.visit_id, after.visit.date) != (old.visit_id, old.date)
+            or after.cart is not None
+            or after.link is not None
+            or not differ_by_history(self.old, self.new)
         ):
-            rebuilt.append(carried.segment)
-            old_state, new_state = carried.old, carried.new
-            old_rows.rows |= rows_in_state(old_state).rows
-            new_rows.rows |= rows_in_state(new_state).rows
-            for row in carried.segment.conversions or ():
-                new_rows.put(row)
-            continue
-        old_hits = load(segment.entries)
-        new_hits = sorted([*old_hits, *here], key=lambda ready: ready.key) if here else old_hits
+            return False
+        conversions = conversions_with_history_of(segment.conversions, new)
+        self.rebuilt.append(Segment(_encode_state(self.new), segment.entries, conversions))
+        self.old = after
+        self.new = msgspec.structs.replace(after, visit=with_history_of(after.visit, new))
+        self._old_rows.rows |= rows_in_state(self.old).rows
+        self._new_rows.rows |= rows_in_state(self.new).rows
+        for conversion in conversions:
+            self._new_rows.put(conversion)
+        return True
+
+    def fold(self, old_hits: Sequence[ReadyHit], late: Sequence[ReadyHit]) -> None:
+        """Fold the hits of the next segment as they were, and with the late ones."""
+        is_first = not self.rebuilt
+        before = self._before_first if is_first else _encode_state(self.new)
+        hits = sorted([*old_hits, *late], key=lambda ready: ready.key) if late else old_hits
         # Parts of equal length: the next late hit finds room in both.
-        length = -(-len(new_hits) // -(-len(new_hits) // SEGMENT_LENGTH)) if new_hits else 1
+        length = -(-len(hits) // -(-len(hits) // SEGMENT_LENGTH)) if hits else 1
         shared = 0
-        of_shared: list[Conversion] = []
-        if index == 0 and here and facts_after == facts_before:
+        conversions: list[Conversion] = []
+        if is_first and late and self._facts_after == self._facts_before:
             # Both folds are the same up to the first late hit; in the first part, since the next one keeps
             # the state before it.
-            shared = min(length, bisect_left(old_hits, here[0].key, key=lambda ready: ready.key))
-            rows_before = Rows()
-            excluded |= _fold_all(new_state, new_hits[:shared], rows_before, facts_after)
-            of_shared = rows_before.conversions
-            old_state = _decode_state(_encode_state(new_state))
-            old_rows, new_rows = rows_in_state(old_state), rows_in_state(new_state)
-        _fold_all(old_state, old_hits[shared:], old_rows, facts_before)
-        for start in range(0, len(new_hits), length):
-            part = new_hits[start : start + length]
-            is_first = index == 0 and start == 0
-            before = segments[0].before if is_first else _encode_state(new_state)
-            made = len(new_rows.conversions)
-            excluded |= _fold_all(new_state, part if start else part[shared:], new_rows, facts_after)
-            conversions = [*(() if start else of_shared), *new_rows.conversions[made:]]
-            rebuilt.append(Segment(before, [ready.entry for ready in part], conversions))
-    # All hits of the owner may have been erased.
-    rebuilt = rebuilt or [Segment(segments[0].before, [], [])]
-    return Refolded(rebuilt, new_state, len(segments), difference(old_rows, new_rows), excluded)
-
-
-@dataclass(slots=True)
-class _Carried:
-    """A segment that was not folded anew: itself as it is now, and both states after it."""
-
-    segment: Segment
-    old: FoldState
-    new: FoldState
-
-
-def _carry(segment: Segment, following: Segment, old: FoldState, new: FoldState) -> _Carried | None:
-    """What a segment that goes on with a visit becomes when only the visits before that one have changed.
-    None when it must be folded.
-
-    `old` and `new` are the states before it, and nothing else has changed in it."""
-    if segment.conversions is None or old.visit is None or new.visit is None:
-        return None
-    after = state_before(following)
-    if (
-        after.visit is None
-        or (after.visit.visit_id, after.visit.date) != (old.visit.visit_id, old.visit.date)
-        or after.cart is not None
-        or after.link is not None
-        or not differ_by_history(old, new)
-    ):
-        return None
-    conversions = conversions_with_history_of(segment.conversions, new.visit)
-    moved = msgspec.structs.replace(after, visit=with_history_of(after.visit, new.visit))
-    return _Carried(Segment(_encode_state(new), segment.entries, conversions), after, moved)
+            shared = min(length, bisect_left(old_hits, late[0].key, key=lambda ready: ready.key))
+            rows = Rows()
+            self._excluded |= _fold_all(self.new, hits[:shared], rows, self._facts_after)
+            conversions = rows.conversions
+            self.old = _decode_state(_encode_state(self.new))
+            self._old_rows, self._new_rows = rows_in_state(self.old), rows_in_state(self.new)
+        _fold_all(self.old, old_hits[shared:], self._old_rows, self._facts_before)
+        for start in range(0, len(hits), length):
+            part = hits[start : start + length]
+            if start:
+                before, shared, conversions = _encode_state(self.new), 0, []
+            made = len(self._new_rows.conversions)
+            self._excluded |= _fold_all(self.new, part[shared:], self._new_rows, self._facts_after)
+            conversions += self._new_rows.conversions[made:]
+            self.rebuilt.append(Segment(before, [ready.entry for ready in part], conversions))
 
 
 def _fold_all(state: FoldState, hits: Iterable[ReadyHit], rows: Rows, facts: Facts) -> dict[int, Exclusion]:
