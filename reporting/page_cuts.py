@@ -137,7 +137,14 @@ class PageCuts:
 
     async def read(self) -> Mapping[str, Cut]:
         """By the name of the aggregate."""
-        shown = None if self.needed == EVERY_ROW else await self._shown()
+        shown = None
+        if self.needed != EVERY_ROW:
+            # of rows in the same statement, which computes them once
+            sql, parameters = self._shown_sql()
+            shown = Cut(where=f"({sql})", parameters=parameters)
+            if not self.days.reads_rows:
+                keys = [str(key) for (key,) in await self.days.ask(sql, parameters)]
+                shown = Cut(where="{shown:Array(String)}", parameters={"shown": keys})
         aggregates = (self.prefix, *(f"{self.prefix}_{part}" for part in PARTS))
         return {name: self._cut(name, shown) for name in aggregates}
 
@@ -150,7 +157,8 @@ class PageCuts:
         listed = _path("l0") if paths else "l0"
         return f"{label} IN (SELECT {listed} FROM ({days}) WHERE {metric} > 0)", parameters
 
-    def _cut(self, name: str, shown: Sequence[str] | None) -> Cut:
+    def _cut(self, name: str, shown: Cut | None) -> Cut:
+        """`shown`: the keys that are read of pages of the first level, as what may follow IN."""
         of_goals = name.endswith("goals")
         label = "d.l0"
         listed, parameters = self._members(label, paths=of_goals and self.prefix == "pages")
@@ -160,8 +168,8 @@ class PageCuts:
         if self.prefix == "titles":
             key, where = _title_key(label), "0"
         if shown is not None:
-            parameters["shown"] = list(shown)
-            listed = f"({where} OR {key} IN {{shown:Array(String)}}) AND {listed}"
+            parameters |= shown.parameters
+            listed = f"({where} OR {key} IN {shown.where}) AND {listed}"
         if self.prefix == "titles":
             return Cut(where=listed, parameters=parameters)
         return Cut(
@@ -173,19 +181,19 @@ class PageCuts:
             parameters=parameters,
         )
 
-    async def _shown(self) -> Sequence[str]:
-        """Keys of the pages that come first, with all that are equal to the last of them."""
+    def _shown_sql(self) -> tuple[str, dict[str, object]]:
+        """Keys of the pages that come first, with all that are equal to the last of them; and what is
+        bound."""
         suffix, metric = SORTED_BY[self.members]
-        days, parameters = self.days.sql(AGGREGATES[self.prefix + suffix], metrics=[metric])
+        days, parameters = self.days.sql(AGGREGATES[self.prefix + suffix], "ordered", [metric])
         key, where = _title_key("d.l0"), "1"
         if self.prefix == "pages":
             key, where = _key(_path("d.l0")), f"match(d.l0, {_quoted(PAGE_URL)})"
-        rows = await self.days.ask(
-            f"SELECT {key} AS key, sum(d.{metric}) AS amount FROM ({days}) AS d WHERE {where}"
-            f" GROUP BY key HAVING amount > 0 ORDER BY amount DESC LIMIT {self.needed} WITH TIES",
-            parameters,
+        sql = (
+            f"SELECT {key} AS key FROM ({days}) AS d WHERE {where} GROUP BY key"
+            f" HAVING sum(d.{metric}) > 0 ORDER BY sum(d.{metric}) DESC LIMIT {self.needed} WITH TIES"
         )
-        return [str(key) for key, _ in rows]
+        return sql, parameters
 
     async def folders(self) -> Folders:
         """Those of the pages that the report lists."""

@@ -170,7 +170,8 @@ async def named_pages(
 ) -> Tables:
     """Trees that have at least the pages at the end of `paths`."""
     names = [*_names(prefix), "goals", "performance"]
-    data = await read_aggregates(request, names, cuts=cuts_of_named(prefix, paths))
+    cuts = {**cuts_of_named(prefix, paths), **_TIMINGS_KNOWN}
+    data = await read_aggregates(request, names, cuts=cuts)
     return {cell: _page_table(request, cell, data[cell], prefix, segment, "all") for cell in request.cells}
 
 
@@ -200,7 +201,7 @@ async def _first_rows(
 async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -> Mapping[str, Groups]:
     """Of a single period."""
     (period,) = days.periods
-    found = await days.read([AGGREGATES[name] for name in names], cuts)
+    found = await days.read([AGGREGATES[name] for name in names], {**cuts, **_TIMINGS_KNOWN})
     return {name: groups.get(period, EMPTY) for name, groups in found.items()}
 
 
@@ -226,6 +227,10 @@ def _renumbered(table: Table, more: int) -> Table:
         return Row(row.columns, row.metadata, below, number_of, row.stored_label)
 
     return table.map_rows(change)
+
+
+_TIMINGS_KNOWN = {"performance": Cut(metrics=frozenset(f"nb_hits_with_{name}" for name in TIMINGS))}
+"""Of all pages: which timings were measured at all."""
 
 
 def _names(prefix: Prefix) -> list[str]:

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -122,32 +123,60 @@ class Days:
         """The days that are read from rows while others are archived."""
         return days_without(self.request, self.first, self.last, self.archived)
 
-    def _rows_sql(self, aggregate: Aggregate) -> str:
-        """day_sql of the days that are read from rows."""
+    @property
+    def reads_rows(self) -> bool:
+        """Whether some days are computed from rows."""
+        return not self.archived or bool(self._from_rows)
+
+    @cached_property
+    def _computed(self) -> dict[str, str]:
+        """What statements compute from rows, by the name that it has in their texts."""
         segment = self.segment
-        sql = day_sql(aggregate, visit=segment.visit, ids="" if segment.is_all else segment.ids())
+        if segment.is_all:
+            return {}
+        visits = f"SELECT visit_id FROM visits FINAL WHERE site_id = {{site:UInt32}} AND {_BETWEEN}"
+        return {_OF_SEGMENT: self._of_row_days(f"{visits} AND ({segment.visit})")}
+
+    def _of_row_days(self, sql: str) -> str:
         return sql.replace(_BETWEEN, "date IN {row_days:Array(Date)}") if self.archived else sql
+
+    def _of_rows(self, aggregate: Aggregate) -> str:
+        """Names day_sql of the days that are read from rows: a statement computes it once, however often its
+        text (for `ask`) has the name."""
+        name = f"rows_of_{aggregate.name}"
+        if name not in self._computed:
+            only_day = "{first:Date}" if not self.archived and self.first == self.last else ""
+            if self.archived and len(self._from_rows) == 1:
+                only_day = "{row_days:Array(Date)}[1]"
+            chosen = "" if self.segment.is_all else f"visit_id IN (SELECT visit_id FROM {_OF_SEGMENT})"
+            sql = day_sql(aggregate, visit=chosen, ids=chosen, only_day=only_day)
+            self._computed[name] = self._of_row_days(sql)
+        return name
 
     def sql(
         self, aggregate: Aggregate, report: str = "report", metrics: Sequence[str] = ()
     ) -> tuple[str, dict[str, object]]:
         """The columns of day_sql, of the metrics only those that are named, and what is bound; `report` names
         the parameter of the aggregate's own."""
-        few = replace(aggregate, metrics=tuple(one for one in aggregate.metrics if one.name in metrics))
-        if not self.archived:
-            return self._rows_sql(few), self._bound
-        archives: Archives = self.request.state["archives"]
-        parts = [archives.sql(aggregate, metrics).replace("{report:", f"{{{report}:")]
-        if self._from_rows:
-            parts.append(self._rows_sql(few))
-        sql = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
-        return sql, {**self._bound, report: archives.key(aggregate)}
+        bound, parts = dict(self._bound), []
+        if self.archived:
+            archives: Archives = self.request.state["archives"]
+            bound[report] = archives.key(aggregate)
+            parts.append(archives.sql(aggregate, metrics).replace("{report:", f"{{{report}:"))
+        if self.reads_rows:
+            names = [*(f"l{at}" for at in range(len(aggregate.labels)))]
+            names += [one.name for one in aggregate.metrics if one.name in metrics]
+            parts.append(f"SELECT {', '.join(['date', *names])} FROM {self._of_rows(aggregate)}{_NO_FILTER}")
+        return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts), bound
 
     async def ask(self, sql: str, parameters: Mapping[str, object]) -> Rows:
         """The answer of a statement about what `sql` or `read` read; kept when that is archives only."""
-        return await read_rows(
-            self.request, sql, parameters, archives_only=bool(self.archived) and not self._from_rows
-        )
+        names = [name for name in self._computed if re.search(rf"\b{name}\b", sql)]
+        if names:
+            names = [*self._computed.keys() & {_OF_SEGMENT}, *names]
+            computed = ", ".join(f"{name} AS MATERIALIZED ({self._computed[name]})" for name in names)
+            sql = f"WITH {computed} {sql} SETTINGS enable_materialized_cte = 1"
+        return await read_rows(self.request, sql, parameters, archives_only=not self.reads_rows)
 
     def _named_apart(self, cut: Cut, number: int) -> Cut:
         """The same with names of its own for what is bound besides `sql`'s."""
@@ -156,7 +185,8 @@ class Days:
         for name in own:
             where = where.replace(f"{{{name}:", f"{{{name}_{number}:")
             labels = tuple(label.replace(f"{{{name}:", f"{{{name}_{number}:") for label in labels)
-        return Cut(
+        return replace(
+            cut,
             labels=labels,
             where=where,
             parameters={f"{name}_{number}": value for name, value in own.items()},
@@ -165,34 +195,27 @@ class Days:
     async def read(
         self, aggregates: Sequence[Aggregate], cuts: Mapping[str, Cut] | None = None
     ) -> dict[str, dict[Period, Groups]]:
-        """By the name of the aggregate. What is archived is read by one statement."""
-        wanted = [(aggregate, (cuts or {}).get(aggregate.name, WHOLE)) for aggregate in aggregates]
-        if not self.archived or self._from_rows:
-            read = (self._read([([aggregate], cut)]) for aggregate, cut in wanted)
-        else:
-            parts: list[tuple[list[Aggregate], Cut]] = []
-            for aggregate, cut in wanted:
-                same = next((group for group, held in parts if held == cut), None)
-                if same is None:
-                    parts.append(([aggregate], cut))
-                else:
-                    same.append(aggregate)
-            read = (self._read(parts) for _ in range(1))
-        return {name: groups for one in await asyncio.gather(*read) for name, groups in one.items()}
-
-    async def _read(
-        self, parts: Sequence[tuple[Sequence[Aggregate], Cut]]
-    ) -> dict[str, dict[Period, Groups]]:
-        """One aggregate, or several of which all is archived."""
-        aggregates = [one for group, _ in parts for one in group]
+        """By the name of the aggregate, by one statement."""
+        parts: list[tuple[list[Aggregate], Cut]] = []
+        for aggregate in aggregates:
+            cut = (cuts or {}).get(aggregate.name, WHOLE)
+            same = next((group for group, held in parts if held == cut), None)
+            if same is None:
+                parts.append(([aggregate], cut))
+            else:
+                same.append(aggregate)
+        ordered = [one for group, _ in parts for one in group]
         archives: Archives | None = self.request.state.get("archives") if self.archived else None
-        keys = {archives.key(one) if archives else one.name: one for one in aggregates}
-        days = [archives.stored_sql()] if archives else []
-        if archives is None or self._from_rows:
-            (aggregate,) = aggregates
-            days.append(stored_form(aggregate, self._rows_sql(aggregate), "report"))
+        keys = {archives.key(one) if archives else one.name: one for one in ordered}
         apart = [(group, self._named_apart(cut, number)) for number, (group, cut) in enumerate(parts)]
-        bound = {**self._bound, "reports": list(keys), "report": next(iter(keys))}
+        bound = {**self._bound, "reports": list(keys)}
+        days = [archives.stored_sql()] if archives else []
+        if self.reads_rows:
+            for at, (key, one) in enumerate(keys.items()):
+                computed = f"SELECT * FROM {self._of_rows(one)}{_NO_FILTER if cuts else ''}"
+                needed = (cuts or {}).get(one.name, WHOLE).metrics
+                days.append(stored_form(one, computed, f"report_{at}", needed))
+                bound[f"report_{at}"] = key
         for _, cut in apart:
             bound |= cut.parameters
         rows = await self.ask(period_sql(apart, self.periods[0].kind, " UNION ALL ".join(days)), bound)
@@ -267,6 +290,13 @@ OF_MONTHS = ("month", "year", "range")
 
 
 _BETWEEN = "date BETWEEN {first:Date} AND {last:Date}"
+
+_OF_SEGMENT = "visits_of_segment"
+"""Names the visits of the days read from rows that the segment selects: all that a statement computes needs
+them."""
+
+_NO_FILTER = " LIMIT 1000000000000"
+"""Conditions on labels stay on this side: on rows instead of groups a pattern took as long as all else."""
 
 
 def days_without(

@@ -25,12 +25,16 @@ conversions, which tell no time."""
 
 
 def _entries(column: str) -> str:
+    entered = f"FROM visits FINAL WHERE {_ROWS} AND {column} != '' AND (%(visit)s)"
     return (
         "(SELECT c.date AS date, c.goal_id AS goal_id, c.revenue AS revenue, v.entry AS entry,"
-        f" v.entries AS entries FROM (SELECT * FROM conversions FINAL WHERE {_ROWS} AND goal_id >= 0"
-        f" AND %(ids)s) AS c INNER JOIN (SELECT visit_id, {column} AS entry,"
-        f" count() OVER (PARTITION BY date, {column}) AS entries FROM visits FINAL"
-        f" WHERE {_ROWS} AND {column} != '' AND (%(visit)s)) AS v ON c.visit_id = v.visit_id) AS c"
+        f" e.entries AS entries FROM (SELECT * FROM conversions FINAL WHERE {_ROWS} AND goal_id >= 0"
+        f" AND %(ids)s) AS c INNER JOIN (SELECT visit_id, date, {column} AS entry {entered} AND visit_id IN"
+        # few visits convert: the others need not be joined, nor counted in order of their page
+        f" (SELECT visit_id FROM conversions WHERE {_ROWS} AND goal_id >= 0)) AS v"
+        " ON c.visit_id = v.visit_id INNER JOIN"
+        f" (SELECT date, {column} AS entry, count() AS entries {entered} GROUP BY date, entry) AS e"
+        " ON v.date = e.date AND v.entry = e.entry) AS c"
     )
 
 
@@ -123,12 +127,15 @@ def shared_rows(aggregates: Sequence[Aggregate], *, visit: str = "", ids: str = 
     return f"SELECT {', '.join(sorted(columns))} FROM {_source(source, visit, ids)}"
 
 
-def day_sql(aggregate: Aggregate, *, visit: str = "", ids: str = "", rows: str = "") -> str:
+def day_sql(
+    aggregate: Aggregate, *, visit: str = "", ids: str = "", rows: str = "", only_day: str = ""
+) -> str:
     """One row per date and labels, as columns `date`, `l0`.. (text) and the metrics' names.
 
     Bound parameters: site, first, last. `visit` is a condition on rows of visits and `ids` one on visit_id
     (both from a compiled segment, empty for all visits). `rows` names what has the result of
-    shared_rows for a single day."""
+    shared_rows for a single day, `only_day` is the text of the day where there is one: a date to group by
+    takes a quarter of the time."""
     alias = _ALIAS[aggregate.source]
     source = _source(aggregate.source, visit, ids)
     if rows:
@@ -137,8 +144,8 @@ def day_sql(aggregate: Aggregate, *, visit: str = "", ids: str = "", rows: str =
     metrics = [f"toFloat64({one.sql}) AS {one.name}" for one in aggregate.metrics]
     groups = [f"l{at}" for at in range(len(labels))]
     date = f"{alias}.date"
-    if rows and groups:
-        date = "{first:Date}"  # one key less to group by
+    if only_day and groups:
+        date = only_day
     else:
         groups.insert(0, "date")
     return (
@@ -197,6 +204,8 @@ class Cut:
     where: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Bound in the texts."""
+    metrics: frozenset[str] | None = None
+    """Those that are needed, others may be 0: of rows they are not computed. None: all."""
 
 
 WHOLE = Cut()
@@ -208,11 +217,13 @@ _MERGES: Mapping[Merge, str] = {
 }  # fmt: skip
 
 
-def stored_form(aggregate: Aggregate, days: str, report: str) -> str:
+def stored_form(aggregate: Aggregate, days: str, report: str, needed: frozenset[str] | None = None) -> str:
     """`days` (day_sql) as archives have them: columns `report`, `date`, `labels` and `metrics`. `report` is
-    the parameter that is bound to the aggregate's name there."""
+    the parameter that is bound to the aggregate's name there; metrics that are not `needed` are 0."""
     labels = ", ".join(f"l{at}" for at in range(len(aggregate.labels)))
-    metrics = ", ".join(one.name for one in aggregate.metrics)
+    metrics = ", ".join(
+        one.name if needed is None or one.name in needed else "0." for one in aggregate.metrics
+    )
     return (
         f"SELECT {{{report}:String}} AS report, date, {f'[{labels}]' if labels else 'emptyArrayString()'}"
         f" AS labels, [{metrics}] AS metrics FROM ({days})"

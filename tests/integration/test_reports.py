@@ -441,3 +441,27 @@ def test_the_last_action_lasts_until_the_last_ping(database: Database) -> None:
         "CustomDimensions.getCustomDimension", idDimension="1"
     )
     assert (row["sum_time_spent"], row["avg_time_on_dimension"]) == (120, 60)
+
+
+def test_a_segments_conversions_per_entry_are_of_its_own_visits(database: Database, reports: Reports) -> None:
+    """Two visits of the segment entered on the page, of which one converts; a third is not in it. Visits of
+    two days are counted apart."""
+    later = NOON + SECONDS_OF_DAY
+    of_two_days = [
+        (1, NOON, "fr"), (2, NOON, "fr"), (3, NOON, "de"), (4, later, "fr")
+    ]  # fmt: skip
+    store(
+        database,
+        [
+            *(a_visit(one, at=at, country=country) for one, at, country in of_two_days),
+            *(an_action(10 + one, at=at, visit_id=one) for one, at, _ in of_two_days),
+            a_conversion(11, visit_id=1, revenue=3.0),
+            a_conversion(13, visit_id=3, revenue=5.0),
+            a_conversion(14, visit_id=4, at=later, revenue=7.0),
+        ],
+    )
+    row: Any = reports.row("Actions.getEntryPageUrls", period="month", segment="countryCode==fr")
+    goal = row["goals"]["idgoal=1"]
+    assert (goal["nb_conversions_entry"], goal["revenue_entry"]) == (2, 10)
+    # 1 of 2 and 1 of 1
+    assert (goal["nb_conversions_entry_rate"], goal["revenue_per_entry"]) == (1.5, 8.5)
