@@ -1,7 +1,9 @@
 """`make sizes`: how fast archives and reports are on sites of up to ten million actions.
 
-    python -m bench.sizes [--scale 1.0] [--folder DIR [--reuse]] [--only recompute,day,...] [--segments 20]
-                          [--repeat 3] [--slowest 10] [--json FILE]
+    python -m bench.sizes [--scale 1.0] [--folder DIR] [--only recompute,day,...] [--reports METHOD,...]
+                          [--repeat 3] [--slowest 8] [--no-archive] [--json FILE]
+
+What was made in a folder is found there again, by the same day: the data lie before today.
 
 A day of a million lifelike actions is generated and stored as the sink would, and copied in the database:
 its visits are spread over the days of other sites, half of the visitors being new each time. Archives are

@@ -25,10 +25,10 @@ from sink.archives import (
     current_days,
     days_with,
     frozen_before,
-    report_key,
 )
 from sink.database import Database
 from sink.merged_archives import Merged, merged_spans, with_merged
+from sink.report_keys import report_key
 from stream.config import ConfigFollower
 from stream.protocol import Log
 

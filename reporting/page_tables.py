@@ -1,11 +1,12 @@
 """The tables of pages by URL and by title: whole trees, or what is shown of them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote_plus, unquote_plus
 
+from reporting.first_rows import FirstRows, read_first_rows
 from reporting.method import EVERY_ROW, ApiRequest, Cell
-from reporting.page_cuts import PARTS, Members, PageCuts, Prefix, cuts_of_named
+from reporting.page_cuts import NO_FOLDERS, Folders, PageCuts, cuts_of_named, read_folders
 from reporting.pages import (
     HIT_COLUMNS,
     Page,
@@ -26,6 +27,7 @@ from reporting.rows import (
 )
 from reporting.table import Columns, Row, Table
 from schemas.metrics import TIMINGS
+from schemas.page_levels import SORTED_BY, Members, Prefix, names_of
 from schemas.report_queries import Cut
 from schemas.reports import AGGREGATES
 
@@ -122,42 +124,20 @@ def _title_tree(request: ApiRequest, pages: Mapping[str, Page], columns: PageCol
     )
 
 
-def _is_entry(page: Page) -> Page | None:
-    return page if page.entry is not None else None
-
-
-def _is_exit(page: Page) -> Page | None:
-    return page if page.exit is not None else None
-
-
-def _follows_search(page: Page) -> Page | None:
-    if page.hits is None or not page.hits["nb_hits_following_search"]:
-        return None
-    return Page(hits=page.hits, time=page.time)
-
-
-_CHOOSE: Mapping[Members, Callable[[Page], Page | None]] = {
-    "all": lambda page: page,
-    "entry": _is_entry,
-    "exit": _is_exit,
-    "search": _follows_search,
-}
-
-
 async def page_tables(request: ApiRequest, prefix: Prefix, segment: str, members: Members = "all") -> Tables:
     """The tree of pages of every cell, its sub tables numbered."""
     needed, delimiters = request.rows_needed, request.config.tracking
     usual = (
         delimiters.action_url_category_delimiter == "/"
         if prefix == "pages"
-        else not delimiters.action_title_category_delimiter and needed != EVERY_ROW
+        else not delimiters.action_title_category_delimiter
     )
     if needed is not None and usual:
         return await _first_rows(request, needed, prefix, segment, members)
     wanted = request.parameters.integer("idSubtable", 0)
     if wanted > 0 and prefix == "pages" and usual and len(request.cells) == 1 and not is_strict(request):
         return await _one_folder(request, wanted, segment, members)
-    names = [prefix] if _shows_hits_only(request, members) else [*_names(prefix), "goals"]
+    names = [prefix] if _shows_hits_only(request, members) else [*names_of(prefix), "goals"]
     data = await read_aggregates(request, names)
     return {
         cell: numbered(_page_table(request, cell, data[cell], prefix, segment, members))
@@ -169,7 +149,7 @@ async def named_pages(
     request: ApiRequest, prefix: Prefix, segment: str, paths: Sequence[Sequence[str]]
 ) -> Tables:
     """Trees that have at least the pages at the end of `paths`."""
-    names = [*_names(prefix), "goals", "performance"]
+    names = [*names_of(prefix), "goals", "performance"]
     cuts = {**cuts_of_named(prefix, paths), **_TIMINGS_KNOWN}
     data = await read_aggregates(request, names, cuts=cuts)
     return {cell: _page_table(request, cell, data[cell], prefix, segment, "all") for cell in request.cells}
@@ -180,22 +160,38 @@ async def _first_rows(
 ) -> Tables:
     """The rows that are shown of the one cell."""
     (cell,) = request.cells
-    parts = _names(prefix) if members != "search" else [prefix, f"{prefix}_time"]
+    parts = names_of(prefix) if members != "search" else (prefix, f"{prefix}_time")
     names = [prefix] if _shows_hits_only(request, members) else [*parts, "goals", "performance"]
-    days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
-    chosen = PageCuts(days, prefix, members, needed)
-
-    async def rows() -> Mapping[str, Groups]:
-        return await _read_cut(days, names, await chosen.read())
-
-    groups, folders = await asyncio.gather(rows(), chosen.folders())
-    table = _page_table(request, cell, groups, prefix, segment, members)
-    numbers = folders.numbers()
+    found = await read_first_rows(request, cell, prefix, names, members, needed)
+    if found is None:
+        found = await _chosen_rows(request, cell, prefix, names, members, needed)
+    table = _page_table(request, cell, found.groups, prefix, segment, members)
+    if found.folders is None:
+        return {cell: numbered(table)}
+    numbers = found.folders.numbers()
     for row in table.rows:
         if row.subtable is not None:
             # none where rows came in meanwhile
             row.subtable_id = numbers.get(str(row.stored_label))
     return {cell: table}
+
+
+async def _chosen_rows(
+    request: ApiRequest, cell: Cell, prefix: Prefix, names: Sequence[str], members: Members, needed: int
+) -> FirstRows:
+    """Those that the database chooses of all pages."""
+    days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
+    if prefix == "titles" and needed == EVERY_ROW:
+        return FirstRows(await _read_cut(days, names, {}), None)
+
+    async def rows() -> Mapping[str, Groups]:
+        return await _read_cut(days, names, await PageCuts(days, prefix, members, needed).read())
+
+    async def folders() -> Folders:
+        return await read_folders(days, members) if prefix == "pages" else NO_FOLDERS
+
+    groups, those = await asyncio.gather(rows(), folders())
+    return FirstRows(groups, those)
 
 
 async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -> Mapping[str, Groups]:
@@ -208,9 +204,9 @@ async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -
 async def _one_folder(request: ApiRequest, wanted: int, segment: str, members: Members) -> Tables:
     """The tree with the pages below one folder, known by its number in the whole tree."""
     (cell,) = request.cells
-    names = [*_names("pages"), "goals", "performance"]
+    names = [*names_of("pages"), "goals", "performance"]
     days = await read_days(request, cell.site_id, [cell.period], [AGGREGATES[name] for name in names])
-    folders = await PageCuts(days, "pages", members, EVERY_ROW).folders()
+    folders = await read_folders(days, members)
     if wanted > len(folders.in_order):
         return {cell: Table()}
     path = folders.in_order[wanted - 1]
@@ -231,11 +227,6 @@ def _renumbered(table: Table, more: int) -> Table:
 
 _TIMINGS_KNOWN = {"performance": Cut(metrics=frozenset(f"nb_hits_with_{name}" for name in TIMINGS))}
 """Of all pages: which timings were measured at all."""
-
-
-def _names(prefix: Prefix) -> list[str]:
-    """The aggregates of a page report."""
-    return [prefix, *(f"{prefix}_{part}" for part in PARTS)]
 
 
 def _shows_hits_only(request: ApiRequest, members: Members) -> bool:
@@ -267,26 +258,34 @@ def _page_table(
     members: Members,
 ) -> Table:
     """Of what was read; the other parts are empty."""
-    groups = {**dict.fromkeys((*_names(prefix), "goals"), EMPTY), **found}
+    groups = {**dict.fromkeys((*names_of(prefix), "goals"), EMPTY), **found}
     if len(found) == 1:
         groups["performance"] = EMPTY  # hits only: nobody sees timings
-    choose = _CHOOSE[members]
-    pages = {
-        name: chosen
-        for name, page in _pages_of(groups, prefix).items()
-        if (chosen := choose(page)) is not None
-    }
+    pages = _pages_of(groups, prefix)
+    if members == "search":
+        pages = {name: Page(hits=page.hits, time=page.time) for name, page in pages.items()}
     columns = _page_columns(request, cell, groups, prefix)
     if prefix == "pages":
         table = _url_tree(request, cell, pages, columns, segment)
     else:
         table = _title_tree(request, pages, columns, segment)
+    if members != "all":
+        table = _with_column(table, SORTED_BY[members][1])
     table = table.map_rows(decoded)
     if prefix == "pages" and request.parameters.flag("flat"):
         table = table.map_rows(_rooted)
     if members == "search":
         table = table.map_rows(lambda row: row.with_metadata(without_segment(row.metadata)))
     return table
+
+
+def _with_column(table: Table, column: str) -> Table:
+    """The rows that have it. A folder adds up all pages below it, also those that are not listed then."""
+    return table.with_rows(
+        row if row.subtable is None else row.with_subtable(_with_column(row.subtable, column))
+        for row in table.rows
+        if column in row.columns
+    )
 
 
 def decoded(row: Row) -> Row:

@@ -9,12 +9,11 @@ from reporting.queries import Metrics
 from reporting.rows import ColumnOrder, add_metrics, money, number, rounded
 from reporting.table import Columns, Row, Table, Value
 from schemas.metrics import TIMINGS
+from schemas.page_levels import TITLE_UNKNOWN, URL_UNKNOWN
 
 PREFIXES = ("http://", "http://www.", "https://", "https://www.", "")
 """By Action.url_prefix."""
 
-URL_UNKNOWN = "Page URL not defined"
-TITLE_UNKNOWN = "Page Name not defined"
 _MAX_LEVELS = 10
 
 Kind = Literal["url", "title", "download", "outlink"]

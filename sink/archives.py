@@ -4,22 +4,23 @@
 One computation is one (site, day, segment). It is idempotent: its rows carry a generation, and only the last
 record in archive_days says which generation counts."""
 
-import hashlib
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.page_levels import FEW_ACTIONS
 from schemas.report_queries import day_sql, joint_day_sql, shared_rows
 from schemas.reports import AGGREGATES, Aggregate, Source
 from sink.database import Database
+from sink.first_rows import first_rows, no_first_rows
+from sink.report_keys import has_first_rows, keys_of_archive, report_key
 from stream.faults import crash_point
 
 SLACK = timedelta(seconds=60)
@@ -126,17 +127,6 @@ class ArchiveLimits:
             "max_ast_elements": 1_000_000,
             "max_expanded_ast_elements": 1_000_000,
         }
-
-
-@lru_cache(maxsize=4096)
-def report_key(aggregate: Aggregate) -> str:
-    """Name and a hash of the declaration: what was computed under another declaration is not read."""
-    digest = hashlib.sha256(day_sql(aggregate).encode()).hexdigest()[:10]
-    return f"{aggregate.name}:{_COMPUTED_BEFORE_AS.get(digest, digest)}"
-
-
-_COMPUTED_BEFORE_AS: Mapping[str, str] = {"06b9a00db9": "4a479e0d6a", "2fada78d82": "e0fcc92678"}
-"""Hashes of declarations whose text changed and not their results: archives of the older text hold."""
 
 
 _FROM_ARCHIVES = (
@@ -374,6 +364,11 @@ def archive_day(
         forget(database, [(site_id, day, generation)])
         generation = time.time_ns()
         compute([(one,) for one in chosen], generation)
+    if has_first_rows(chosen):
+        if counted["actions"] <= FEW_ACTIONS:
+            no_first_rows(execute, site_id, segment.key, generation, day, actions=counted["actions"])
+        else:
+            first_rows(execute, site_id, segment.key, generation, first=day, last=day)
     constants = {**bound, "generation": generation}
     execute(
         f"""
@@ -391,7 +386,7 @@ def archive_day(
     )
     crash_point("archive.before_current")
     archived = ArchivedDay(site_id, day, segment.key, generation, read_at, time.monotonic() - started)
-    make_current(database, archived, [*(report_key(one) for one in chosen), UNIQUES, TYPED_UNIQUES])
+    make_current(database, archived, [*keys_of_archive(chosen), UNIQUES, TYPED_UNIQUES])
     crash_point("archive.current")
     return archived
 

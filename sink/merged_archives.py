@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from schemas.report_queries import WHOLE, period_sql
 from schemas.reports import AGGREGATES, Aggregate
@@ -30,9 +30,10 @@ from sink.archives import (
     current_archives,
     days_with,
     make_current,
-    report_key,
 )
 from sink.database import Database
+from sink.first_rows import first_rows
+from sink.report_keys import has_first_rows, keys_of_archive, report_key
 
 SECONDS_OF_QUIET = 60.0
 RETRY_SECONDS = 300.0
@@ -155,7 +156,8 @@ def merge_span(
     made_of, name = _made_of(current, before), _NAMES[kind] + segment.key
     spans = merged_spans(database, site_id, segment.key)
     held = [one for one in spans if (one.segment, one.start, one.made_of) == (name, start, made_of)]
-    if any(one.reports.issuperset(reports) for one in held):
+    stored = [*dict.fromkeys((*reports, *keys_of_archive(chosen)))]
+    if any(one.reports.issuperset(stored) for one in held):
         return None
     months = [one for one in spans if kind == "year" and one.segment == _NAMES["month"] + segment.key]
     days = with_merged(current, months, segment=segment.key, reports=reports, first=start, last=last)
@@ -177,6 +179,12 @@ def merge_span(
             {**bound, "reports": [report_key(one) for one in together]},
             limits.settings(),
         )
+    if has_first_rows(chosen):
+
+        def execute(sql: str, parameters: Mapping[str, Any]) -> None:
+            database.execute(sql, parameters, limits.settings())
+
+        first_rows(execute, site_id, name, generation, first=start, last=last)
     database.execute(
         f"INSERT INTO uniques (site_id, segment, date, generation, {', '.join(UNIQUE_STATES)})"
         " SELECT {site:UInt32}, {stored:String}, min(date), {generation:UInt64},"
@@ -188,7 +196,7 @@ def merge_span(
     )
     seconds = time.monotonic() - began
     done = ArchivedDay(site_id, start, name, generation, datetime.now(UTC), seconds)
-    make_current(database, done, [*reports, made_of])
+    make_current(database, done, [*stored, made_of])
     return done
 
 

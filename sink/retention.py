@@ -19,10 +19,10 @@ from sink.archives import (
     ArchivedSegment,
     archive_day,
     frozen_before,
-    report_key,
     stale_days,
 )
 from sink.database import Database
+from sink.report_keys import report_key
 from sink.settings import SinkSettings
 from stream.faults import crash_point
 

@@ -32,7 +32,6 @@ from sink.archives import (
     current_days,
     days_without_segments,
     forget,
-    report_key,
     rows_of_days,
     sites_with_archives,
     stale_days,
@@ -41,6 +40,7 @@ from sink.archives import (
 from sink.database import Database
 from sink.encoding import SiteDay
 from sink.merged_archives import MergeTurns
+from sink.report_keys import keys_of_archive
 from sink.settings import RollupSettings
 from stream.protocol import LogError, LogResetError
 
@@ -426,7 +426,7 @@ class Rollups:
         return archived
 
     def _is_current(self, site_id: int, day: date, segment: ArchivedSegment) -> bool:
-        reports = [report_key(one) for one in self._aggregates(site_id)]
+        reports = keys_of_archive(self._aggregates(site_id))
         return day in current_days(self._database, site_id, day, day, segment=segment.key, reports=reports)
 
     def _start_of(self, site_day: SiteDay, changed_at: float) -> float:
@@ -524,8 +524,8 @@ class Rollups:
         forget(self._database, old)
 
     def keys_of(self, site_id: int) -> list[str]:
-        """The reports that an archive of the site holds (sink.archives.report_key)."""
-        return [report_key(one) for one in self._aggregates(site_id)]
+        """The reports that an archive of the site holds (sink.report_keys)."""
+        return keys_of_archive(self._aggregates(site_id))
 
 
 def open_rollups(

@@ -5,7 +5,6 @@ from dataclasses import replace
 from urllib.parse import unquote_plus
 
 from reporting.method import ApiRequest, Method, ProcessedMetric, ReportShape, Unit
-from reporting.page_cuts import SORTED_BY, Members, Prefix
 from reporting.page_tables import Tables, decoded, named_pages, page_tables, without_segment
 from reporting.pages import (
     Page,
@@ -32,6 +31,7 @@ from reporting.rows import (
 from reporting.table import Columns, Row, Scalar, Table, simple_table
 from rules.urls import clean_url, url_rules
 from schemas.metrics import TIMINGS
+from schemas.page_levels import SORTED_BY, Members, Prefix
 
 
 def _average(name: str, digits: int) -> ProcessedMetric:

@@ -19,12 +19,12 @@ from sink.archives import (
     archive_sql,
     current_days,
     forget,
-    report_key,
     stale_days,
     superseded,
 )
 from sink.database import Database
 from sink.encoding import ROW_TABLES, Entry, SiteDay, split
+from sink.report_keys import report_key
 from sink.rollups import Rollups, next_start
 
 FIRST_DAY = 20_700

@@ -25,11 +25,11 @@ from sink.archives import (
     archive_sql,
     current_days,
     frozen_before,
-    report_key,
     stale_days,
 )
 from sink.database import Database
 from sink.encoding import HITS, Entry, split
+from sink.report_keys import report_key
 from sink.retention import Retention, drop_archives, drop_rows
 from sink.settings import SinkSettings
 from tests.builders import NOON, a_hit, config_events

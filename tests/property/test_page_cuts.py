@@ -4,10 +4,11 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reporting.page_cuts import FOLDER_PATH, FOLDER_URL, PAGE_PATH, PAGE_URL, folders_in_order
+from reporting.page_cuts import folders_in_order
 from reporting.pages import path_key, path_of_url
 from reporting.rows import numbered
 from reporting.table import Row, Table
+from schemas.page_levels import FOLDER_PATH, FOLDER_URL, PAGE_PATH, PAGE_URL
 
 PIECES = st.sampled_from(
     ["a", "b", "/", "//", "?", "#", " ", "\u00a0", "ä", "%20", ":", "index", "-", "x=1", "\n", "日本", "."]
