@@ -2,9 +2,11 @@
 
 # ruff: noqa: S608 - texts of queries are declarations of this repository, values are bound parameters
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from reporting.archives import Rows
 from reporting.errors import ApiError
 from reporting.german import translated
 from reporting.method import Access, ApiRequest, Method
@@ -78,97 +80,152 @@ class _Reader:
             **segment.parameters,
         }
 
-    async def rows(self, columns: str, table: str, where: str, group: str = "") -> list[Mapping[str, object]]:
+    async def _rows(self, table: str, columns: str, chosen: str, parts: Sequence[str]) -> Rows:
+        """The rows of all `parts`, SELECTs from `found`: the columns of the rows that are `chosen`, which are
+        looked for once."""
         condition = self.visit if table == "visits" else self.ids
         sql = (
-            f"SELECT {columns} FROM {table} FINAL WHERE site_id = {{site:UInt32}}"
-            f" AND date BETWEEN {{first:Date}} AND {{last:Date}} AND ({condition}) AND {where}"
+            f"WITH found AS MATERIALIZED (SELECT {columns} FROM {table} FINAL WHERE site_id = {{site:UInt32}}"
+            f" AND date BETWEEN {{first:Date}} AND {{last:Date}} AND ({condition}) AND ({chosen}))"
+            f" {' UNION ALL '.join(parts)} SETTINGS enable_materialized_cte = 1"
         )
-        return list(
-            await self.request.database.select(sql + (f" GROUP BY {group}" if group else ""), self.parameters)
+        return await self.request.database.rows(sql, self.parameters)
+
+    async def around(self) -> "Around":
+        page = self.page
+        on_page = f"kind = {int(ActionKind.PAGE)} AND {page.own} = {{page:String}}"
+        after_page = f"previous_kind = {int(ActionKind.PAGE)} AND {page.previous} = {{page:String}}"
+        rows = await self._rows(
+            "actions",
+            "kind, previous_kind, url, previous_url, title, previous_title, url_prefix, search_keyword,"
+            " previous_keyword, position",
+            f"({on_page}) OR ({after_page})",
+            (
+                f"SELECT 1 AS is_before, previous_kind AS kind_of, {page.previous} AS name,"
+                " previous_keyword AS keyword, '' AS link, toUInt8(position = 2) AS number, count() AS times"
+                f" FROM found WHERE {on_page} GROUP BY kind_of, name, keyword, number",
+                f"SELECT 0 AS is_before, kind AS kind_of, {page.own} AS name, search_keyword AS keyword,"
+                f" url AS link, url_prefix AS number, count() AS times FROM found WHERE {after_page}"
+                " GROUP BY kind_of, name, keyword, link, number",
+            ),
+        )
+        return Around(
+            [
+                Before(int(kind), str(name), str(keyword), bool(number), float(times))
+                for is_before, kind, name, keyword, _, number, times in rows
+                if is_before
+            ],
+            [
+                After(int(kind), str(name), str(keyword), full_url(str(link), float(number)), float(times))
+                for is_before, kind, name, keyword, link, number, times in rows
+                if not is_before
+            ],
         )
 
-    async def counts(self, columns: str, table: str, where: str, group: str) -> dict[tuple[str, ...], float]:
-        """Group -> number of rows. `columns` are the group's expressions."""
-        names = group.split(", ")
-        found: dict[tuple[str, ...], float] = {}
-        for row in await self.rows(f"{columns}, count() AS times", table, where, group):
-            key = tuple(str(row[name]) for name in names)
-            found[key] = found.get(key, 0.0) + float(str(row["times"]))
-        return found
+    async def visits(self) -> tuple[Sequence[tuple[int, str, str, str, float]], float]:
+        """Visits that entered on the page, by the referrer's type, name, keyword and URL; how many left on
+        it."""
+        page = self.page
+        entered, left = (f"{column} = {{page:String}}" for column in (page.entry, page.exit))
+        referrer = "referrer_type, referrer_name, referrer_keyword, referrer_url"
+        rows = await self._rows(
+            "visits",
+            f"{page.entry}, {page.exit}, {referrer}",
+            f"{entered} OR {left}",
+            (
+                f"SELECT 1 AS is_entry, {referrer}, count() AS times FROM found WHERE {entered}"
+                f" GROUP BY {referrer}",
+                f"SELECT 0 AS is_entry, 0, '', '', '', count() AS times FROM found WHERE {left}",
+            ),
+        )
+        entries = [
+            (int(kind), str(name), str(keyword), str(url), float(times))
+            for is_entry, kind, name, keyword, url, times in rows
+            if is_entry
+        ]
+        return entries, sum(float(row[-1]) for row in rows if not row[0])
 
 
-async def _internal(reader: _Reader, limit: int, answer: dict[str, Value]) -> float:
-    """Pages and searches before; returns the loops."""
-    page = reader.page
-    on_page = f"kind = {int(ActionKind.PAGE)} AND {page.own} = {{page:String}}"
-    before = await reader.counts(
-        f"previous_kind, {page.previous} AS before, previous_keyword, position = 2 AS second", "actions",
-        on_page, "previous_kind, before, previous_keyword, second",
-    )  # fmt: skip
+class Before(NamedTuple):
+    """What visits saw before the page, and how often."""
+
+    kind: int
+    name: str
+    """URL or title, as the page is asked for."""
+    keyword: str
+    is_first: bool
+    """Nothing came before it in the visit."""
+    times: float
+
+
+class After(NamedTuple):
+    """What visits did after the page, and how often."""
+
+    kind: int
+    name: str
+    keyword: str
+    url: str
+    times: float
+
+
+class Around(NamedTuple):
+    before: Sequence[Before]
+    after: Sequence[After]
+
+
+def _internal(page: Page, before: Sequence[Before], limit: int) -> dict[str, Value]:
+    """Pages and searches before, and the loops."""
     pages: dict[str, float] = {}
     searches: dict[str, float] = {}
     loops = 0.0
-    for (kind, name, keyword, second), count in before.items():
-        if kind == str(int(ActionKind.SEARCH)):
-            if page.own == "url" and second == "1":
+    for one in before:
+        if one.kind == ActionKind.SEARCH:
+            if page.own == "url" and one.is_first:
                 # a search that opened the visit is known by titles only
                 continue
-            searches[keyword] = searches.get(keyword, 0.0) + count
-        elif kind == str(int(ActionKind.PAGE)) and name == page.value:
-            loops += count
-        elif kind == str(int(ActionKind.PAGE)):
-            pages[name] = pages.get(name, 0.0) + count
-    answer["previousPages"] = _grouped_table(pages, limit)
-    answer["previousSiteSearches"] = _grouped_table(searches, limit)
-    answer["pageMetrics"] = {"loops": number(loops), "pageviews": number(sum(before.values()))}
-    return loops
+            searches[one.keyword] = searches.get(one.keyword, 0.0) + one.times
+        elif one.kind == ActionKind.PAGE and one.name == page.value:
+            loops += one.times
+        elif one.kind == ActionKind.PAGE:
+            pages[one.name] = pages.get(one.name, 0.0) + one.times
+    return {
+        "previousPages": _grouped_table(pages, limit),
+        "previousSiteSearches": _grouped_table(searches, limit),
+        "pageMetrics": {"loops": number(loops), "pageviews": number(sum(one.times for one in before))},
+    }
 
 
 async def following(request: ApiRequest, page: Page, limit: int) -> dict[str, Table]:
     """Pages, searches, outlinks and downloads after a page, with how often (`referrals`)."""
-    return await _following(_Reader(request, page), limit)
+    return _following(page, (await _Reader(request, page).around()).after, limit)
 
 
-async def _following(reader: _Reader, limit: int) -> dict[str, Table]:
-    page = reader.page
-    after = await reader.counts(
-        f"kind, {page.own} AS after, search_keyword, url, url_prefix", "actions",
-        f"previous_kind = {int(ActionKind.PAGE)} AND {page.previous} = {{page:String}}",
-        "kind, after, search_keyword, url, url_prefix",
-    )  # fmt: skip
+def _following(page: Page, after: Sequence[After], limit: int) -> dict[str, Table]:
     groups: dict[str, dict[str, float]] = {
         "followingPages": {}, "followingSiteSearches": {}, "outlinks": {}, "downloads": {},
     }  # fmt: skip
-    for (kind, name, keyword, url, prefix), count in after.items():
-        match int(kind):
-            case ActionKind.PAGE if name != page.value:
-                group, label = groups["followingPages"], name
+    for one in after:
+        match one.kind:
+            case ActionKind.PAGE if one.name != page.value:
+                group, label = groups["followingPages"], one.name
             case ActionKind.SEARCH:
-                group, label = groups["followingSiteSearches"], keyword
+                group, label = groups["followingSiteSearches"], one.keyword
             case ActionKind.OUTLINK:
-                group, label = groups["outlinks"], full_url(url, float(prefix))
+                group, label = groups["outlinks"], one.url
             case ActionKind.DOWNLOAD:
-                group, label = groups["downloads"], full_url(url, float(prefix))
+                group, label = groups["downloads"], one.url
             case _:
                 continue
-        group[label] = group.get(label, 0.0) + count
+        group[label] = group.get(label, 0.0) + one.times
     return {part: _grouped_table(found, limit) for part, found in groups.items()}
 
 
-async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tuple[float, float]:
-    """Where visits that began on the page came from; returns entries and exits."""
-    page = reader.page
-    entries = await reader.counts(
-        "referrer_type, referrer_name, referrer_keyword, referrer_url", "visits",
-        f"{page.entry} = {{page:String}}",
-        "referrer_type, referrer_name, referrer_keyword, referrer_url",
-    )  # fmt: skip
-    left = await reader.rows("count() AS times", "visits", f"{page.exit} = {{page:String}}")
+async def _external(reader: _Reader, limit: int) -> tuple[list[Value], float, float]:
+    """Where visits that began on the page came from; entries and exits."""
+    entries, exits = await reader.visits()
     by_type: dict[int, dict[str, float]] = {}
     visits: dict[int, float] = {}
-    for (kind_text, name, keyword, url), count in entries.items():
-        kind = int(kind_text)
+    for kind, name, keyword, url, count in entries:
         visits[kind] = visits.get(kind, 0.0) + count
         details = by_type.setdefault(kind, {})
         match kind:
@@ -181,7 +238,7 @@ async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tu
             case _:
                 label = name
         details[label] = details.get(label, 0.0) + count
-    answer["referrers"] = [
+    referrers: list[Value] = [
         {
             "label": _REFERRERS.get(kind, (str(kind), str(kind)))[0],
             "shortName": _REFERRERS.get(kind, (str(kind), str(kind)))[1],
@@ -190,7 +247,7 @@ async def _external(reader: _Reader, limit: int, answer: dict[str, Value]) -> tu
         }
         for kind in sorted(visits)
     ]
-    return sum(visits.values()), float(str(left[0]["times"]))
+    return referrers, sum(visits.values()), exits
 
 
 async def transitions(request: ApiRequest, page: Page) -> Result:
@@ -198,24 +255,21 @@ async def transitions(request: ApiRequest, page: Page) -> Result:
     wanted = set(request.parameters.comma_list("parts")) or {"all"}
     parts = [part for part in PARTS if part in wanted or "all" in wanted]
     reader = _Reader(request, page)
-    inner: dict[str, Value] = {}
-    if "internalReferrers" in parts or "followingActions" in parts:
-        await _internal(reader, limit, inner)
-        metrics = inner["pageMetrics"]
-        if isinstance(metrics, dict) and not metrics["pageviews"]:
-            raise ApiError("NoDataForAction")
     answer: dict[str, Value] = {"date": short_period(request.period, request.language)}
-    if "internalReferrers" in parts:
-        answer |= inner
-    if "followingActions" in parts:
-        answer |= await _following(reader, limit)
+    if "internalReferrers" in parts or "followingActions" in parts:
+        around = await reader.around()
+        if not around.before:
+            raise ApiError("NoDataForAction")
+        if "internalReferrers" in parts:
+            answer |= _internal(page, around.before, limit)
+        if "followingActions" in parts:
+            answer |= _following(page, around.after, limit)
     if "externalReferrers" in parts:
-        external: dict[str, Value] = {}
-        entries, exits = await _external(reader, limit, external)
-        metrics = answer.get("pageMetrics")
-        own = dict(metrics) if isinstance(metrics, dict) else {}
-        answer["pageMetrics"] = {**own, "entries": number(entries), "exits": number(exits)}
-        answer |= external
+        referrers, entries, exits = await _external(reader, limit)
+        held = answer.get("pageMetrics")
+        known = held if isinstance(held, dict) else {}
+        answer["pageMetrics"] = {**known, "entries": number(entries), "exits": number(exits)}
+        answer["referrers"] = referrers
     return answer
 
 
