@@ -9,11 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reporting.method import ApiRequest, Cell
-from reporting.periods import Period
-from reporting.queries import as_date, read_days
+from reporting.queries import count_by_label
 from schemas.metrics import FIRST
-from schemas.report_queries import count_sql
-from schemas.reports import AGGREGATES
 
 
 @dataclass(frozen=True)
@@ -35,32 +32,23 @@ def in_order(first_seen: Mapping[str, float]) -> list[str]:
 async def labels_with_parts(request: ApiRequest, levels: Sequence[FirstLevel]) -> dict[Cell, list[str]]:
     """Those of each cell that have a sub table, its number being their place. What a later level adds comes
     after the labels of the earlier ones."""
-    result: dict[Cell, list[str]] = {cell: [] for cell in request.cells}
-    for site_id in request.sites:
-        found = await asyncio.gather(*(_read(request, site_id, level) for level in levels))
-        for period in request.periods:
-            first_seen = [
-                {label: first for label, (first, _) in one.get(period, {}).items()} for one in found
-            ]
-            parts = {label for one in found for label, (_, has) in one.get(period, {}).items() if has}
-            labels = dict.fromkeys(label for one in first_seen for label in in_order(one))
-            result[Cell(site_id, period)] = [label for label in labels if label in parts]
+    found = await asyncio.gather(*(_read(request, level) for level in levels))
+    result: dict[Cell, list[str]] = {}
+    for cell in request.cells:
+        of_cell = [one[cell] for one in found]
+        parts = {label for one in of_cell for label, counted in one.items() if counted["has_parts"]}
+        labels = dict.fromkeys(
+            label
+            for one in of_cell
+            for label in in_order({name: counted["first"] for name, counted in one.items()})
+        )
+        result[cell] = [label for label in labels if label in parts]
     return result
 
 
-async def _read(
-    request: ApiRequest, site_id: int, level: FirstLevel
-) -> Mapping[Period, Mapping[str, tuple[float, bool]]]:
+async def _read(request: ApiRequest, level: FirstLevel) -> dict[Cell, dict[str, dict[str, float]]]:
     """When each label was first seen, and whether it has parts."""
-    aggregate = AGGREGATES[level.aggregate]
-    days = await read_days(request, site_id, request.periods, [aggregate])
-    sql, parameters = days.sql(aggregate, metrics=[FIRST])
     counts = {"first": f"min(d.{FIRST})", "has_parts": f"max({level.has_parts})"}
-    rows = await days.ask(
-        count_sql(request.period.kind, sql, counts, label=level.label, where=level.where), parameters
+    return await count_by_label(
+        request, level.aggregate, level.label, counts, where=level.where, metrics=[FIRST]
     )
-    periods = {period.start: period for period in request.periods}
-    result: dict[Period, dict[str, tuple[float, bool]]] = {}
-    for start, label, first, has_parts in rows:
-        result.setdefault(periods[as_date(start)], {})[str(label)] = (float(first), bool(has_parts))
-    return result

@@ -253,6 +253,29 @@ async def count_labels(
     return result
 
 
+async def count_by_label(
+    request: ApiRequest,
+    aggregate: str,
+    label: str,
+    counts: Mapping[str, str],
+    *,
+    where: str = "1",
+    metrics: Sequence[str] = (),
+) -> dict[Cell, dict[str, dict[str, float]]]:
+    """Every cell -> a label of an aggregate -> numbers about its rows, which have those of its metrics that
+    are named (schemas.report_queries.count_sql)."""
+    result: dict[Cell, dict[str, dict[str, float]]] = {cell: {} for cell in request.cells}
+    periods = {period.start: period for period in request.periods}
+    for site_id in request.sites:
+        days = await read_days(request, site_id, request.periods, [AGGREGATES[aggregate]])
+        sql, parameters = days.sql(AGGREGATES[aggregate], metrics=metrics)
+        counting = count_sql(request.period.kind, sql, counts, label=label, where=where)
+        for start, name, *numbers in await days.ask(counting, parameters):
+            cell = Cell(site_id, periods[as_date(start)])
+            result[cell][str(name)] = dict(zip(counts, map(float, numbers), strict=True))
+    return result
+
+
 async def read_days(
     request: ApiRequest, site_id: int, periods: Sequence[Period], aggregates: Sequence[Aggregate]
 ) -> Days:

@@ -1,6 +1,5 @@
 """Referrers: where visits came from, and what visits that were attributed to them converted."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
@@ -11,7 +10,7 @@ from reporting.generic_filters import sort_rows
 from reporting.german import translated
 from reporting.icons import icon
 from reporting.method import ApiRequest, Cell, Method, ReportShape, Unit
-from reporting.queries import EMPTY, Groups, Labels, Metrics, count_labels, read_aggregates
+from reporting.queries import EMPTY, Groups, Labels, Metrics, count_by_label, count_labels, read_aggregates
 from reporting.rows import Shown, number, numbered, quotient, regroup, visits_table
 from reporting.table import Columns, Row, Scalar, Table, simple_table, single_value
 from rules.referrers import search_engine_url, search_results_url, social_network_host
@@ -419,21 +418,22 @@ _TYPE_COLUMNS: Sequence[tuple[str, str]] = (
 )  # fmt: skip
 
 
+_COUNTED = {_NAME: "names", _KEYWORD: "keywords", _URL: "urls"}
+
+
 async def overview(request: ApiRequest) -> Tables:
-    data, distinct = await asyncio.gather(
-        read_aggregates(request, ["referrers"], cuts={"referrers": Cut(labels=_TYPES)}),
-        count_labels(request, "referrers", {name: _distinct(name) for name in _DISTINCT}),
-    )
+    counts = {name: f"uniqExact({_LABELS[label]})" for label, name in _COUNTED.items()}
+    counts["visits"] = "sum(d.nb_visits)"
+    data = await count_by_label(request, "referrers", _TYPES[0], counts, metrics=["nb_visits"])
     result = {}
-    for cell, groups in data.items():
-        by_type = regroup(groups["referrers"], lambda labels: (labels[0],)).rows
-        visits = {name: by_type.get((kind,), {}).get("nb_visits", 0.0) for name, kind in _TYPE_COLUMNS}
+    for cell, by_type in data.items():
+        visits = {name: by_type.get(kind, {}).get("visits", 0.0) for name, kind in _TYPE_COLUMNS}
         total = sum(visits.values())
         columns: Columns = {
             f"Referrers_visitorsFrom{name}": number(visits[name]) for name, _ in _TYPE_COLUMNS
         }
-        for name, number_of in distinct[cell].items():
-            columns[f"Referrers_distinct{name}"] = number_of
+        for name, (kind, label) in _DISTINCT.items():
+            columns[f"Referrers_distinct{name}"] = int(by_type.get(kind, {}).get(_COUNTED[label], 0))
         for name in ("DirectEntry", "SearchEngines", "Campaigns", "SocialNetworks", "Websites"):
             columns[f"Referrers_visitorsFrom{name}_percent"] = quotient(visits[name], total, 2)
         result[cell] = simple_table(columns, filled=not total)
