@@ -24,6 +24,7 @@ from reporting.table import Result, Table, TableMap
 from rules.local_time import timezone_of
 from schemas.access import Grant, Role
 from schemas.config import Config
+from schemas.report_queries import Cut
 
 MAX_DEPTH = 4
 """Methods may ask other methods (bulk requests, processed reports); a chain longer than this is refused."""
@@ -188,9 +189,9 @@ def build_request(
     async def refuse(_: ConfigChange) -> Config:
         raise ApiError("You must be logged in to access this functionality.", 401)
 
-    async def call(values: Mapping[str, Any]) -> Result:
+    async def call(values: Mapping[str, Any], cuts: Mapping[str, Cut] | None = None) -> Result:
         inner = Parameters(dict(values))
-        return (await ask(instance, grant, inner, depth + 1)).result
+        return (await ask(instance, grant, inner, depth + 1, cuts)).result
 
     return ApiRequest(
         method=name,
@@ -274,13 +275,19 @@ async def run_method(request: ApiRequest, method: Method) -> Result:
     return result
 
 
-async def ask(instance: Instance, grant: Grant, parameters: Parameters, depth: int = 0) -> Answer:
-    """Find, check, run and filter. Raises ApiError for every refusal."""
+async def ask(
+    instance: Instance,
+    grant: Grant,
+    parameters: Parameters,
+    depth: int = 0,
+    cuts: Mapping[str, Cut] | None = None,
+) -> Answer:
+    """Find, check, run and filter. `cuts`: what is read of aggregates. Raises ApiError for every refusal."""
     if depth > MAX_DEPTH:
         raise ApiError("The request asks itself: nested requests are limited.")
     name = parameters.text("method")
     method = find_method(instance.methods, name)
-    request = build_request(instance, grant, parameters, name, method, depth)
+    request = replace(build_request(instance, grant, parameters, name, method, depth), cuts=cuts or {})
     if method.cells is not None and method.filters:
         request = replace(request, rows_needed=rows_needed(request, method.shape))
     result = await run_method(request, method)

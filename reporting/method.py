@@ -13,7 +13,7 @@ flattening, showColumns ...) and rendering are applied by the caller: methods le
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -24,6 +24,7 @@ from reporting.periods import Period
 from reporting.table import Result, Row, Scalar, Table
 from schemas.access import Grant
 from schemas.config import Config, ConfigEvent
+from schemas.report_queries import Cut
 
 
 class Cell(NamedTuple):
@@ -45,6 +46,16 @@ class Database(Protocol):
 
 ConfigChange: TypeAlias = Callable[[Config], Sequence[ConfigEvent]]
 """Events to append, decided from the newest configuration while nobody else writes."""
+
+
+class Call(Protocol):
+    """Asks another method with the rights of a request; its result is filtered but not rendered."""
+
+    def __call__(
+        self, values: Mapping[str, Any], cuts: Mapping[str, Cut] | None = None
+    ) -> "Awaitable[Result]":
+        """`cuts`: the parts of aggregates that are enough, by name. Raises ApiError."""
+        ...
 
 
 EVERY_ROW = sys.maxsize
@@ -73,9 +84,9 @@ class ApiRequest:
     database: Database
     change: Callable[[ConfigChange], Awaitable[Config]]
     """Appends to the configuration and returns the one that contains it. Raises what the change raises."""
-    call: "Callable[[Mapping[str, Any]], Awaitable[Result]]"
-    """Asks another method with the rights of this request; its result is filtered but not rendered.
-    Raises ApiError."""
+    call: "Call"
+    cuts: Mapping[str, Cut] = field(default_factory=dict)
+    """Parts of aggregates that are read instead of the whole."""
     rows_needed: int | None = None
     """So many first rows in the report's own order (or EVERY_ROW) are all that is shown of its table, without
     their sub tables. None: the whole table is needed."""

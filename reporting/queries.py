@@ -64,6 +64,10 @@ async def read_aggregates(
     for cell in cells:
         by_site.setdefault(cell.site_id, []).append(cell)
     chosen = [AGGREGATES[one] if isinstance(one, str) else one for one in aggregates]
+    cuts = {
+        **request.cuts,
+        **{name: _within(cut, request.cuts.get(name)) for name, cut in (cuts or {}).items()},
+    }
     for site_id, of_site in by_site.items():
         days = await read_days(request, site_id, [cell.period for cell in of_site], chosen)
         found = await days.read(chosen, cuts)
@@ -72,6 +76,14 @@ async def read_aggregates(
             for cell in of_site:
                 result[cell][aggregate.name] = groups.get(cell.period, EMPTY)
     return result
+
+
+def _within(cut: Cut, other: Cut | None) -> Cut:
+    """What both read. Their parameters have different names."""
+    if other is None:
+        return cut
+    where = " AND ".join(f"({one.where})" for one in (cut, other) if one.where)
+    return replace(cut, where=where, parameters={**cut.parameters, **other.parameters})
 
 
 async def read_rows(
@@ -171,12 +183,28 @@ class Days:
 
     async def ask(self, sql: str, parameters: Mapping[str, object]) -> Rows:
         """The answer of a statement about what `sql` or `read` read; kept when that is archives only."""
-        names = [name for name in self._computed if re.search(rf"\b{name}\b", sql)]
-        if names:
-            names = [*self._computed.keys() & {_OF_SEGMENT}, *names]
-            computed = ", ".join(f"{name} AS MATERIALIZED ({self._computed[name]})" for name in names)
-            sql = f"WITH {computed} {sql} SETTINGS enable_materialized_cte = 1"
+        computed = self._computed_for(sql, "AS MATERIALIZED")
+        if computed:
+            sql = f"{computed}{sql} SETTINGS enable_materialized_cte = 1"
         return await read_rows(self.request, sql, parameters, archives_only=not self.reads_rows)
+
+    def _computed_for(self, sql: str, how: str) -> str:
+        names = [name for name in self._computed if re.search(rf"\b{name}\b", sql)]
+        if not names:
+            return ""
+        names = [*self._computed.keys() & {_OF_SEGMENT}, *names]
+        return f"WITH {', '.join(f'{name} {how} ({self._computed[name]})' for name in names)} "
+
+    def alone(
+        self, aggregate: Aggregate, metrics: Sequence[str], prefix: str
+    ) -> tuple[str, dict[str, object]]:
+        """As `sql`, for a statement that reads other days, too: it says itself what is computed, and names of
+        what is bound begin with `prefix`."""
+        sql, bound = self.sql(aggregate, metrics=metrics)
+        sql = self._computed_for(sql, "AS") + sql
+        for name in bound:
+            sql = sql.replace(f"{{{name}:", f"{{{prefix}_{name}:")
+        return sql, {f"{prefix}_{name}": value for name, value in bound.items()}
 
     def _named_apart(self, cut: Cut, number: int) -> Cut:
         """The same with names of its own for what is bound besides `sql`'s."""

@@ -3,18 +3,21 @@
 A row is kept when its change weighs enough (a share of all visits) and is large enough (a share of what it
 was). Movers and shakers have moved clearly more than the whole site did."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from reporting import generic_filters as filters
 from reporting.catalogue import entries_of
+from reporting.changed_labels import LABELS, changed_labels, shows_whole_labels
 from reporting.errors import ApiError
 from reporting.method import Access, AnswerFunction, ApiRequest, Method
 from reporting.periods import Period
+from reporting.queries import read_aggregates
 from reporting.report_entry import ReportEntry
 from reporting.table import Result, Row, Table, TableMap
+from schemas.report_queries import Cut
 
 Kind = Literal["mover", "new", "disappeared"]
 _FILTERS: Mapping[str, Kind] = {"movers": "mover", "new": "new", "disappeared": "disappeared"}
@@ -27,6 +30,8 @@ _OVERVIEW_LIMIT = 3
 _MOST_ROWS = 2000
 _BEYOND_THE_WHOLE = 20.0
 """Points of growth by which movers and shakers must differ from the whole site."""
+_SHAKING = 1.0
+"""Percent of the total that a change of those must weigh."""
 _FEWEST = 2.0
 """A change of less is chance, however small the site is."""
 
@@ -84,7 +89,7 @@ def movers_and_shakers(old_total: float, new_total: float) -> Thresholds:
     """What stands out against how the whole changed."""
     whole = Change("", old_total, new_total).growth if old_total else 0.0
     beyond = abs(whole) + _BEYOND_THE_WHOLE
-    return Thresholds(impact=1.0, grown=beyond, shrunk=beyond, least=_FEWEST)
+    return Thresholds(impact=_SHAKING, grown=beyond, shrunk=beyond, least=_FEWEST)
 
 
 def chosen(
@@ -136,14 +141,16 @@ class _Comparison:
     entry: ReportEntry
     metric: str
     changes: Sequence[Change]
+    """At least all that may pass."""
+    total: float
+    """Of the report's rows in the later period."""
     old_total: float
     new_total: float
 
-    @cached_property
+    @property
     def weight(self) -> float:
         """What impacts are a share of: all visits, or the report's own total when it has far fewer."""
-        own = sum(one.new for one in self.changes)
-        return self.new_total if own * 2 >= self.new_total else own
+        return self.new_total if self.total * 2 >= self.new_total else self.total
 
 
 def _earlier(request: ApiRequest) -> Period:
@@ -161,7 +168,9 @@ def _entry(request: ApiRequest, unique_id: str) -> ReportEntry:
     raise ApiError(f"A report having the ID '{unique_id}' does not exist")
 
 
-async def _values(request: ApiRequest, entry: ReportEntry, metric: str, period: Period) -> dict[str, float]:
+async def _values(
+    request: ApiRequest, entry: ReportEntry, metric: str, period: Period, cuts: Mapping[str, Cut]
+) -> dict[str, float]:
     result = await request.call(
         {
             "module": "API",
@@ -176,34 +185,49 @@ async def _values(request: ApiRequest, entry: ReportEntry, metric: str, period: 
             "filter_limit": str(_MOST_ROWS),
             "format_metrics": "0",
             **dict(entry.parameters),
-        }
+        },
+        cuts,
     )
     rows = result if isinstance(result, Table) else ()
     return {str(row.label): float(filters.number(row.columns.get(metric)) or 0) for row in rows}
 
 
 async def _visits(request: ApiRequest, period: Period) -> float:
-    return sum((await _values(request, _SUMMARY, "nb_visits", period)).values())
+    found = await read_aggregates(replace(request, periods=(period,)), ["summary"])
+    return sum(groups["summary"].rows.get((), {}).get("nb_visits", 0.0) for groups in found.values())
 
 
-_SUMMARY = ReportEntry(method="VisitsSummary.get", category="", name="")
-
-
-async def _compare(request: ApiRequest, unique_id: str) -> _Comparison:
-    entry, earlier = _entry(request, unique_id), _earlier(request)
+async def _compare(request: ApiRequest, unique_id: str, least_impact: float) -> _Comparison:
+    """`least_impact`: no change is told that weighs less, in percent."""
+    entry, periods = _entry(request, unique_id), (_earlier(request), request.period)
     metric = "nb_visits" if "nb_visits" in entry.metrics else entry.metrics[0]
-    old = await _values(request, entry, metric, earlier)
-    new = await _values(request, entry, metric, request.period)
-    totals = [await _visits(request, earlier), await _visits(request, request.period)]
+    totals = await asyncio.gather(*(_visits(request, period) for period in periods))
+    labels, changed = LABELS.get(entry.method), None
+    if labels is not None and least_impact > 0 and shows_whole_labels(request):
+        changed = await changed_labels(request, labels, metric, periods, least_impact / 100, totals[1])
+
+    async def values(at: int) -> dict[str, float]:
+        if changed is None:
+            return await _values(request, entry, metric, periods[at], {})
+        if not changed.any or not changed.totals[at]:
+            return {}
+        return await _values(request, entry, metric, periods[at], changed.cuts)
+
+    old, new = await asyncio.gather(values(0), values(1))
     if metric != "nb_visits":
         totals = [sum(old.values()), sum(new.values())]
-    return _Comparison(entry, metric, changes_of(old, new), *totals)
+    total = sum(new.values()) if changed is None else changed.totals[1]
+    return _Comparison(entry, metric, changes_of(old, new), total, *totals)
+
+
+def _impact(request: ApiRequest) -> float:
+    return max(0.0, request.parameters.number("minImpactPercent", 2.0) or 0.0)
 
 
 def _insights(request: ApiRequest, found: _Comparison, limit: int, order: str) -> Table:
     parameters = request.parameters
     limits = Thresholds(
-        impact=max(0.0, parameters.number("minImpactPercent", 2.0) or 0.0),
+        impact=_impact(request),
         grown=max(0.0, parameters.number("minGrowthPercent", 20.0) or 0.0),
         shrunk=max(0.0, parameters.number("minGrowthPercent", 20.0) or 0.0),
     )
@@ -240,12 +264,12 @@ def _check_filter(request: ApiRequest) -> None:
 
 async def _get_insights(request: ApiRequest) -> Result:
     _check_filter(request)
-    found = await _compare(request, request.parameters.text("reportUniqueId"))
+    found = await _compare(request, request.parameters.text("reportUniqueId"), _impact(request))
     return _insights(request, found, 5, _order(request))
 
 
 async def _get_shakers(request: ApiRequest) -> Result:
-    found = await _compare(request, request.parameters.text("reportUniqueId"))
+    found = await _compare(request, request.parameters.text("reportUniqueId"), _SHAKING)
     return _shakers(request, found, 4, _order(request))
 
 
@@ -253,7 +277,7 @@ async def _overview(request: ApiRequest) -> Result:
     _check_filter(request)
     tables: dict[str, Any] = {}
     for unique_id in _OVERVIEW:
-        found = await _compare(request, unique_id)
+        found = await _compare(request, unique_id, _impact(request))
         tables[found.entry.name] = _insights(request, found, _OVERVIEW_LIMIT, _order(request))
     return TableMap("defaultKeyName", tables)
 
@@ -261,7 +285,7 @@ async def _overview(request: ApiRequest) -> Result:
 async def _shakers_overview(request: ApiRequest) -> Result:
     tables: dict[str, Any] = {}
     for unique_id in _OVERVIEW:
-        found = await _compare(request, unique_id)
+        found = await _compare(request, unique_id, _SHAKING)
         tables[found.entry.name] = _shakers(request, found, _OVERVIEW_LIMIT, _order(request))
     return TableMap("defaultKeyName", tables)
 

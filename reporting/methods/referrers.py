@@ -167,9 +167,13 @@ _ALL_TYPES = (
 """Those of the first level of each type's report, search engines being below their keywords."""
 
 
-async def _read(request: ApiRequest, labels: Sequence[str]) -> Data:
-    labels = tuple(labels)
-    cuts = {"referrers": Cut(labels=labels), "referrers_goals": Cut(labels=(*labels[:3], "d.l3"))}
+async def _read(request: ApiRequest, labels: Sequence[str], kind: str = "") -> Data:
+    """`kind`: of one type alone."""
+    labels, where = tuple(labels), f"d.l0 = '{kind}'" if kind else ""
+    cuts = {
+        "referrers": Cut(labels=labels, where=where),
+        "referrers_goals": Cut(labels=(*labels[:3], "d.l3"), where=where),
+    }
     return await read_aggregates(request, list(cuts), cuts=cuts)
 
 
@@ -297,7 +301,8 @@ def _report(level: _Level, shape: ReportShape) -> Method:
         wanted = request.parameters.integer("idSubtable", 0)
         if wanted > 0:
             return await _subtables(request, level, wanted)
-        data = await _read(request, _LABELS if request.reads_subtables else _first_level(level))
+        labels = _LABELS if request.reads_subtables else _first_level(level)
+        data = await _read(request, labels, level.kind)
         # reports that the generic filters do not sort are in the order of their visits
         by_visits = shape.sort_stored or not request.parameters.flag("disable_generic_filters")
         return {
@@ -315,7 +320,7 @@ def _part(level: _Level, shape: ReportShape) -> Method:
         wanted = request.parameters.integer("idSubtable", 0)
         if wanted:
             return await _subtables(request, level, wanted)
-        data = await _read(request, _LABELS)
+        data = await _read(request, _LABELS, level.kind)
         tables = {cell: _level_table(request, cell, data[cell], level) for cell in request.cells}
         return {
             cell: Table([inner for row in table.rows if row.subtable for inner in row.subtable.rows])
