@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import quote_plus, unquote_plus
 
 from reporting.first_rows import FirstRows, read_first_rows
@@ -26,9 +27,9 @@ from reporting.rows import (
     segment_value,
 )
 from reporting.table import Columns, Row, Table
-from schemas.metrics import TIMINGS
+from schemas.metrics import FIRST, TIMINGS
 from schemas.page_levels import SORTED_BY, Members, Prefix, names_of
-from schemas.report_queries import Cut
+from schemas.report_queries import WHOLE, Cut
 from schemas.reports import AGGREGATES
 
 Tables = Mapping[Cell, Table]
@@ -137,8 +138,10 @@ async def page_tables(request: ApiRequest, prefix: Prefix, segment: str, members
     wanted = request.parameters.integer("idSubtable", 0)
     if wanted > 0 and prefix == "pages" and usual and len(request.cells) == 1 and not is_strict(request):
         return await _one_folder(request, wanted, segment, members)
-    names = [prefix] if _shows_hits_only(request, members) else [*names_of(prefix), "goals"]
-    data = await read_aggregates(request, names)
+    names, cuts = [*names_of(prefix), "goals"], dict[str, Cut]()
+    if _shows_hits_only(request, members):
+        names, cuts = [prefix], {prefix: Cut(metrics=_HITS)}
+    data = await read_aggregates(request, names, cuts=cuts)
     return {
         cell: numbered(_page_table(request, cell, data[cell], prefix, segment, members))
         for cell in request.cells
@@ -197,6 +200,8 @@ async def _chosen_rows(
 async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -> Mapping[str, Groups]:
     """Of a single period."""
     (period,) = days.periods
+    if len(names) == 1:  # hits only
+        cuts = {name: replace(cuts.get(name, WHOLE), metrics=_HITS) for name in names}
     found = await days.read([AGGREGATES[name] for name in names], {**cuts, **_TIMINGS_KNOWN})
     return {name: groups.get(period, EMPTY) for name, groups in found.items()}
 
@@ -224,6 +229,9 @@ def _renumbered(table: Table, more: int) -> Table:
 
     return table.map_rows(change)
 
+
+_HITS = frozenset((*HIT_COLUMNS, FIRST, "url_prefix", "nb_hits_following_search"))
+"""Of an aggregate, where hits only are shown."""
 
 _TIMINGS_KNOWN = {"performance": Cut(metrics=frozenset(f"nb_hits_with_{name}" for name in TIMINGS))}
 """Of all pages: which timings were measured at all."""

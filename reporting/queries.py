@@ -141,29 +141,36 @@ class Days:
         return not self.archived or bool(self._from_rows)
 
     @cached_property
-    def _computed(self) -> dict[str, str]:
+    def _named(self) -> dict[str, Aggregate]:
         """What statements compute from rows, by the name that it has in their texts."""
-        segment = self.segment
-        if segment.is_all:
-            return {}
-        visits = f"SELECT visit_id FROM visits FINAL WHERE site_id = {{site:UInt32}} AND {_BETWEEN}"
-        return {_OF_SEGMENT: self._of_row_days(f"{visits} AND ({segment.visit})")}
-
-    def _of_row_days(self, sql: str) -> str:
-        return sql.replace(_BETWEEN, "date IN {row_days:Array(Date)}") if self.archived else sql
+        return {}
 
     def _of_rows(self, aggregate: Aggregate) -> str:
-        """Names day_sql of the days that are read from rows: a statement computes it once, however often its
-        text (for `ask`) has the name."""
+        """Names day_sql of the days that are read from rows, in a text for `ask`: which computes it once,
+        however often the text has the name, and of the metrics those that it has."""
         name = f"rows_of_{aggregate.name}"
-        if name not in self._computed:
-            only_day = "{first:Date}" if not self.archived and self.first == self.last else ""
-            if self.archived and len(self._from_rows) == 1:
-                only_day = "{row_days:Array(Date)}[1]"
-            chosen = "" if self.segment.is_all else f"visit_id IN (SELECT visit_id FROM {_OF_SEGMENT})"
-            sql = day_sql(aggregate, visit=chosen, ids=chosen, only_day=only_day)
-            self._computed[name] = self._of_row_days(sql)
+        self._named[name] = aggregate
         return name
+
+    def _computed(self, sql: str) -> dict[str, str]:
+        """What `sql` names of the days that are read from rows: the statements that compute it."""
+        words, segment, computed = frozenset(re.findall(r"\w+", sql)), self.segment, dict[str, str]()
+        named = {name: aggregate for name, aggregate in self._named.items() if name in words}
+        only_day = "{first:Date}" if not self.archived and self.first == self.last else ""
+        if self.archived and len(self._from_rows) == 1:
+            only_day = "{row_days:Array(Date)}[1]"
+        chosen = ""
+        if named and not segment.is_all:
+            visits = f"SELECT visit_id FROM visits FINAL WHERE site_id = {{site:UInt32}} AND {_BETWEEN}"
+            computed[_OF_SEGMENT] = f"{visits} AND ({segment.visit})"
+            chosen = f"visit_id IN (SELECT visit_id FROM {_OF_SEGMENT})"
+        for name, aggregate in named.items():
+            few = replace(aggregate, metrics=tuple(one for one in aggregate.metrics if one.name in words))
+            computed[name] = day_sql(few, visit=chosen, ids=chosen, only_day=only_day)
+        if self.archived:
+            days = "date IN {row_days:Array(Date)}"
+            computed = {name: text.replace(_BETWEEN, days) for name, text in computed.items()}
+        return computed
 
     def sql(
         self, aggregate: Aggregate, report: str = "report", metrics: Sequence[str] = ()
@@ -189,11 +196,8 @@ class Days:
         return await read_rows(self.request, sql, parameters, archives_only=not self.reads_rows)
 
     def _computed_for(self, sql: str, how: str) -> str:
-        names = [name for name in self._computed if re.search(rf"\b{name}\b", sql)]
-        if not names:
-            return ""
-        names = [*self._computed.keys() & {_OF_SEGMENT}, *names]
-        return f"WITH {', '.join(f'{name} {how} ({self._computed[name]})' for name in names)} "
+        named = ", ".join(f"{name} {how} ({text})" for name, text in self._computed(sql).items())
+        return f"WITH {named} " if named else ""
 
     def alone(
         self, aggregate: Aggregate, metrics: Sequence[str], prefix: str
