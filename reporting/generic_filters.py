@@ -291,7 +291,8 @@ def compute_processed(table: Table, metrics: Sequence[ProcessedMetric], whole: T
             if not row.columns:
                 return row
             columns = dict(row.columns)
-            computed = {metric.name: metric.compute(row.with_columns(columns), all_rows) for metric in chosen}
+            uncomputed = row.with_columns(columns)
+            computed = {metric.name: metric.compute(uncomputed, all_rows) for metric in chosen}
             for name, value in computed.items():
                 if value is not None or name not in columns:
                     columns[name] = value

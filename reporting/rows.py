@@ -39,6 +39,9 @@ def rounded(value: float, digits: int = 0) -> int | float:
     """Half away from zero, as Matomo rounds; whole results are ints."""
     if not abs(value) < _LARGEST_EXACT:
         return number(value)
+    whole = int(value)
+    if whole == value:
+        return whole
     # what a sum of fractions is off by in its last digits must not decide (0.18499999999999997 is 0.185)
     text = f"{value:.15g}" if abs(value) < _SMALL else repr(value)
     exact = Decimal(text).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)

@@ -67,9 +67,12 @@ def page_key(path: str) -> str:
 
 
 def title_key(title: str) -> str:
-    blanks = quoted(_OUTER_BLANKS)
-    trimmed = f"if(match({title}, {blanks}), {_trimmed(title)}, {title})"
-    return f"if(match({title}, '[^\\\\s\\\\p{{Z}}]'), {trimmed}, {quoted(TITLE_UNKNOWN)})"
+    """The same for all titles that share a row."""
+    ends = (title, f"substring({title}, length({title}), 1)")
+    # both a visible character of ASCII: no pattern needs to look at most titles
+    as_it_is = " AND ".join(f"ascii({one}) BETWEEN 33 AND 126" for one in ends)
+    trimmed = _trimmed(title)
+    return f"if({as_it_is}, {title}, if({trimmed} = '', {quoted(TITLE_UNKNOWN)}, {trimmed}))"
 
 
 def _trimmed(text: str) -> str:

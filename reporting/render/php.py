@@ -33,8 +33,13 @@ def scalar_text(value: Value) -> str:
     return str(value)
 
 
+_SCALARS = frozenset((bool, int, float, str, type(None)))
+
+
 def plain(value: Value) -> Any:
     """The nested lists and dicts that JSON shows."""
+    if type(value) in _SCALARS:  # nearly all are
+        return value
     if isinstance(value, Table):
         return plain_table(value)
     if isinstance(value, TableMap):
@@ -95,6 +100,8 @@ def plain_row(row: Row) -> Any:
 
 
 def _json_ready(value: Any) -> Any:
+    if type(value) is str or type(value) is int:
+        return value
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             return 0
