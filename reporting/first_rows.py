@@ -53,7 +53,7 @@ async def read_first_rows(
         groups |= _only_needed(groups, prefix, members, needed)
     if prefix == "titles":
         return FirstRows(groups, NO_FOLDERS)
-    return FirstRows(groups, _folders(found[FOLDERS.name].get(period, EMPTY), members))
+    return FirstRows(groups, folders_of(found[FOLDERS.name].get(period, EMPTY), members))
 
 
 def _only_needed(
@@ -82,7 +82,8 @@ def _left_out(rest: Groups) -> float:
     return rest.rows[()]["left_out"] if rest else 0.0
 
 
-def _folders(groups: Groups, members: Members) -> Folders:
+def folders_of(groups: Groups, members: Members) -> Folders:
+    """From what FOLDERS declares."""
     first: dict[str, tuple[float, str]] = {}
     for (directory, url), metrics in groups.rows.items():
         seen = (metrics[FIRST], url)

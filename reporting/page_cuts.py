@@ -18,6 +18,7 @@ from schemas.metrics import FIRST
 from schemas.page_levels import (
     FOLDER_PATH,
     FOLDER_URL,
+    FOLDERS,
     PAGE_PATH,
     PAGE_URL,
     SORTED_BY,
@@ -153,24 +154,42 @@ class PageCuts:
         return sql, parameters
 
 
-async def read_folders(days: Days, members: Members) -> Folders:
-    """Those of all pages, and which of them have pages that a report lists."""
+def folders_sql(days: Days, members: Members) -> tuple[str, dict[str, object]]:
+    """The directories of all pages below folders (schemas.page_levels.FOLDERS) as columns `directory`,
+    `listed`, whether it has pages that a report lists, and `first`, by what they are ordered; and what is
+    bound."""
     suffix, column = SORTED_BY[members]
-    pages, parameters = days.sql(AGGREGATES["pages"], metrics=[FIRST])
+    pages, parameters = days.sql(AGGREGATES["pages"], "of_pages", [FIRST])
     # what a page's URL tells is looked at once, not for each day
     listed = "1"
     if members != "all":
         those, more = days.sql(AGGREGATES["pages" + suffix], "listed", [column])
         parameters = {**parameters, **more}
         listed = f"d.l0 IN (SELECT l0 FROM ({those}) WHERE {column} > 0)"
-    rows = await days.ask(
-        f"SELECT {place('d.l0', FOLDER_URL)} AS directory, max({listed}),"
+    sql = (
+        f"SELECT {place('d.l0', FOLDER_URL)} AS directory, max({listed}) AS listed,"
         f" min((d.first, lowerUTF8(d.l0))) AS first"
         f" FROM (SELECT l0, min({FIRST}) AS first FROM ({pages}) GROUP BY l0) AS d"
-        f" WHERE NOT match(d.l0, {quoted(PAGE_URL)}) GROUP BY directory ORDER BY first",
-        parameters,
+        f" WHERE NOT match(d.l0, {quoted(PAGE_URL)}) GROUP BY directory"
     )
-    return Folders([str(one) for one, _, _ in rows], {str(one) for one, found, _ in rows if found})
+    return sql, parameters
+
+
+async def read_folders(days: Days, members: Members) -> Folders:
+    """Those of all pages, and which of them have pages that a report lists."""
+    sql, parameters = folders_sql(days, members)
+    rows = await days.ask(f"SELECT directory, listed FROM ({sql}) ORDER BY first", parameters)
+    return Folders([str(one) for one, _ in rows], {str(one) for one, found in rows if found})
+
+
+def folders_beside(days: Days, members: Members) -> Cut:
+    """The same for Days.read, as an archive has them (schemas.page_levels.FOLDERS)."""
+    sql, parameters = folders_sql(days, members)
+    seen = ", ".join("toFloat64(listed)" for _ in FOLDERS.metrics[1:])
+    return Cut(
+        where=f"SELECT [directory, first.2] AS names, [first.1, {seen}] AS merged FROM ({sql})",
+        parameters=parameters,
+    )
 
 
 def cuts_of_named(prefix: Prefix, paths: Sequence[Sequence[str]]) -> Mapping[str, Cut]:

@@ -5,9 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote_plus, unquote_plus
 
-from reporting.first_rows import FirstRows, read_first_rows
+from reporting.first_rows import FirstRows, folders_of, read_first_rows
 from reporting.method import EVERY_ROW, ApiRequest, Cell
-from reporting.page_cuts import NO_FOLDERS, Folders, PageCuts, cuts_of_named, read_folders
+from reporting.page_cuts import (
+    NO_FOLDERS,
+    Folders,
+    PageCuts,
+    cuts_of_named,
+    folders_beside,
+    read_folders,
+)
 from reporting.pages import (
     HIT_COLUMNS,
     Page,
@@ -28,9 +35,9 @@ from reporting.rows import (
 )
 from reporting.table import Columns, Row, Table
 from schemas.metrics import FIRST, TIMINGS
-from schemas.page_levels import SORTED_BY, Members, Prefix, names_of
+from schemas.page_levels import FOLDERS, SORTED_BY, Members, Prefix, names_of
 from schemas.report_queries import WHOLE, Cut
-from schemas.reports import AGGREGATES
+from schemas.reports import AGGREGATES, Aggregate
 
 Tables = Mapping[Cell, Table]
 
@@ -187,8 +194,15 @@ async def _chosen_rows(
     if prefix == "titles" and needed == EVERY_ROW:
         return FirstRows(await _read_cut(days, names, {}), None)
 
+    cuts = PageCuts(days, prefix, members, needed)
+    if days.reads_rows and prefix == "pages":
+        # folders are of the same pages: those that are computed are not computed again
+        more = (FOLDERS, folders_beside(days, members))
+        found = await _read_cut(days, names, await cuts.read(), more=more)
+        return FirstRows(found, folders_of(found[FOLDERS.name], members))
+
     async def rows() -> Mapping[str, Groups]:
-        return await _read_cut(days, names, await PageCuts(days, prefix, members, needed).read())
+        return await _read_cut(days, names, await cuts.read())
 
     async def folders() -> Folders:
         return await read_folders(days, members) if prefix == "pages" else NO_FOLDERS
@@ -197,12 +211,18 @@ async def _chosen_rows(
     return FirstRows(groups, those)
 
 
-async def _read_cut(days: Days, names: Sequence[str], cuts: Mapping[str, Cut]) -> Mapping[str, Groups]:
+async def _read_cut(
+    days: Days,
+    names: Sequence[str],
+    cuts: Mapping[str, Cut],
+    *,
+    more: tuple[Aggregate, Cut] | None = None,
+) -> Mapping[str, Groups]:
     """Of a single period."""
     (period,) = days.periods
     if len(names) == 1:  # hits only
         cuts = {name: replace(cuts.get(name, WHOLE), metrics=_HITS) for name in names}
-    found = await days.read([AGGREGATES[name] for name in names], {**cuts, **_TIMINGS_KNOWN})
+    found = await days.read([AGGREGATES[name] for name in names], {**cuts, **_TIMINGS_KNOWN}, more=more)
     return {name: groups.get(period, EMPTY) for name, groups in found.items()}
 
 

@@ -225,9 +225,15 @@ class Days:
         )
 
     async def read(
-        self, aggregates: Sequence[Aggregate], cuts: Mapping[str, Cut] | None = None
+        self,
+        aggregates: Sequence[Aggregate],
+        cuts: Mapping[str, Cut] | None = None,
+        *,
+        more: tuple[Aggregate, Cut] | None = None,
     ) -> dict[str, dict[Period, Groups]]:
-        """By the name of the aggregate, by one statement."""
+        """By the name of the aggregate, by one statement. Of a single period also `more`: the `where` of its
+        cut is a SELECT of texts as `sql` makes them, whose columns `names` and `merged` are labels and
+        metrics of its aggregate."""
         parts: list[tuple[list[Aggregate], Cut]] = []
         for aggregate in aggregates:
             cut = (cuts or {}).get(aggregate.name, WHOLE)
@@ -250,7 +256,16 @@ class Days:
                 bound[f"report_{at}"] = key
         for _, cut in apart:
             bound |= cut.parameters
-        rows = await self.ask(period_sql(apart, self.periods[0].kind, " UNION ALL ".join(days)), bound)
+        sql = period_sql(apart, self.periods[0].kind, " UNION ALL ".join(days))
+        if more is not None:
+            of, cut = more
+            keys[of.name] = of
+            bound |= {**cut.parameters, "more": of.name}
+            sql += (
+                " UNION ALL SELECT {more:String} AS report, {first:Date} AS period, names, merged,"
+                f" 0. AS first_day FROM ({cut.where})"
+            )
+        rows = await self.ask(sql, bound)
         # Tens of thousands of rows of thirty metrics: those are floats already and only get their names.
         names = {key: tuple(metric.name for metric in one.metrics) for key, one in keys.items()}
         collected: dict[tuple[str, date], list[tuple[Labels, Metrics]]] = {}
