@@ -53,6 +53,7 @@ MONTH, TENTH, TODAY, DAY, YEAR = 1, 2, 3, 4, 5
 ACTIONS_A_DAY = 1_000_000
 FLUSH_ROWS = 50_000
 CEILINGS_MS = {"day": 50.0, "month": 200.0, "year": 200.0, "today": 1000.0, "segment": 3000.0}
+ONE_PERIOD = ("month", "tenth_month", "year", "year_by_day", "today")
 RECOMPUTE_SECONDS, RECOMPUTE_MIB = 2.0, 1024.0
 PAGE = "http://shop.example.org/section0/article-0"
 NEEDED: Mapping[str, Mapping[str, str]] = {
@@ -334,9 +335,14 @@ def measure_reports(
 
 
 def show(found: Mapping[str, Mapping[str, Sequence[float]]], slowest: int) -> Figures:
-    """Prints a table per part; returns p50 and p95 of all requests and the slowest report's median."""
+    """Prints a table per part; returns p50 and p95 of all requests and the slowest report's median. Of parts
+    of one period those are of what was asked first: the answer is kept then, until rows are stored."""
     figures: Figures = {}
     for part, of_part in found.items():
+        asked_again = []
+        if part in ONE_PERIOD:
+            asked_again = [taken for times in of_part.values() for taken in times[1:]]
+            of_part = {name: times[:1] for name, times in of_part.items()}
         everything = [taken for times in of_part.values() for taken in times]
         medians = sorted(((statistics.median(times), name) for name, times in of_part.items()), reverse=True)
         figures |= {
@@ -344,6 +350,8 @@ def show(found: Mapping[str, Mapping[str, Sequence[float]]], slowest: int) -> Fi
             f"{part}_p95_ms": percentile(everything, 0.95),
             f"{part}_slowest_ms": medians[0][0],
         }
+        if asked_again:
+            figures[f"{part}_again_p95_ms"] = percentile(asked_again, 0.95)
         ceiling = CEILINGS_MS.get(part.removeprefix("tenth_"), 0.0)
         missed = sum(median > ceiling for median, _ in medians) if ceiling else 0
         print(
@@ -374,8 +382,10 @@ def run(options: argparse.Namespace, folder: Path) -> Figures:
     if asked:
         with running_instance(data) as instance:
             clock = Clock(instance)
-            clock.ask("VisitsSummary.get", {"idSite": str(DAY), "period": "day", "date": "today"})
             reports = options.reports.split(",") if options.reports else []
+            warm_up = {"idSite": str(DAY), "period": "day", "date": str(dates.year[0])}
+            for method, parameters in questions(reports):
+                clock.ask(method, {**warm_up, **parameters})
             for part in asked:
                 found = measure_reports(clock, dates, [part], reports, options.repeat)
                 figures |= show(found, options.slowest)

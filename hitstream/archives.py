@@ -108,6 +108,10 @@ class EngineArchives:
         one.kept = self.kept
         return one
 
+    def rows_version(self) -> int:
+        """Blocking."""
+        return self._what_is_known().version
+
     def current_days(
         self,
         site_id: int,

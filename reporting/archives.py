@@ -12,10 +12,11 @@ Rows = Sequence[Sequence[Any]]
 
 
 class KeptAnswers:
-    """Answers of statements that read archives only, by the statement and what is bound to it.
+    """Answers of statements, by the statement, what is bound to it and the version of the rows that it read.
 
     None can be out of date: days are bound with the generation of their archive, which is complete before it
-    is current and never changes. What is current is asked anew for every report. From any thread."""
+    is current and never changes; rows are another version after each change. What is current is asked anew
+    for every report. From any thread."""
 
     def __init__(self, max_bytes: int = 32 << 20) -> None:
         self._max_bytes, self._bytes = max_bytes, 0
@@ -81,6 +82,11 @@ class Archives(Protocol):
 
     kept: KeptAnswers | None
     """None: other processes write archives, and one may be current before it is complete here."""
+
+    def rows_version(self) -> int:
+        """Another number whenever rows may have changed, as of the request's first look. Blocking. Only
+        where answers are kept."""
+        ...
 
     def for_request(self) -> "Archives":
         """The same for one request, which asks once what is current (2 ms of CPU) for all its reports."""

@@ -89,12 +89,13 @@ def _within(cut: Cut, other: Cut | None) -> Cut:
 async def read_rows(
     request: ApiRequest, sql: str, parameters: Mapping[str, object], *, archives_only: bool
 ) -> Rows:
-    """The rows of a statement; those of archives are kept."""
+    """The rows of a statement; kept of archives as long as there is room, of rows until any are stored."""
     archives: Archives | None = request.state.get("archives")
-    kept = archives.kept if archives is not None and archives_only else None
-    if kept is None:
+    if archives is None or archives.kept is None:
         return await request.database.rows(sql, parameters)
-    key = kept.key(sql, parameters)
+    kept = archives.kept
+    version = 0 if archives_only else await asyncio.to_thread(archives.rows_version)
+    key = kept.key(sql, {**parameters, "": version})
     rows = kept.get(key)
     if rows is None:
         rows = await request.database.rows(sql, parameters)
@@ -189,7 +190,7 @@ class Days:
         return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts), bound
 
     async def ask(self, sql: str, parameters: Mapping[str, object]) -> Rows:
-        """The answer of a statement about what `sql` or `read` read; kept when that is archives only."""
+        """The answer of a statement about what `sql` or `read` read, kept (read_rows)."""
         computed = self._computed_for(sql, "AS MATERIALIZED")
         if computed:
             sql = f"{computed}{sql} SETTINGS enable_materialized_cte = 1"

@@ -41,11 +41,18 @@ class Reports:
     """Asks API methods over a database."""
 
     def __init__(self, database: Database, state: Mapping[str, Any], config: Config = CONFIG) -> None:
+        self.statements = 0
+        """That reports asked of the database."""
+
+        def client() -> Any:
+            self.statements += 1
+            return database.client
+
         self._executor = ThreadPoolExecutor(1)
         self._instance = Instance(
             methods=METHODS,
             config=lambda: config,
-            database=ThreadedDatabase(lambda: database.client, self._executor),
+            database=ThreadedDatabase(client, self._executor),
             change=self._refuse,
             now=lambda: datetime.fromtimestamp(NOON, UTC) + timedelta(days=20),
             state=state,

@@ -271,6 +271,19 @@ def test_what_is_kept_of_archives_is_never_out_of_date(database: Database) -> No
     check()
 
 
+def test_what_rows_answer_is_kept_until_any_are_stored(database: Database) -> None:
+    archives = EngineArchives(database)
+    reports = Reports(database, {"archives": archives})
+    store(database, [a_visit(1, country="fr"), an_action(10, visit_id=1)])
+    first = [reports.ask("UserCountry.getCountry"), reports.ask("Actions.getPageUrls")]
+    asked = reports.statements
+    assert [reports.ask("UserCountry.getCountry"), reports.ask("Actions.getPageUrls")] == first
+    assert (reports.statements > asked) == (archives.kept is None)
+    store(database, [a_visit(2, visitor_id=2, country="de")])
+    countries = reports.table("UserCountry.getCountry").rows
+    assert {row.metadata["code"] for row in countries} == {"fr", "de"}
+
+
 def make_quiet(database: Database) -> None:
     """As if all rows had been stored an hour ago."""
     for table in ("visits", "actions", "conversions", "conversion_items"):
