@@ -237,6 +237,7 @@ def test_an_archived_day_says_what_its_rows_say(database: Database) -> None:
     )
     assert from_archives.row("VisitFrequency.get", period="month")["nb_uniq_visitors_returning"] == 1
     database.command("TRUNCATE TABLE uniques")
+    from_archives = Reports(database, {"archives": EngineArchives(database)})
     assert from_archives.row("VisitsSummary.get", period="month")["nb_uniq_visitors"] == 1, "nor states"
     assert from_archives.row("VisitFrequency.get", period="month")["nb_uniq_visitors_returning"] == 0
 

@@ -48,7 +48,7 @@ def some_late_hits(draw: st.DrawFn) -> list[Hit]:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(visit=a_long_visit(), late=some_late_hits(), batch_size=st.integers(1, 5))
 def test_late_hits_before_a_long_visit_give_the_tables_of_the_order_of_events(
     visit: list[Hit], late: list[Hit], batch_size: int
