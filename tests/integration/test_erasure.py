@@ -179,6 +179,7 @@ def test_a_deleted_subject_is_gone_from_reports_and_disk_also_after_restart_and_
         assert broker.with_text(CANARY.encode()) == []
 
 
+@pytest.mark.slow
 def test_visits_whose_raw_hits_are_gone_are_deleted_too(
     empty: RunningInstance, broker: BrokerFiles | None
 ) -> None:

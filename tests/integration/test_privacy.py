@@ -148,6 +148,7 @@ def test_no_copy_is_kept_of_what_the_settings_forbid(
     instance.wait_until_ready()
 
 
+@pytest.mark.slow
 def test_no_copy_is_kept_in_the_spool_nor_of_what_is_forwarded_from_it(
     own_broker: JavaBroker, tmp_path: Path
 ) -> None:
