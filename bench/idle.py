@@ -3,20 +3,12 @@
 import time
 from pathlib import Path
 
-from bench.measure import Processes, Result
+from bench.measure import Processes, Result, proportional_mib
 from hitstream.client import InstanceError
 from tests.instance import TOKEN, RunningInstance
 
 SETTLING_SECONDS = 20.0
 QUICKEST_LOOK_S = 0.01
-
-
-def proportional_mib(pid: int) -> float:
-    """Memory of a process; of what it shares with others, its share."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def bench_idle(folder: Path, seconds: float) -> Result:

@@ -22,8 +22,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _mib(pid: int, field: str) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+def _mib(pid: int, field: str, file: str = "status") -> float:
+    for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
     return 0.0
@@ -37,6 +37,11 @@ def peak_mib(pid: int) -> float:
 def memory_mib(pid: int) -> float:
     """The memory that a process holds now."""
     return _mib(pid, "VmRSS:")
+
+
+def proportional_mib(pid: int) -> float:
+    """The memory that a process holds now; of what it shares with others, its share."""
+    return _mib(pid, "Pss:", "smaps_rollup")
 
 
 def is_source(module: ModuleSpec | None) -> bool:
