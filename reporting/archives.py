@@ -24,10 +24,11 @@ class KeptAnswers:
         self._lock = threading.Lock()
 
     @staticmethod
-    def key(sql: str, parameters: Mapping[str, object]) -> tuple[object, ...]:
-        """Of parameters that are plain values and lists of those."""
+    def key(sql: str, parameters: Mapping[str, object], version: int = 0) -> tuple[object, ...]:
+        """Of parameters that are plain values and lists of those. `version`: of the rows, where some are
+        read."""
         bound = ((name, tuple(v) if isinstance(v, list) else v) for name, v in parameters.items())
-        return (sql, *sorted(bound))
+        return (sql, version, *sorted(bound))
 
     def get(self, key: tuple[object, ...]) -> Rows | None:
         with self._lock:

@@ -51,9 +51,7 @@ ConfigChange: TypeAlias = Callable[[Config], Sequence[ConfigEvent]]
 class Call(Protocol):
     """Asks another method with the rights of a request; its result is filtered but not rendered."""
 
-    def __call__(
-        self, values: Mapping[str, Any], cuts: Mapping[str, Cut] | None = None
-    ) -> "Awaitable[Result]":
+    def __call__(self, values: Mapping[str, Any], cuts: Mapping[str, Cut] | None = None) -> Awaitable[Result]:
         """`cuts`: the parts of aggregates that are enough, by name. Raises ApiError."""
         ...
 
@@ -84,7 +82,7 @@ class ApiRequest:
     database: Database
     change: Callable[[ConfigChange], Awaitable[Config]]
     """Appends to the configuration and returns the one that contains it. Raises what the change raises."""
-    call: "Call"
+    call: Call
     cuts: Mapping[str, Cut] = field(default_factory=dict)
     """Parts of aggregates that are read instead of the whole."""
     rows_needed: int | None = None

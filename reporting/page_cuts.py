@@ -13,7 +13,7 @@ from typing import Any
 
 from reporting.method import EVERY_ROW
 from reporting.pages import path_key, path_of_url
-from reporting.queries import Days
+from reporting.queries import BoundSql, Days
 from schemas.metrics import FIRST
 from schemas.page_levels import (
     FOLDER_PATH,
@@ -115,13 +115,13 @@ class PageCuts:
         if self.needed != EVERY_ROW:
             # of rows in the same statement, which computes them once
             sql, parameters = self._shown_sql()
-            shown = Cut(where=f"({sql})", parameters=parameters)
+            shown = BoundSql(f"({sql})", parameters)
             if not self.days.reads_rows:
                 keys = [str(key) for (key,) in await self.days.ask(sql, parameters)]
-                shown = Cut(where="{shown:Array(String)}", parameters={"shown": keys})
+                shown = BoundSql("{shown:Array(String)}", {"shown": keys})
         return {name: self._cut(name, shown) for name in names_of(self.prefix)}
 
-    def _cut(self, name: str, shown: Cut | None) -> Cut:
+    def _cut(self, name: str, shown: BoundSql | None) -> Cut:
         """`shown`: the keys that are read of pages of the first level, as what may follow IN."""
         of_goals = name.endswith("goals")
         label = "d.l0"
@@ -136,7 +136,7 @@ class PageCuts:
             others = f"NOT match({label}, {quoted(page)})"
         if shown is None:
             return Cut(labels=labels)
-        return Cut(labels=labels, where=f"{others} OR {key} IN {shown.where}", parameters=shown.parameters)
+        return Cut(labels=labels, where=f"{others} OR {key} IN {shown.sql}", parameters=shown.parameters)
 
     def _shown_sql(self) -> tuple[str, dict[str, object]]:
         """Keys of the pages that come first, with all that are equal to the last of them; and what is
@@ -182,13 +182,12 @@ async def read_folders(days: Days, members: Members) -> Folders:
     return Folders([str(one) for one, _ in rows], {str(one) for one, found in rows if found})
 
 
-def folders_beside(days: Days, members: Members) -> Cut:
+def folders_beside(days: Days, members: Members) -> BoundSql:
     """The same for Days.read, as an archive has them (schemas.page_levels.FOLDERS)."""
     sql, parameters = folders_sql(days, members)
     seen = ", ".join("toFloat64(listed)" for _ in FOLDERS.metrics[1:])
-    return Cut(
-        where=f"SELECT [directory, first.2] AS names, [first.1, {seen}] AS merged FROM ({sql})",
-        parameters=parameters,
+    return BoundSql(
+        f"SELECT [directory, first.2] AS names, [first.1, {seen}] AS merged FROM ({sql})", parameters
     )
 
 

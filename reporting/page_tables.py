@@ -27,7 +27,7 @@ from reporting.pages import (
     path_of_url,
     secure_url,
 )
-from reporting.queries import EMPTY, Days, Groups, Metrics, read_aggregates, read_days
+from reporting.queries import EMPTY, BoundSql, Days, Groups, Metrics, read_aggregates, read_days
 from reporting.rows import (
     is_strict,
     numbered,
@@ -197,8 +197,8 @@ async def _chosen_rows(
     cuts = PageCuts(days, prefix, members, needed)
     if days.reads_rows and prefix == "pages":
         # folders are of the same pages: those that are computed are not computed again
-        more = (FOLDERS, folders_beside(days, members))
-        found = await _read_cut(days, names, await cuts.read(), more=more)
+        beside = (FOLDERS, folders_beside(days, members))
+        found = await _read_cut(days, names, await cuts.read(), beside=beside)
         return FirstRows(found, folders_of(found[FOLDERS.name], members))
 
     async def rows() -> Mapping[str, Groups]:
@@ -216,13 +216,13 @@ async def _read_cut(
     names: Sequence[str],
     cuts: Mapping[str, Cut],
     *,
-    more: tuple[Aggregate, Cut] | None = None,
+    beside: tuple[Aggregate, BoundSql] | None = None,
 ) -> Mapping[str, Groups]:
     """Of a single period."""
     (period,) = days.periods
     if len(names) == 1:  # hits only
         cuts = {name: replace(cuts.get(name, WHOLE), metrics=_HITS) for name in names}
-    found = await days.read([AGGREGATES[name] for name in names], {**cuts, **_TIMINGS_KNOWN}, more=more)
+    found = await days.read([AGGREGATES[name] for name in names], {**cuts, **_TIMINGS_KNOWN}, beside=beside)
     return {name: groups.get(period, EMPTY) for name, groups in found.items()}
 
 

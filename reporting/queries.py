@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from reporting.archives import Archives, Rows, StoredDay, where_stored
 from reporting.method import ApiRequest, Cell
@@ -95,12 +96,19 @@ async def read_rows(
         return await request.database.rows(sql, parameters)
     kept = archives.kept
     version = 0 if archives_only else await asyncio.to_thread(archives.rows_version)
-    key = kept.key(sql, {**parameters, "": version})
+    key = kept.key(sql, parameters, version)
     rows = kept.get(key)
     if rows is None:
         rows = await request.database.rows(sql, parameters)
         kept.keep(key, rows)
     return rows
+
+
+class BoundSql(NamedTuple):
+    """A text with what is bound in it."""
+
+    sql: str
+    parameters: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -230,11 +238,11 @@ class Days:
         aggregates: Sequence[Aggregate],
         cuts: Mapping[str, Cut] | None = None,
         *,
-        more: tuple[Aggregate, Cut] | None = None,
+        beside: tuple[Aggregate, BoundSql] | None = None,
     ) -> dict[str, dict[Period, Groups]]:
-        """By the name of the aggregate, by one statement. Of a single period also `more`: the `where` of its
-        cut is a SELECT of texts as `sql` makes them, whose columns `names` and `merged` are labels and
-        metrics of its aggregate."""
+        """By the name of the aggregate, by one statement. Of a single period also an aggregate
+        `beside` them: its SELECT of texts as `sql` makes them has the columns `names` and `merged`, its
+        labels and metrics."""
         parts: list[tuple[list[Aggregate], Cut]] = []
         for aggregate in aggregates:
             cut = (cuts or {}).get(aggregate.name, WHOLE)
@@ -258,13 +266,13 @@ class Days:
         for _, cut in apart:
             bound |= cut.parameters
         sql = period_sql(apart, self.periods[0].kind, " UNION ALL ".join(days))
-        if more is not None:
-            of, cut = more
+        if beside is not None:
+            of, selected = beside
             keys[of.name] = of
-            bound |= {**cut.parameters, "more": of.name}
+            bound |= {**selected.parameters, "beside": of.name}
             sql += (
-                " UNION ALL SELECT {more:String} AS report, {first:Date} AS period, names, merged,"
-                f" 0. AS first_day FROM ({cut.where})"
+                " UNION ALL SELECT {beside:String} AS report, {first:Date} AS period, names, merged,"
+                f" 0. AS first_day FROM ({selected.sql})"
             )
         rows = await self.ask(sql, bound)
         # Tens of thousands of rows of thirty metrics: those are floats already and only get their names.
