@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 
 .PHONY: run demo test lint format conformance compile uncompile bench sizes curves faults slow pressure soak clients hostile fuzz lock clean
 
