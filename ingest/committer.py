@@ -23,7 +23,11 @@ class Committer:
 
     A group ends with the submission that reaches `max_group` hits or `max_group_bytes` (a submission is never
     divided), so that one append stays short. Appends begin `apart_s` or more one after the other, for logs to
-    which many small ones cost much more than few large ones; a hit after a pause does not wait."""
+    which many small ones cost much more than few large ones; a hit after a pause does not wait.
+
+    A group without a single hit begins up to `bulk_apart_s` after the append before: who sends in bulk can
+    wait that long. It waits for no more submissions than had come until the last append ended: then all
+    clients wait who send one request after the other."""
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Committer:
         max_group: int = 20_000,
         max_group_bytes: int = 32 << 20,
         apart_s: float = 0.0,
+        bulk_apart_s: float = 0.0,
     ) -> None:
         self._appender = appender
         self._metrics = metrics
@@ -41,6 +46,7 @@ class Committer:
         self._max_group = max_group
         self._max_group_bytes = max_group_bytes
         self._apart_s = apart_s
+        self._bulk_pause_s = max(0.0, bulk_apart_s - apart_s)
         self._next_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
@@ -48,6 +54,11 @@ class Committer:
         self._bytes = 0
         self._waiting: list[tuple[asyncio.Future[None], int, int]] = []
         """Of each submission: its future, how many hits and bytes it has."""
+        self._has_single = False
+        self._expected = 0
+        """How many submissions waited when the last append ended."""
+        self._patience: asyncio.TimerHandle | None = None
+        """While a group of bulk submissions waits for more of them."""
         self._scheduled = False
         self._running: asyncio.Future[None] | None = None
         self._in_flight = 0
@@ -69,8 +80,11 @@ class Committer:
         future = self._loop.create_future()
         self._bytes += len(entry[2])
         self._waiting.append((future, 1, len(entry[2])))
+        self._has_single = True
         if not self._scheduled:
             self._schedule()
+        elif self._patience:
+            self._reschedule()
         return future
 
     def submit(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
@@ -82,6 +96,8 @@ class Committer:
         self._waiting.append((future, len(entries), size))
         if not self._scheduled:
             self._schedule()
+        elif self._patience and self._is_complete():
+            self._reschedule()
         return future
 
     def _schedule(self) -> None:
@@ -90,18 +106,35 @@ class Committer:
         # The other requests of this turn of the event loop get into the same group.
         self._start_when_due()
 
+    def _is_complete(self) -> bool:
+        """Nothing more need be waited for."""
+        return self._has_single or len(self._waiting) >= self._expected or self._is_large()
+
+    def _is_large(self) -> bool:
+        return len(self._entries) >= self._max_group or self._bytes >= self._max_group_bytes
+
     def _start_when_due(self) -> None:
         pause = self._next_at - time.perf_counter()
-        if pause > 0 and len(self._entries) < self._max_group and self._bytes < self._max_group_bytes:
+        if not self._is_complete() and pause + self._bulk_pause_s > 0:
+            self._patience = self._loop.call_later(pause + self._bulk_pause_s, self._start)
+        elif pause > 0 and not self._is_large():
             self._loop.call_later(pause, self._start)
         else:
             self._loop.call_soon(self._start)
 
+    def _reschedule(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
+        self._start_when_due()
+
     def _start(self) -> None:
+        self._patience = None
         if len(self._entries) <= self._max_group and self._bytes <= self._max_group_bytes:
             entries, self._entries = self._entries, []
             waiting, self._waiting = self._waiting, []
             self._bytes = 0
+            self._has_single = False
         else:
             hits = size = taken = 0
             for _, count, its_bytes in self._waiting:
@@ -128,6 +161,7 @@ class Committer:
         started: float,
     ) -> None:
         self._in_flight = 0
+        self._expected = len(waiting) + len(self._waiting)
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         error = done.exception()
         if error is None:
@@ -148,9 +182,7 @@ class Committer:
             for future, _, _ in waiting:
                 if not future.done():
                     future.set_exception(error)
-        if self._entries and not self._apart_s:
-            self._start()
-        elif self._entries:
+        if self._entries:
             self._start_when_due()
         else:
             self._scheduled = False

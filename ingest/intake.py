@@ -33,6 +33,8 @@ of 500 5 us. At 3,000 hits/s a hit costs ingest and broker 20 % less than with h
 APPENDS_APART_S = 0.003
 """A sync, and pages of every partition: in groups of 16 a hit costs the log in the data directory 25 us, in
 groups of 64 9 us."""
+BULK_APPENDS_APART_S = 0.025
+"""In groups of 200 it costs 4 us, and nobody sees whether a bulk request took 10 ms or 30."""
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +156,7 @@ class Intake:
             self._metrics,
             max_queued=self._settings.max_queued_hits,
             apart_s=REMOTE_APPENDS_APART_S if self.log.is_remote else APPENDS_APART_S,
+            bulk_apart_s=BULK_APPENDS_APART_S,
         )
 
     def look(self) -> bool:

@@ -5,6 +5,7 @@ inserted twice (its version is its offset, so the tables show it once), and none
 process is killed."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +20,13 @@ from sink.ledger import newest_version, read_ledger
 from sink.metrics import SinkMetrics
 from sink.settings import SinkSettings
 from stream.faults import crash_point
+from stream.pace import Pace
 from stream.protocol import Log, LogError, LogResetError, Reader, TopicPartition
 
 logger = logging.getLogger(__name__)
 
 CONSUMER = "sink"
+ROWS = tuple(table for table in TABLES if table is not HITS)
 READ_MESSAGES = 5_000
 FEW_MESSAGES = 2_000
 """A step that read fewer is followed by a pause: rows then come in batches, and an idle sink costs little."""
@@ -32,6 +35,9 @@ IDLE_PAUSE_SECONDS = 0.2
 UNSEEN_SECONDS = 2.0
 """How long a commit may stay unseen whose process died before it told of it."""
 LAG_SECONDS = 1.0
+FLUSH_TIMES, FLUSH_LONGEST_TIMES = 6.0, 3.0
+"""Flushes begin six times as long one after the other as one takes, up to three times `sink_flush_seconds`.
+Three times as many rows at once cost a quarter less: a part has its price, and fewer are merged."""
 # ClickHouse refuses an insert that touches more than 100 partitions; a batch with many months is cut before.
 MONTHS_AT_ONCE = 30
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -107,6 +113,8 @@ class Sink:
         self._visible_lock = threading.Lock()
         self._next: dict[TopicPartition, int] = {}
         self._pending = {table.name: _Pending() for table in TABLES}
+        seconds = self._settings.sink_flush_seconds
+        self._pace = Pace(times=FLUSH_TIMES, shortest_s=seconds, longest_s=FLUSH_LONGEST_TIMES * seconds)
         self._lag_at = 0.0
         self._ledger_version = 0
 
@@ -143,7 +151,9 @@ class Sink:
                     continue
                 idle = 0 if read else idle + 1
                 if read < FEW_MESSAGES:
-                    self._wake.wait(PAUSE_SECONDS if idle < 40 else IDLE_PAUSE_SECONDS)
+                    pause = PAUSE_SECONDS if idle < 40 else IDLE_PAUSE_SECONDS
+                    # What comes before the next flush is read then.
+                    self._wake.wait(max(pause, self._rows_due_in()))
                     if idle >= 40:
                         self._sleep_on(reader)
                     self._wake.clear()
@@ -202,7 +212,7 @@ class Sink:
         if self._flush_wanted.is_set() and not read:
             self._flush_wanted.clear()
             self._flush([table for table in TABLES if self._pending[table.name].positions])
-        self._flush_due(TABLES)
+        self._flush_due()
         self._measure_lag(reader)
         return read
 
@@ -232,17 +242,28 @@ class Sink:
         settings = self._settings
         return len(pending.entries) >= settings.sink_flush_rows or pending.size >= settings.sink_flush_bytes
 
-    def _flush_due(self, tables: Sequence[Table]) -> None:
+    def _flush_due(self) -> None:
         now = time.monotonic()
-        due = []
-        for table in tables:
-            pending = self._pending[table.name]
-            hurry = table is not HITS or self._flush_wanted.is_set()
-            wait = self._settings.sink_flush_seconds if hurry else self._settings.sink_hits_flush_seconds
-            if pending.positions and (now - pending.since >= wait or self._is_full(pending)):
-                due.append(table)
+        settings = self._settings
+        hurry = self._flush_wanted.is_set()
+        hits_seconds = settings.sink_flush_seconds if hurry else settings.sink_hits_flush_seconds
+        due = list(ROWS) if now >= self._due_at(ROWS, settings.sink_flush_seconds) else []
+        if now >= self._due_at((HITS,), hits_seconds):
+            due.append(HITS)
         if due:
+            self._pace.begin(now)
             self._flush(due)
+            self._pace.end(time.monotonic())
+
+    def _due_at(self, tables: Sequence[Table], seconds: float) -> float:
+        """When what was read of these tables is to be stored."""
+        since = [pending.since for table in tables if (pending := self._pending[table.name]).positions]
+        return max(min(since) + seconds, self._pace.next_at) if since else math.inf
+
+    def _rows_due_in(self) -> float:
+        """Seconds; 0 when nothing was read or it is wanted now."""
+        due_at = self._due_at(ROWS, self._settings.sink_flush_seconds)
+        return 0.0 if self._flush_wanted.is_set() or due_at == math.inf else due_at - time.monotonic()
 
     def _flush(self, tables: Sequence[Table]) -> None:
         positions: dict[TopicPartition, int] = {}

@@ -25,7 +25,9 @@ class ClickHouseSettings:
 @dataclass(frozen=True)
 class SinkSettings:
     sink_flush_seconds: float = setting(
-        0.5, "seconds after which read rows go into the database, at the latest", minimum=0.01
+        0.5,
+        "seconds after which read rows go into the database; up to three times that while storing is slow",
+        minimum=0.01,
     )
     sink_hits_flush_seconds: float = setting(
         5.0, "the same for raw hits, which no report reads: larger batches cost less", minimum=0.01

@@ -1,5 +1,7 @@
 """From the log into real ClickHouse tables: nothing lost, nothing twice, bad rows set aside."""
 
+import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,7 @@ from sink.database import Database
 from sink.encoding import ROW_TABLES, SiteDay
 from sink.ledger import read_ledger
 from sink.loop import Sink
+from sink.settings import SinkSettings
 from stream.embedded import EmbeddedLog
 from stream.protocol import TopicPartition
 from tests.builders import NOON, a_hit
@@ -224,6 +227,29 @@ def test_the_metrics_name_rows_and_lag(log: EmbeddedLog, database: Database) -> 
     assert 'hitstream_sink_rows_total{table="visits"} 5' in text
     assert 'hitstream_sink_lag_messages{table="visits"}' in text
     assert 'hitstream_sink_insert_seconds_bucket{le="+Inf"} 1' in text
+
+
+def test_rows_that_come_all_the_time_are_stored_together_and_soon(
+    log: EmbeddedLog, database: Database
+) -> None:
+    sink = Sink(log, database, SinkSettings(sink_flush_seconds=0.2))
+    thread = threading.Thread(target=sink.run)
+    began = time.monotonic()
+    thread.start()
+    sent = 0
+    while time.monotonic() - began < 2.0:
+        emit(log, "visits", [encode_output(a_visit(sent))])
+        sent += 1
+        time.sleep(0.01)
+    stored_meanwhile = sink.metrics.rows.get("visits", 0)
+    sink.stop()
+    thread.join(10.0)
+    took = time.monotonic() - began
+    # With three times 0.2 s between two of them, the longest that a slow machine may take, some are stored.
+    assert stored_meanwhile
+    assert sink.metrics.batches["visits"] <= took / 0.2 + 1
+    Sink(log, database).run_to_end()
+    assert database.rows("SELECT count() FROM visits FINAL") == [(sent,)]
 
 
 def test_encode_row_of_a_visit_has_the_header_that_the_sink_cuts() -> None:
