@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 from reporting.archives import KeptAnswers, StoredDay
 from reporting.errors import ApiError
+from reporting.kept_groups import KeptGroups
 from reporting.names import resolve_names
 from reporting.segments import archived_segments, compile_segment, parse_segment
 from schemas.config import Config
@@ -26,7 +27,7 @@ from sink.archives import (
     days_with,
     frozen_before,
 )
-from sink.database import Database
+from sink.database import Database, kept_of
 from sink.merged_archives import Merged, merged_spans, with_merged
 from sink.report_keys import report_key
 from stream.config import ConfigFollower
@@ -98,14 +99,16 @@ class EngineArchives:
     def __init__(self, database: Database, whole: "EngineArchives | None" = None) -> None:
         """`whole`: of all requests, where this is one's."""
         self._database, self._whole = database, whole
-        self.kept = KeptAnswers() if database.place.is_embedded else None
+        embedded = database.place.is_embedded
+        self.kept = KeptAnswers() if embedded else None
+        self.groups = KeptGroups(kept_of(database.name)) if embedded else None
         self._frozen: tuple[float, date | None] = (0.0, None)
         self._known = _Known(_NOT_ASKED)
         self._keeping = threading.Lock()
 
     def for_request(self) -> "EngineArchives":
         one = EngineArchives(self._database, self)
-        one.kept = self.kept
+        one.kept, one.groups = self.kept, self.groups
         return one
 
     def rows_version(self) -> int:

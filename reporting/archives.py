@@ -4,9 +4,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from schemas.reports import Aggregate
+
+if TYPE_CHECKING:
+    from reporting.kept_groups import KeptGroups
 
 Rows = Sequence[Sequence[Any]]
 
@@ -83,6 +86,9 @@ class Archives(Protocol):
 
     kept: KeptAnswers | None
     """None: other processes write archives, and one may be current before it is complete here."""
+
+    groups: "KeptGroups | None"
+    """None where answers are not kept."""
 
     def rows_version(self) -> int:
         """Another number whenever rows may have changed, as of the request's first look. Blocking. Only

@@ -23,6 +23,9 @@ class ThreadedDatabase:
         names = result.column_names
         return [dict(zip(names, row, strict=True)) for row in result.result_rows]
 
+    def _command(self, sql: str, parameters: Mapping[str, object]) -> None:
+        self._client().command(sql, parameters=dict(parameters) or None)
+
     async def select(
         self, sql: str, parameters: Mapping[str, object] | None = None
     ) -> Sequence[Mapping[str, Any]]:
@@ -34,3 +37,8 @@ class ThreadedDatabase:
         """The same, each row in the order of the query's columns."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._rows, sql, parameters or {})
+
+    async def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        """Runs a statement for its effect."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._command, sql, parameters or {})

@@ -43,6 +43,10 @@ class Database(Protocol):
         """The same, each row in the order of the query's columns: for answers of many rows."""
         ...
 
+    async def command(self, sql: str, parameters: Mapping[str, object] = ...) -> None:
+        """Runs a statement for its effect."""
+        ...
+
 
 ConfigChange: TypeAlias = Callable[[Config], Sequence[ConfigEvent]]
 """Events to append, decided from the newest configuration while nobody else writes."""

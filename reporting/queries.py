@@ -4,19 +4,30 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
 from reporting.archives import Archives, Rows, StoredDay, where_stored
+from reporting.kept_groups import Computation, KeptGroups
 from reporting.method import ApiRequest, Cell
 from reporting.names import resolve_names
 from reporting.periods import Period
 from reporting.segments import Compiled, archived_segments, compile_segment, parse_segment
 from schemas.metrics import VISIT_METRICS
-from schemas.report_queries import WHOLE, Cut, count_sql, day_sql, period_sql, stored_form
+from schemas.report_queries import (
+    MOST_IN_ARRAY,
+    WHOLE,
+    Cut,
+    count_sql,
+    day_sql,
+    period_sql,
+    stored_form,
+    total_sql,
+)
 from schemas.reports import AGGREGATES, Aggregate
 
 Labels = tuple[str, ...]
@@ -88,9 +99,15 @@ def _within(cut: Cut, other: Cut | None) -> Cut:
 
 
 async def read_rows(
-    request: ApiRequest, sql: str, parameters: Mapping[str, object], *, archives_only: bool
+    request: ApiRequest,
+    sql: str,
+    parameters: Mapping[str, object],
+    *,
+    archives_only: bool,
+    beyond_kept: Callable[[int], Awaitable[Rows]] | None = None,
 ) -> Rows:
-    """The rows of a statement; kept of archives as long as there is room, of rows until any are stored."""
+    """The rows of a statement; kept of archives as long as there is room, of rows until any are stored.
+    `beyond_kept` reads them in another way, told their version."""
     archives: Archives | None = request.state.get("archives")
     if archives is None or archives.kept is None:
         return await request.database.rows(sql, parameters)
@@ -99,7 +116,10 @@ async def read_rows(
     key = kept.key(sql, parameters, version)
     rows = kept.get(key)
     if rows is None:
-        rows = await request.database.rows(sql, parameters)
+        if beyond_kept is None:
+            rows = await request.database.rows(sql, parameters)
+        else:
+            rows = await beyond_kept(version)
         kept.keep(key, rows)
     return rows
 
@@ -154,32 +174,52 @@ class Days:
         """What statements compute from rows, by the name that it has in their texts."""
         return {}
 
-    def _of_rows(self, aggregate: Aggregate) -> str:
+    def _of_rows(self, aggregate: Aggregate, needed: frozenset[str] | None = None) -> str:
         """Names day_sql of the days that are read from rows, in a text for `ask`: which computes it once,
-        however often the text has the name, and of the metrics those that it has."""
+        however often the text has the name, and of the metrics (that are `needed`) those that it has."""
         name = f"rows_of_{aggregate.name}"
-        self._named[name] = aggregate
+        known = self._named[name].metrics if name in self._named else ()
+        metrics = (one for one in aggregate.metrics if needed is None or one.name in needed or one in known)
+        self._named[name] = replace(aggregate, metrics=tuple(metrics))
         return name
 
-    def _computed(self, sql: str) -> dict[str, str]:
-        """What `sql` names of the days that are read from rows: the statements that compute it."""
-        words, segment, computed = frozenset(re.findall(r"\w+", sql)), self.segment, dict[str, str]()
-        named = {name: aggregate for name, aggregate in self._named.items() if name in words}
+    def _named_in(self, sql: str) -> dict[str, Aggregate]:
+        """What `sql` names of the days that are read from rows, with those metrics that it names."""
+        words = frozenset(re.findall(r"\w+", sql))
+        return {
+            name: replace(one, metrics=tuple(metric for metric in one.metrics if metric.name in words))
+            for name, one in self._named.items()
+            if name in words
+        }
+
+    @property
+    def _row_days(self) -> str:
+        """The condition on rows of the days that are read from them."""
+        days = "date IN {row_days:Array(Date)}" if self.archived else _BETWEEN
+        return f"site_id = {{site:UInt32}} AND {days}"
+
+    def _visits_of_segment(self) -> str:
+        return f"SELECT visit_id FROM visits FINAL WHERE {self._row_days} AND ({self.segment.visit})"
+
+    def _day_sql(self, aggregate: Aggregate, visits: str, *, spills: bool = True) -> str:
+        """`visits`: names a table with those of the segment; `spills` as schemas.report_queries.day_sql."""
         only_day = "{first:Date}" if not self.archived and self.first == self.last else ""
         if self.archived and len(self._from_rows) == 1:
             only_day = "{row_days:Array(Date)}[1]"
-        chosen = ""
-        if named and not segment.is_all:
-            visits = f"SELECT visit_id FROM visits FINAL WHERE site_id = {{site:UInt32}} AND {_BETWEEN}"
-            computed[_OF_SEGMENT] = f"{visits} AND ({segment.visit})"
-            chosen = f"visit_id IN (SELECT visit_id FROM {_OF_SEGMENT})"
-        for name, aggregate in named.items():
-            few = replace(aggregate, metrics=tuple(one for one in aggregate.metrics if one.name in words))
-            computed[name] = day_sql(few, visit=chosen, ids=chosen, only_day=only_day)
-        if self.archived:
-            days = "date IN {row_days:Array(Date)}"
-            computed = {name: text.replace(_BETWEEN, days) for name, text in computed.items()}
-        return computed
+        chosen = "" if self.segment.is_all else f"visit_id IN (SELECT visit_id FROM {visits})"
+        sql = day_sql(aggregate, visit=chosen, ids=chosen, only_day=only_day, spills=spills)
+        return sql.replace(_BETWEEN, "date IN {row_days:Array(Date)}") if self.archived else sql
+
+    def _computed(self, sql: str) -> dict[str, str]:
+        """What `sql` names of the days that are read from rows: the statements that compute it."""
+        named, computed = self._named_in(sql), dict[str, str]()
+        if named and not self.segment.is_all:
+            computed[_OF_SEGMENT] = self._visits_of_segment()
+        # those that others are added up from come first
+        return computed | {
+            name: _added_up(one, named) or self._day_sql(one, _OF_SEGMENT)
+            for name, one in sorted(named.items(), key=lambda item: bool(_added_up(item[1], named)))
+        }
 
     def sql(
         self, aggregate: Aggregate, report: str = "report", metrics: Sequence[str] = ()
@@ -200,9 +240,75 @@ class Days:
     async def ask(self, sql: str, parameters: Mapping[str, object]) -> Rows:
         """The answer of a statement about what `sql` or `read` read, kept (read_rows)."""
         computed = self._computed_for(sql, "AS MATERIALIZED")
-        if computed:
-            sql = f"{computed}{sql} SETTINGS enable_materialized_cte = 1"
-        return await read_rows(self.request, sql, parameters, archives_only=not self.reads_rows)
+        if not computed:
+            return await read_rows(self.request, sql, parameters, archives_only=not self.reads_rows)
+        whole = f"{computed}{sql} SETTINGS enable_materialized_cte = 1"
+
+        async def read(version: int) -> Rows:
+            archives: Archives = self.request.state["archives"]
+            database, groups = self.request.database, archives.groups
+            bound = {name: self._bound[name] for name in _names_bound(self._row_days, self._bound)}
+            if groups is None:
+                return await database.rows(whole, parameters)
+            actions = await groups.actions(database, self._row_days, bound, version)
+            if actions < groups.many_rows:
+                return await database.rows(whole, parameters)
+            async with AsyncExitStack() as held:
+                spills = actions > MOST_IN_ARRAY
+                tables = await self._tables(sql, groups, version, held, spills=spills)
+                named = ", ".join(f"{name} AS ({text})" for name, text in tables.items())
+                return await database.rows(f"WITH {named} {sql}", parameters)
+
+        return await read_rows(
+            self.request, whole, parameters, archives_only=not self.reads_rows, beyond_kept=read
+        )
+
+    async def _tables(
+        self, sql: str, groups: KeptGroups, version: int, held: AsyncExitStack, *, spills: bool
+    ) -> Mapping[str, str]:
+        """What `sql` names of the days that are read from rows: statements about tables that are there while
+        `held`."""
+        at_once = asyncio.Semaphore(_STATEMENTS_AT_ONCE)
+
+        async def table(
+            logical: str, columns: Mapping[str, str], select: Callable[[Sequence[str]], str]
+        ) -> str:
+            bound = {name: self._bound[name] for name in _names_bound(logical, self._bound)}
+            asked = Computation(columns=columns, sql=select, parameters=bound)
+            async with at_once:
+                return await held.enter_async_context(
+                    groups.table(self.request.database, logical, asked, version)
+                )
+
+        of_segment, visits = "", ""
+        if not self.segment.is_all:
+            of_segment = self._visits_of_segment()
+            visits = await table(of_segment, {"visit_id": "UInt64"}, lambda _: of_segment)
+
+        async def of_aggregate(one: Aggregate) -> str:
+            labels = {f"l{at}": "String" for at in range(len(one.labels))}
+            metrics = {metric.name: "Float64" for metric in one.metrics}
+            # whichever metrics: what is grouped and by what
+            logical = f"{of_segment} {self._day_sql(replace(one, metrics=()), _OF_SEGMENT)}"
+            return await table(
+                logical,
+                {"date": "Date", **labels, **metrics},
+                lambda columns: (
+                    f"SELECT {', '.join(columns)} FROM ({self._day_sql(one, visits, spills=spills)})"
+                ),
+            )
+
+        named = self._named_in(sql)
+        added_up = {name: text for name, one in named.items() if (text := _added_up(one, named))}
+        alone = {name: one for name, one in named.items() if name not in added_up}
+        # all end before what is held goes, whichever fails
+        found = await asyncio.gather(*map(of_aggregate, alone.values()), return_exceptions=True)
+        selects = {}
+        for name, table_name in zip(alone, found, strict=True):
+            if isinstance(table_name, BaseException):
+                raise table_name
+            selects[name] = f"SELECT * FROM {table_name}"
+        return selects | added_up
 
     def _computed_for(self, sql: str, how: str) -> str:
         named = ", ".join(f"{name} {how} ({text})" for name, text in self._computed(sql).items())
@@ -259,8 +365,8 @@ class Days:
         days = [archives.stored_sql()] if archives else []
         if self.reads_rows:
             for at, (key, one) in enumerate(keys.items()):
-                computed = f"SELECT * FROM {self._of_rows(one)}{_NO_FILTER if cuts else ''}"
                 needed = (cuts or {}).get(one.name, WHOLE).metrics
+                computed = f"SELECT * FROM {self._of_rows(one, needed)}{_NO_FILTER if cuts else ''}"
                 days.append(stored_form(one, computed, f"report_{at}", needed))
                 bound[f"report_{at}"] = key
         for _, cut in apart:
@@ -369,6 +475,21 @@ OF_MONTHS = ("month", "year", "range")
 
 
 _BETWEEN = "date BETWEEN {first:Date} AND {last:Date}"
+
+_STATEMENTS_AT_ONCE = 2
+"""Of one report: each takes two threads, and the memory of its groups."""
+
+
+def _names_bound(sql: str, bound: Mapping[str, object]) -> list[str]:
+    """Of what is bound, what the text has."""
+    return [name for name in bound if f"{{{name}:" in sql]
+
+
+def _added_up(total: Aggregate, named: Mapping[str, Aggregate]) -> str:
+    """The statement that knows an aggregate from another one that is named; empty where none does."""
+    texts = (total_sql(total, one, name) for name, one in named.items())
+    return next(filter(None, texts), "")
+
 
 _OF_SEGMENT = "visits_of_segment"
 """Names the visits of the days read from rows that the segment selects: all that a statement computes needs

@@ -127,21 +127,35 @@ def shared_rows(aggregates: Sequence[Aggregate], *, visit: str = "", ids: str = 
     return f"SELECT {', '.join(sorted(columns))} FROM {_source(source, visit, ids)}"
 
 
+MOST_IN_ARRAY = (1 << 24) - 1
+"""A group's array of more can't be read back from a file or another server."""
+_UNIQUE = re.compile(r"uniqExact\((a\.\w+)\)")
+
+
 def day_sql(
-    aggregate: Aggregate, *, visit: str = "", ids: str = "", rows: str = "", only_day: str = ""
+    aggregate: Aggregate,
+    *,
+    visit: str = "",
+    ids: str = "",
+    rows: str = "",
+    only_day: str = "",
+    spills: bool = True,
 ) -> str:
     """One row per date and labels, as columns `date`, `l0`.. (text) and the metrics' names.
 
     Bound parameters: site, first, last. `visit` is a condition on rows of visits and `ids` one on visit_id
     (both from a compiled segment, empty for all visits). `rows` names what has the result of
     shared_rows for a single day, `only_day` is the text of the day where there is one: a date to group by
-    takes a quarter of the time."""
+    takes a quarter of the time. Unless it `spills`, there are at most MOST_IN_ARRAY rows: to collect what an
+    action has in arrays takes half as long as to look each one up."""
     alias = _ALIAS[aggregate.source]
     source = _source(aggregate.source, visit, ids)
     if rows:
         source = rows if aggregate.source == "visit_conversions" else f"{rows} AS {alias}"
     labels = [f"toString({sql}) AS l{at}" for at, sql in enumerate(aggregate.labels)]
     metrics = [f"toFloat64({one.sql}) AS {one.name}" for one in aggregate.metrics]
+    if not spills:
+        metrics = [_UNIQUE.sub(r"arrayUniq(groupArray(\1))", one) for one in metrics]
     groups = [f"l{at}" for at in range(len(labels))]
     date = f"{alias}.date"
     if only_day and groups:
@@ -176,6 +190,17 @@ def joint_day_sql(aggregates: Sequence[Aggregate], rows: str) -> str:
         f" FROM {rows if source == 'visit_conversions' else f'{rows} AS {_ALIAS[source]}'}"
         f" ARRAY JOIN [{counted}] AS of WHERE of.3 GROUP BY at, labels"
     )
+
+
+def total_sql(total: Aggregate, groups: Aggregate, rows: str) -> str:
+    """As day_sql of an aggregate without labels, from what another one has of the same rows, which `rows`
+    names; empty where that can't tell: counts of rows add up to the same."""
+    same = total.source == groups.source and total.where == groups.where
+    counts = all(one.sql.startswith("countIf(") and one in groups.metrics for one in total.metrics)
+    if total.labels or not groups.labels or not same or not counts or total.expand or groups.expand:
+        return ""
+    sums = "".join(f", sum({one.name}) AS {one.name}" for one in total.metrics)
+    return f"SELECT date{sums} FROM {rows} GROUP BY date"
 
 
 PERIOD_START = {

@@ -49,6 +49,11 @@ def database_name(epoch: int, views: str = VIEWS) -> str:
     return f"{views}_{epoch}"
 
 
+def kept_of(name: str) -> str:
+    """The database beside that of an embedded epoch's tables, for what reports keep in memory."""
+    return f"{name}_kept"
+
+
 ROOM_BYTES = 64 << 20
 
 
@@ -127,7 +132,7 @@ def _forgets_failed_output(client: Client) -> Client:
 
 def epoch_of(name: str) -> int:
     """The opposite of database_name."""
-    return int(name.rpartition("_")[2])
+    return int(name.removesuffix("_kept").rpartition("_")[2])
 
 
 def check_room(directory: Path) -> None:
@@ -203,6 +208,8 @@ class Database:
             for name in (self.name, self.views, catalog_of(self.views)):
                 for statement in self._spoken(f"CREATE DATABASE IF NOT EXISTS `{name}`"):
                     first.command(statement)
+            if self.place.is_embedded:
+                first.command(f"CREATE DATABASE IF NOT EXISTS `{kept_of(self.name)}` ENGINE = Memory")
         finally:
             first.close()
         applied = migrate(self.command)
@@ -316,7 +323,7 @@ class Database:
         Not those of later ones: another reset may have begun one meanwhile."""
         found = self.rows(
             "SELECT name FROM system.databases WHERE match(name, {pattern:String})",
-            {"pattern": f"^{self.views}_[0-9]+$"},
+            {"pattern": f"^{self.views}_[0-9]+(_kept)?$"},
         )
         names = [str(row[0]) for row in found if epoch_of(str(row[0])) < epoch_of(self.name)]
         for name in names:
