@@ -209,16 +209,25 @@ def current_days(
     return days_with(current_archives(database, site_id, first, last, segment=segment), reports)
 
 
-def archives_version(database: Database) -> int:
-    """Another number whenever what current_archives reads may have changed: each insert, merge and mutation
-    makes parts of other names. Of an embedded database, which nobody else writes to."""
-    tables = (*_ROWS_OF_A_DAY, "archive_days", "frozen")
+OF_ARCHIVES = ""
+"""What archives_versions tells of archives themselves."""
+
+
+def archives_versions(database: Database) -> dict[str, int]:
+    """Another number whenever what current_archives reads may have changed: of rows by month (YYYYMM), of
+    archives as OF_ARCHIVES. Each insert, merge and mutation makes parts of other names. Of an embedded
+    database, which nobody else writes to."""
     found = database.rows(
-        "SELECT sum(sipHash64(table, name)) FROM system.parts WHERE active AND database = {database:String}"
-        " AND table IN {tables:Array(String)}",
-        {"database": database.name, "tables": list(tables)},
+        f"SELECT if(table IN {{rows:Array(String)}}, partition_id, '{OF_ARCHIVES}') AS of,"
+        " sum(sipHash64(table, name)) FROM system.parts WHERE active AND database = {database:String}"
+        " AND table IN {tables:Array(String)} GROUP BY of",
+        {
+            "database": database.name,
+            "rows": list(_ROWS_OF_A_DAY),
+            "tables": [*_ROWS_OF_A_DAY, "archive_days", "frozen"],
+        },
     )
-    return int(found[0][0])
+    return {str(of): int(number) for of, number in found}
 
 
 def _last_changes(where: str) -> str:
