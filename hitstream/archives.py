@@ -17,6 +17,7 @@ from sink.archives import (
     ARCHIVED_SQL,
     FROZEN_KNOWN_SECONDS,
     OF_ARCHIVES,
+    ONE_ARCHIVED_SQL,
     TYPED_UNIQUES,
     UNIQUES,
     Archived,
@@ -224,6 +225,9 @@ class EngineArchives:
 
     def stored_sql(self) -> str:
         return ARCHIVED_SQL
+
+    def one_stored_sql(self) -> str:
+        return ONE_ARCHIVED_SQL
 
     def key(self, aggregate: Aggregate) -> str:
         return report_key(aggregate)

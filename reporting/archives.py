@@ -123,6 +123,11 @@ class Archives(Protocol):
         `report`."""
         ...
 
+    def one_stored_sql(self) -> str:
+        """The same of the archive of a day or of days that were merged, a whole statement. Bound are
+        `generation`, `first` and `last` instead of days and generations."""
+        ...
+
     def key(self, aggregate: Aggregate) -> str:
         """The parameter `report`, one of `reports`."""
         ...

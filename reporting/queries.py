@@ -4,12 +4,12 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reporting.archives import Archives, Rows, StoredDay, where_stored
 from reporting.kept_groups import Computation, KeptGroups
@@ -168,6 +168,11 @@ class Days:
     def reads_rows(self) -> bool:
         """Whether some days are computed from rows."""
         return not self.archived or bool(self._from_rows)
+
+    @property
+    def _one_archive(self) -> bool:
+        """Whether all is read from the archive of one day or merged month, whose labels come once."""
+        return not self.reads_rows and len({*self.archived.values()}) == 1
 
     @cached_property
     def _named(self) -> dict[str, Aggregate]:
@@ -371,7 +376,12 @@ class Days:
                 bound[f"report_{at}"] = key
         for _, cut in apart:
             bound |= cut.parameters
-        sql = period_sql(apart, self.periods[0].kind, " UNION ALL ".join(days))
+        kind, alone = self.periods[0].kind, self._one_archive
+        if alone and archives and not cuts and beside is None:
+            # nothing is to be added up: the shortest text, whose analysis is what costs
+            stored = await self._read_one(archives, keys)
+            return self._grouped(keys, map(self._as_merged, stored))
+        sql = period_sql(apart, kind, " UNION ALL ".join(days), apart=alone)
         if beside is not None:
             of, selected = beside
             keys[of.name] = of
@@ -380,7 +390,32 @@ class Days:
                 " UNION ALL SELECT {beside:String} AS report, {first:Date} AS period, names, merged,"
                 f" 0. AS first_day FROM ({selected.sql})"
             )
-        rows = await self.ask(sql, bound)
+        return self._grouped(keys, await self.ask(sql, bound))
+
+    async def _read_one(self, archives: Archives, keys: Iterable[str]) -> Rows:
+        """Of `keys` what the one archive has, in which all days are."""
+        ((segment, generation),) = {*self.archived.values()}
+        bound = {
+            "site": self.site_id,
+            "segments": [segment],
+            "first": self.first,
+            "last": self.last,
+            "generation": generation,
+            "reports": list(keys),
+        }
+        return await read_rows(self.request, archives.one_stored_sql(), bound, archives_only=True)
+
+    def _as_merged(self, row: Sequence[Any]) -> Sequence[Any]:
+        """A row of an archive as period_sql has it."""
+        report, found, labels, metrics = row
+        day = as_date(found)
+        start = next(one.start for one in self.periods if one.start <= day <= one.end)
+        return report, start, labels, metrics, float((day - _EPOCH).days)
+
+    def _grouped(
+        self, keys: Mapping[str, Aggregate], rows: Iterable[Sequence[Any]]
+    ) -> dict[str, dict[Period, Groups]]:
+        """`rows` have the columns of period_sql, the first is one of `keys`."""
         # Tens of thousands of rows of thirty metrics: those are floats already and only get their names.
         names = {key: tuple(metric.name for metric in one.metrics) for key, one in keys.items()}
         collected: dict[tuple[str, date], list[tuple[Labels, Metrics]]] = {}
@@ -469,6 +504,8 @@ async def _archived_days(
         by_month=periods[0].kind in OF_MONTHS,
     )
 
+
+_EPOCH = date(1970, 1, 1)
 
 OF_MONTHS = ("month", "year", "range")
 """Periods that whole months lie within; one range is asked for at a time."""

@@ -255,11 +255,14 @@ def stored_form(aggregate: Aggregate, days: str, report: str, needed: frozenset[
     )
 
 
-def period_sql(parts: Sequence[tuple[Sequence[Aggregate], Cut]], kind: str, days: str) -> str:
+def period_sql(
+    parts: Sequence[tuple[Sequence[Aggregate], Cut]], kind: str, days: str, *, apart: bool = False
+) -> str:
     """`days` (as stored_form has them, of the aggregates of all `parts`) merged to periods, each as its cut
     says. Columns: `report`; `period`, its first day; `names` (labels) and `merged` (metrics, Float64), arrays
     in the order of the declaration; `first_day`, the number of that on which the labels appeared. Bound:
-    `reports`, the names of the aggregates in `days`, in order.
+    `reports`, the names of the aggregates in `days`, in order. `apart`: no two rows of a period have the same
+    labels.
 
     Arrays, since the analysis of a statement takes a tenth of a millisecond for each expression: those of
     thirty metrics took more than reading them. One statement for all parts, since each takes 6 ms to plan."""
@@ -279,7 +282,7 @@ def period_sql(parts: Sequence[tuple[Sequence[Aggregate], Cut]], kind: str, days
     where = "" if where == "1" else f" WHERE {where}"
     first_day = "toFloat64(toRelativeDayNum({date})) AS first_day"
     start = f"SELECT d.report AS report, {PERIOD_START[kind]} AS period, {labels} AS names"
-    if kind == "day" and not any(cut.labels for cut in cuts):
+    if (kind == "day" or apart) and not any(cut.labels for cut in cuts):
         return f"{start}, d.metrics AS merged, {first_day.format(date='d.date')} FROM ({days}) AS d{where}"
     merges = tuple(dict.fromkeys(metric.merge for one in aggregates for metric in one.metrics))
     merged = _MERGES[merges[0]]

@@ -129,9 +129,9 @@ class ArchiveLimits:
         }
 
 
+_ARCHIVES = "FROM archives WHERE site_id = {site:UInt32} AND segment IN {segments:Array(String)}"
 _FROM_ARCHIVES = (
-    "FROM archives WHERE site_id = {site:UInt32} AND segment IN {segments:Array(String)}"
-    " AND date IN {days:Array(Date)}"
+    f"{_ARCHIVES} AND date IN {{days:Array(Date)}}"
     " AND (date, generation) IN arrayZip({days:Array(Date)}, {generations:Array(UInt64)})"
 )
 
@@ -150,11 +150,20 @@ def archive_sql(aggregate: Aggregate, metrics: Sequence[str] | None = None) -> s
     return f"SELECT {', '.join(['date', *labels, *values])} {_FROM_ARCHIVES} AND report = {{report:String}}"
 
 
-ARCHIVED_SQL = (
-    f"SELECT report, date, labels, metrics {_FROM_ARCHIVES} AND report IN {{reports:Array(String)}}"
-)
+_ARCHIVED = "SELECT report, date, labels, metrics"
+ARCHIVED_SQL = f"{_ARCHIVED} {_FROM_ARCHIVES} AND report IN {{reports:Array(String)}}"
 """As schemas.report_queries.stored_form, from archives. Bound as archive_sql has it, with `reports` (keys of
 several aggregates) instead of `report`."""
+
+ONE_ARCHIVED_SQL = (
+    f"{_ARCHIVED} {_ARCHIVES} AND date BETWEEN {{first:Date}} AND {{last:Date}}"
+    # a generation belongs to one computation
+    " AND generation = {generation:UInt64} AND report IN {reports:Array(String)}"
+    # what the primary key leaves is little: to look at it in steps takes longer to plan
+    " SETTINGS optimize_move_to_prewhere = 0"
+)
+"""The same of one archive, whose rows have dates of [first, last]. Bound is its `generation` instead of days
+and generations."""
 
 
 Archived = tuple[int, frozenset[str]]
