@@ -44,7 +44,10 @@ class KeptAnswers:
     def keep(self, key: tuple[object, ...], rows: Rows) -> None:
         """Unless it is large: an eighth of all bytes or more. Those that were not asked for longest make
         room."""
-        size = 1000 + sum(_size(value) for row in rows for value in row)
+        # of thousands of rows some tell it: to look at each took as long as to read them
+        looked_at = rows[:: 1 + len(rows) // 200]
+        found = sum(_size(value) for row in looked_at for value in row)
+        size = 1000 + found * len(rows) // max(1, len(looked_at))
         if size * 8 > self._max_bytes:
             return
         with self._lock:

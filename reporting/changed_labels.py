@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reporting.archives import Archives, where_stored
 from reporting.method import ApiRequest
 from reporting.periods import Period
-from reporting.queries import read_days
+from reporting.queries import Days, read_days
 from reporting.rows import is_strict
 from schemas.report_queries import Cut
-from schemas.reports import AGGREGATES
+from schemas.reports import AGGREGATES, Aggregate
 
 
 def _class(text: str) -> str:
@@ -70,6 +71,37 @@ class ChangedLabels:
     """Of all labels in the earlier and the later period."""
 
 
+def _amounts(
+    request: ApiRequest, read: Sequence[Days], aggregate: Aggregate, metric: str
+) -> tuple[str, dict[str, object]]:
+    """The labels with `metric` in the earlier period as `old` or in the later one as `new`; and what is
+    bound."""
+    columns = ", ".join(f"l{at}" for at in range(len(aggregate.labels)))
+    earlier, later = read
+    if not earlier.reads_rows and not later.reads_rows and earlier.last < later.first:
+        # one look at archives of both
+        archives: Archives = request.state["archives"]
+        sql = archives.sql(aggregate, [metric])
+        in_old = "date <= {old_last:Date}"
+        return (
+            f"SELECT {columns}, if({in_old}, {metric}, 0.) AS old, if({in_old}, 0., {metric}) AS new"
+            f" FROM ({sql})",
+            {
+                "site": request.site_id,
+                "report": archives.key(aggregate),
+                "old_last": earlier.last,
+                **where_stored({**earlier.archived, **later.archived}),
+            },
+        )
+    parts, bound = [], dict[str, object]()
+    for prefix, days in (("old", earlier), ("new", later)):
+        sql, parameters = days.alone(aggregate, [metric], prefix)
+        amounts = f"{metric} AS old, 0. AS new" if prefix == "old" else f"0. AS old, {metric} AS new"
+        parts.append(f"SELECT {columns}, {amounts} FROM ({sql})")
+        bound |= parameters
+    return " UNION ALL ".join(parts), bound
+
+
 async def changed_labels(
     request: ApiRequest, labels: Labels, metric: str, periods: Sequence[Period], share: float, visits: float
 ) -> ChangedLabels:
@@ -79,19 +111,11 @@ async def changed_labels(
     read = await asyncio.gather(
         *(read_days(request, request.site_id, [period], [aggregate]) for period in periods)
     )
+    amounts, amounts_bound = _amounts(request, read, aggregate, metric)
     columns = ", ".join(f"l{at}" for at in range(len(aggregate.labels)))
     # a bit less: the report takes the same share by other operations, which may round down
-    bound: dict[str, object] = {"share": share * (1 - 1e-9), "visits": visits}
-    parts = []
-    for prefix, days in zip(("old", "new"), read, strict=True):
-        sql, parameters = days.alone(aggregate, [metric], prefix)
-        amounts = f"{metric} AS old, 0. AS new" if prefix == "old" else f"0. AS old, {metric} AS new"
-        parts.append(f"SELECT {columns}, {amounts} FROM ({sql})")
-        bound |= parameters
-    of_stored = (
-        f"SELECT {columns}, sum(old) AS old, sum(new) AS new FROM ({' UNION ALL '.join(parts)})"
-        f" GROUP BY {columns}"
-    )
+    bound = {**amounts_bound, "share": share * (1 - 1e-9), "visits": visits}
+    of_stored = f"SELECT {columns}, sum(old) AS old, sum(new) AS new FROM ({amounts}) GROUP BY {columns}"
     of_classes = (
         f"SELECT {labels.key} AS key, sum(d.old) AS old, sum(d.new) AS new,"
         " sum(abs(d.new - d.old)) AS changed"
