@@ -178,9 +178,16 @@ async def _read(request: ApiRequest, labels: Sequence[str], kind: str = "") -> D
 
 
 def _level_table(
-    request: ApiRequest, cell: Cell, groups: Mapping[str, Groups], level: _Level, *, by_visits: bool = True
+    request: ApiRequest,
+    cell: Cell,
+    groups: Mapping[str, Groups],
+    level: _Level,
+    *,
+    by_visits: bool = True,
+    below: bool = True,
 ) -> Table:
-    """`by_visits`: most visits first; else in stored order, as the rows were first seen."""
+    """`by_visits`: most visits first; else in stored order, as the rows were first seen. Without `below` rows
+    that have something below them have an empty table there."""
     visits = _of_type(groups["referrers"], level)
     goals = _of_type(groups["referrers_goals"], level)
     by_upper = regroup(visits, lambda labels: (labels[level.label],)).rows
@@ -201,10 +208,12 @@ def _level_table(
     for row, upper in zip(top.rows, uppers, strict=True):
         if upper in visits_of or level.kind == CAMPAIGN:
             # of what only conversions are attributed to nothing is known below but a campaign's keyword
-            below = _below(
-                request, cell, visits_of.get(upper, EMPTY), goals_of.get(upper, EMPTY), level, upper
-            )
-            row.subtable = below if len(below) else None
+            of_upper = visits_of.get(upper, EMPTY), goals_of.get(upper, EMPTY)
+            if below:
+                inner = _below(request, cell, *of_upper, level, upper)
+                row.subtable = inner if len(inner) else None
+            elif level.kind != CAMPAIGN or any(_with_keyword(one) for one in of_upper):
+                row.subtable = Table()
     top = numbered(top)
     return by_stored_label(top, stored) if by_visits else top
 
@@ -306,7 +315,9 @@ def _report(level: _Level, shape: ReportShape) -> Method:
         # reports that the generic filters do not sort are in the order of their visits
         by_visits = shape.sort_stored or not request.parameters.flag("disable_generic_filters")
         return {
-            cell: _level_table(request, cell, data[cell], level, by_visits=by_visits)
+            cell: _level_table(
+                request, cell, data[cell], level, by_visits=by_visits, below=request.reads_subtables
+            )
             for cell in request.cells
         }
 
@@ -355,7 +366,8 @@ async def _types(request: ApiRequest) -> Tables:
             kind = str(row.metadata["referrer_type"])
             if kind in _OF_TYPE:
                 # the number of the sub table is the type itself
-                row.subtable = _level_table(request, cell, data[cell], _OF_TYPE[kind]).map_rows(_alone)
+                inner = _level_table(request, cell, data[cell], _OF_TYPE[kind], below=False)
+                row.subtable = inner.map_rows(_alone)
                 row.subtable_id = int(kind)
         if wanted_type:
             table = table.with_rows(
@@ -386,7 +398,7 @@ async def _all(request: ApiRequest) -> Tables:
     for cell in request.cells:
         rows = []
         for kind in (SEARCH, WEBSITE, CAMPAIGN, SOCIAL):
-            for row in _level_table(request, cell, data[cell], _OF_TYPE[kind]).rows:
+            for row in _level_table(request, cell, data[cell], _OF_TYPE[kind], below=False).rows:
                 rows.append(Row(row.columns, {**row.metadata, "referer_type": int(kind)}))
         rows.sort(key=lambda row: -float(str(row.columns["nb_visits"])))
         result[cell] = Table(rows)
