@@ -86,18 +86,18 @@ _MOST_ANSWERS = 3_000
 _NOT_ASKED = -1
 _FIRST_DATE, _LAST_DATE = date(1970, 1, 1), date(2149, 5, 31)
 """Of the days that the tables can hold."""
-_GOES_ON = timedelta(days=4)
+GOES_ON = timedelta(days=4)
 """So long after its end rows of a month come in."""
 
 _Asked = tuple[int, str, date, date]
 """Site, segment, first and last day."""
 
 
-def _parts(first: date, last: date, today: date) -> list[tuple[date, date]]:
+def parts_to_ask(first: date, last: date, today: date) -> list[tuple[date, date]]:
     """What is asked about at once to know of [first, last]: whole months, the next report is often of
     another day; of those that go on the days alone, whose rows are the fewer the younger their archives."""
     first, last = max(first, _FIRST_DATE), min(last, _LAST_DATE)
-    goes_on = start_of("month", today - _GOES_ON)
+    goes_on = start_of("month", today - GOES_ON)
     parts, month = [], start_of("month", first)
     while month <= last and month < goes_on:
         parts.append((month, following("month", month) - timedelta(days=1)))
@@ -187,7 +187,7 @@ class EngineArchives:
         """As current_archives."""
         parts = [(first, last)]
         if self._is_embedded:
-            parts = _parts(first, last, datetime.now(UTC).date())
+            parts = parts_to_ask(first, last, datetime.now(UTC).date())
         found = {part: known.days.get((site_id, segment, *part)) for part in parts}
         missing = [part for part, days in found.items() if days is None]
         if missing:
