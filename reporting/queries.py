@@ -382,7 +382,7 @@ class Days:
             stored = await self._read_one(archives, keys)
             return self._grouped(keys, map(self._as_merged, stored))
         sql = period_sql(apart, kind, " UNION ALL ".join(days), apart=alone)
-        if not self.reads_rows and not any(cut.where for _, cut in apart):
+        if not self.reads_rows and beside is None and not any(cut.where for _, cut in apart):
             # what the primary key leaves is read: to look at it in steps takes longer to plan
             sql = f"{sql} SETTINGS optimize_move_to_prewhere = 0"
         if beside is not None:
