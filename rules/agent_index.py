@@ -416,6 +416,7 @@ def _narrowing(parser: type[Any]) -> type[Any]:
     def narrowed_list(self: Any) -> list[Entry]:
         return _narrowed_for(self.user_agent, _model(self.client_hints)).lists[name]
 
+    unread = {name: _leave_out for name in _UNREAD if hasattr(parser, name)}
     methods = {
         method.__name__: _rebound(method)
         for origin in parser.__mro__[::-1]
@@ -425,7 +426,18 @@ def _narrowing(parser: type[Any]) -> type[Any]:
         and _reads(method, _quicker(method.__module__))
         and getattr(parser, method.__name__) is method
     }
-    return type(name, (parser,), {**methods, "__slots__": (), "regex_list": property(narrowed_list)})
+    return type(
+        name, (parser,), {**methods, **unread, "__slots__": (), "regex_list": property(narrowed_list)}
+    )
+
+
+_UNREAD = ("check_secondary_client_data",)
+"""Methods of parsers that add only what no report shows: a browser's second name takes a quarter of a
+detection to find."""
+
+
+def _leave_out(_parser: Any) -> None:
+    """In the place of a method whose result nobody reads."""
 
 
 def _reads(function: FunctionType, names: Iterable[str]) -> bool:
@@ -469,7 +481,8 @@ _DEVICES = _Choice(DeviceDetector.DEVICE_PARSERS)
 
 
 class NarrowDetector(DeviceDetector):  # type: ignore[misc]  # the detector is not typed
-    """The device detector with the same answers in a fraction of the time."""
+    """The device detector with the same answers in a fraction of the time, but for `secondary_client`, which
+    no report shows."""
 
     bot: Any
     os: Any
@@ -484,6 +497,11 @@ class NarrowDetector(DeviceDetector):  # type: ignore[misc]  # the detector is n
         self._lists = _narrowed_for(self.user_agent, _model(self.client_hints)).lists
         self.CLIENT_PARSERS = _CLIENTS.worth_asking(self._lists)
         self.DEVICE_PARSERS = _DEVICES.worth_asking(self._lists)
+
+    def extract_app_id(self) -> None:
+        # Of a client that is told otherwise it is part of the second name.
+        if not self.client:
+            super().extract_app_id()
 
     def parse_bot(self) -> None:
         if not self.skip_bot_detection and not self.bot:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from device_detector import DeviceDetector
@@ -12,6 +13,7 @@ from rules.agent_index import NarrowDetector, PatternFilter, agent_index, withou
 from rules.prepared import Agent
 from rules.user_agents import (
     DEVICE_TYPES,
+    agent_of,
     browser_family,
     browser_name,
     detect,
@@ -152,7 +154,31 @@ def test_answers_are_the_detector_s(user_agent: str) -> None:
     hints = {"sec-ch-ua-model": "SM-G991B", "sec-ch-ua-platform": "Android", "sec-ch-ua-mobile": "?1"}
     for headers in (None, hints):
         expected = DeviceDetector(user_agent, headers=headers, check_cache=False).parse()
-        assert NarrowDetector(user_agent, headers=headers).parse().all_details == expected.all_details
+        told = NarrowDetector(user_agent, headers=headers).parse().all_details
+        assert told == _without_second_name(expected.all_details)
+
+
+def _without_second_name(details: dict[str, Any]) -> dict[str, Any]:
+    """Which no report shows, so that nobody looks for it."""
+    if client := details.get("client"):
+        client.pop("secondary_client", None)
+    return details
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "second"),
+    [
+        (IPHONE.replace("Version/17.5 ", "").replace("Safari/604.1", "Hunt/1398"), "Hunt"),
+        (PIXEL + " AcmeReader/3.2", "AcmeReader"),
+        (PIXEL + " com.acme.reader/3.2", None),
+    ],
+)
+def test_a_second_name_of_a_browser_changes_nothing(user_agent: str, second: str | None) -> None:
+    expected = DeviceDetector(user_agent, check_cache=False).parse()
+    assert expected.all_details["client"]["secondary_client"].get("name") == second
+    told = NarrowDetector(user_agent).parse()
+    assert agent_of(told) == agent_of(expected)
+    assert told.all_details == _without_second_name(expected.all_details)
 
 
 @pytest.mark.parametrize("model", ["4063T", "SM-G991B", "Surface Pro", "Ätna 5", "K"])
