@@ -23,6 +23,18 @@ OwnerKey = bytes
 """4 bytes site id, 8 bytes owner, big-endian."""
 
 
+BUSY_SEGMENTS = 4
+"""From so many stored segments on, some 250 hits, an owner's late hits wait for each other: a refold takes
+16 us for each hit after the late one, and 1 us for each of a visit that goes on and is carried."""
+
+
+def is_busy(record: OwnerRecord, late: tuple[int, int]) -> bool:
+    """Whether a hit that comes before the record's tail is not worth a refold of its own."""
+    entries = record.tail.entries
+    in_tail = bool(entries) and late >= (entries[0].time, entries[0].hit_id)
+    return record.stored_segments >= BUSY_SEGMENTS and not in_tail
+
+
 def owner_key(site_id: int, owner: int) -> OwnerKey:
     return (site_id << 64 | owner).to_bytes(12, "big")
 

@@ -1,7 +1,7 @@
 """One unit of work after another: hits, claims and verdicts in; rows, claims, verdicts and tallies out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from processors.orders import (
 from processors.owners import (
     OwnerKey,
     delete_segments,
+    is_busy,
     load_hits,
     load_records,
     owner_key,
@@ -61,18 +62,6 @@ from stream.protocol import Batch, LogError, Message, Worker
 INPUTS = (HITS.name, LINKS.name, ORDERS.name, ORDER_VERDICTS.name, REPAIRS.name, HISTORY.name)
 
 
-BUSY_SEGMENTS = 4
-"""From so many stored segments on, some 250 hits, an owner's late hits wait for each other: a refold takes
-16 us for each hit after the late one, and 1 us for each of a visit that goes on and is carried."""
-
-
-def is_busy(record: OwnerRecord, late: tuple[int, int]) -> bool:
-    """Whether a hit that comes before the record's tail is not worth a refold of its own."""
-    entries = record.tail.entries
-    in_tail = bool(entries) and late >= (entries[0].time, entries[0].hit_id)
-    return record.stored_segments >= BUSY_SEGMENTS and not in_tail
-
-
 class HistoryGoneError(Exception):
     """The journal no longer has a hit that a refold needs."""
 
@@ -99,6 +88,7 @@ class _OwnerChange:
     saved: list[Segment] = field(default_factory=list)
 
 
+_NONE: Set[int] = frozenset()
 encode_dead_letter = msgspec.msgpack.Encoder().encode
 decode_link = msgspec.msgpack.Decoder(VisitLink).decode
 
@@ -327,8 +317,25 @@ class Processor:
         self, unit: Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
     ) -> OwnerRecord:
         """Fold the owner's hits of one batch; nothing is written before all of them are folded."""
-        if len(pairs) > 1:
-            pairs = sorted(pairs, key=lambda pair: pair[0].key)
+        newest = last_key(record)
+        for ready, _ in pairs:
+            key_of_hit = ready.key
+            if key_of_hit <= newest:
+                return self._fold_late(unit, key, record, sorted(pairs, key=lambda pair: pair[0].key))
+            newest = key_of_hit
+        rows = Rows()
+        appended = append(record, [ready for ready, _ in pairs], rows)
+        if appended.full:
+            save_segments(self._worker.state(unit.batch.home), key, appended.full)
+            record.stored_segments += len(appended.full)
+        unit.add_changes(pairs[0][1].owner, changes_of(rows))
+        self._count_and_claim(unit, pairs, _NONE, appended.excluded)
+        return record
+
+    def _fold_late(
+        self, unit: Unit, key: OwnerKey, record: OwnerRecord, pairs: Sequence[tuple[ReadyHit, Hit]]
+    ) -> OwnerRecord:
+        """The owner's hits of one batch, of which some come before others that are folded, or are known."""
         last = last_key(record)
         change = _OwnerChange(record)
         duplicates: set[int] = set()
@@ -415,8 +422,8 @@ class Processor:
         self,
         unit: Unit,
         pairs: Sequence[tuple[ReadyHit, Hit]],
-        duplicates: set[int],
-        excluded: dict[int, Exclusion],
+        duplicates: Set[int],
+        excluded: Mapping[int, Exclusion],
     ) -> None:
         claims: list[tuple[int, bytes]] = []
         for ready, hit in pairs:
@@ -593,8 +600,3 @@ class Processor:
                 record.links = links
             changed[key] = record
         save_records(state, changed)
-
-
-def dead_letter_of(payload: bytes) -> DeadLetter:
-    """Decode a message of `dead`."""
-    return msgspec.msgpack.decode(payload, type=DeadLetter)

