@@ -74,7 +74,9 @@ _SOURCES: Mapping[Source, str] = {
         f" FROM (SELECT * FROM conversions FINAL WHERE {_ROWS} AND %(ids)s) AS c"
         " INNER JOIN (SELECT visit_id, url, title, time FROM actions FINAL"
         " WHERE site_id = {site:UInt32} AND date BETWEEN addDays({first:Date}, -1) AND {last:Date}"
-        " AND kind = 1) AS a ON c.visit_id = a.visit_id"
+        # few visits convert: the others need not be joined
+        f" AND kind = 1 AND visit_id IN (SELECT visit_id FROM conversions WHERE {_ROWS} AND %(ids)s)) AS a"
+        " ON c.visit_id = a.visit_id"
         " WHERE a.time <= c.time) AS c"
     ),
     "url_entries": _entries("entry_url"),

@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reporting.archives import Rows
 from reporting.errors import ApiError
@@ -82,45 +82,40 @@ class _Reader:
 
     async def _rows(self, table: str, columns: str, chosen: str, parts: Sequence[str]) -> Rows:
         """The rows of all `parts`, SELECTs from `found`: the columns of the rows that are `chosen`, which are
-        looked for once."""
+        read and counted once (`times`): of a well-known page there are millions."""
         condition = self.visit if table == "visits" else self.ids
         sql = (
-            f"WITH found AS MATERIALIZED (SELECT {columns} FROM {table} FINAL WHERE site_id = {{site:UInt32}}"
-            f" AND date BETWEEN {{first:Date}} AND {{last:Date}} AND ({condition}) AND ({chosen}))"
+            f"WITH found AS MATERIALIZED (SELECT {columns}, count() AS times FROM {table} FINAL"
+            " WHERE site_id = {site:UInt32} AND date BETWEEN {first:Date} AND {last:Date}"
+            f" AND ({condition}) AND ({chosen}) GROUP BY ALL)"
             f" {' UNION ALL '.join(parts)} SETTINGS enable_materialized_cte = 1"
         )
         return await self.request.database.rows(sql, self.parameters)
 
     async def around(self) -> "Around":
-        page = self.page
-        on_page = f"kind = {int(ActionKind.PAGE)} AND {page.own} = {{page:String}}"
-        after_page = f"previous_kind = {int(ActionKind.PAGE)} AND {page.previous} = {{page:String}}"
+        page, kind = self.page, ActionKind
+        on_page = f"kind = {kind.PAGE} AND {page.own} = {{page:String}}"
+        after_page = f"previous_kind = {kind.PAGE} AND {page.previous} = {{page:String}}"
+        links = f"kind IN ({kind.OUTLINK}, {kind.DOWNLOAD})"
         rows = await self._rows(
             "actions",
-            "kind, previous_kind, url, previous_url, title, previous_title, url_prefix, search_keyword,"
-            " previous_keyword, position",
+            f"kind, previous_kind, {page.own}, {page.previous}, if({links}, url, '') AS link,"
+            f" if({links}, url_prefix, 0) AS prefix, search_keyword, previous_keyword,"
+            " position = 2 AS is_second",
             f"({on_page}) OR ({after_page})",
             (
-                f"SELECT 1 AS is_before, previous_kind AS kind_of, {page.previous} AS name,"
-                " previous_keyword AS keyword, '' AS link, toUInt8(position = 2) AS number, count() AS times"
-                f" FROM found WHERE {on_page} GROUP BY kind_of, name, keyword, number",
-                f"SELECT 0 AS is_before, kind AS kind_of, {page.own} AS name, search_keyword AS keyword,"
-                f" url AS link, url_prefix AS number, count() AS times FROM found WHERE {after_page}"
-                " GROUP BY kind_of, name, keyword, link, number",
+                f"SELECT 1, previous_kind AS kind_of, multiIf(kind_of = {kind.SEARCH}, previous_keyword,"
+                f" kind_of = {kind.PAGE}, {page.previous}, '') AS name, is_second AS number, sum(times)"
+                f" FROM found WHERE {on_page} GROUP BY kind_of, name, number",
+                f"SELECT 0, kind AS kind_of, multiIf(kind_of = {kind.SEARCH}, search_keyword, {links}, link,"
+                f" {page.own}) AS name, prefix AS number, sum(times) FROM found WHERE {after_page}"
+                f" AND (kind IN ({kind.PAGE}, {kind.SEARCH}) OR {links}) GROUP BY kind_of, name, number",
             ),
         )
-        return Around(
-            [
-                Before(int(kind), str(name), str(keyword), bool(number), float(times))
-                for is_before, kind, name, keyword, _, number, times in rows
-                if is_before
-            ],
-            [
-                After(int(kind), str(name), str(keyword), full_url(str(link), float(number)), float(times))
-                for is_before, kind, name, keyword, link, number, times in rows
-                if not is_before
-            ],
-        )
+        around = Around([], [])
+        for is_before, *one in rows:
+            around[0 if is_before else 1].append(one)
+        return around
 
     async def visits(self) -> tuple[Sequence[tuple[int, str, str, str, float]], float]:
         """Visits that entered on the page, by the referrer's type, name, keyword and URL; how many left on
@@ -133,9 +128,9 @@ class _Reader:
             f"{page.entry}, {page.exit}, {referrer}",
             f"{entered} OR {left}",
             (
-                f"SELECT 1 AS is_entry, {referrer}, count() AS times FROM found WHERE {entered}"
+                f"SELECT 1 AS is_entry, {referrer}, sum(times) FROM found WHERE {entered}"
                 f" GROUP BY {referrer}",
-                f"SELECT 0 AS is_entry, 0, '', '', '', count() AS times FROM found WHERE {left}",
+                f"SELECT 0 AS is_entry, 0, '', '', '', sum(times) FROM found WHERE {left}",
             ),
         )
         entries = [
@@ -146,77 +141,61 @@ class _Reader:
         return entries, sum(float(row[-1]) for row in rows if not row[0])
 
 
-class Before(NamedTuple):
-    """What visits saw before the page, and how often."""
-
-    kind: int
-    name: str
-    """URL or title, as the page is asked for."""
-    keyword: str
-    is_first: bool
-    """Nothing came before it in the visit."""
-    times: float
-
-
-class After(NamedTuple):
-    """What visits did after the page, and how often."""
-
-    kind: int
-    name: str
-    keyword: str
-    url: str
-    times: float
-
-
 class Around(NamedTuple):
-    before: Sequence[Before]
-    after: Sequence[After]
+    """What visits saw before a page and what they did after it, each a list of kind of action, name, number
+    and how often. The name is the keyword of a search, else URL or title as the page is asked for, of links
+    the URL. The number is 1 before the page where nothing came before that; after it, the prefix of a
+    link."""
+
+    before: list[Sequence[Any]]
+    after: list[Sequence[Any]]
 
 
-def _internal(page: Page, before: Sequence[Before], limit: int) -> dict[str, Value]:
+def _internal(page: Page, around: Around, limit: int) -> dict[str, Value]:
     """Pages and searches before, and the loops."""
     pages: dict[str, float] = {}
     searches: dict[str, float] = {}
     loops = 0.0
-    for one in before:
-        if one.kind == ActionKind.SEARCH:
-            if page.own == "url" and one.is_first:
+    for kind, name, is_first, times in around.before:
+        if kind == ActionKind.SEARCH:
+            if page.own == "url" and is_first:
                 # a search that opened the visit is known by titles only
                 continue
-            searches[one.keyword] = searches.get(one.keyword, 0.0) + one.times
-        elif one.kind == ActionKind.PAGE and one.name == page.value:
-            loops += one.times
-        elif one.kind == ActionKind.PAGE:
-            pages[one.name] = pages.get(one.name, 0.0) + one.times
+            searches[name] = searches.get(name, 0.0) + times
+        elif kind == ActionKind.PAGE and name == page.value:
+            loops += times
+        elif kind == ActionKind.PAGE:
+            pages[name] = pages.get(name, 0.0) + times
+    views = sum(float(one[-1]) for one in around.before)
     return {
         "previousPages": _grouped_table(pages, limit),
         "previousSiteSearches": _grouped_table(searches, limit),
-        "pageMetrics": {"loops": number(loops), "pageviews": number(sum(one.times for one in before))},
+        "pageMetrics": {"loops": number(loops), "pageviews": number(views)},
     }
 
 
 async def following(request: ApiRequest, page: Page, limit: int) -> dict[str, Table]:
     """Pages, searches, outlinks and downloads after a page, with how often (`referrals`)."""
-    return _following(page, (await _Reader(request, page).around()).after, limit)
+    return _following(page, await _Reader(request, page).around(), limit)
 
 
-def _following(page: Page, after: Sequence[After], limit: int) -> dict[str, Table]:
-    groups: dict[str, dict[str, float]] = {
-        "followingPages": {}, "followingSiteSearches": {}, "outlinks": {}, "downloads": {},
-    }  # fmt: skip
-    for one in after:
-        match one.kind:
-            case ActionKind.PAGE if one.name != page.value:
-                group, label = groups["followingPages"], one.name
-            case ActionKind.SEARCH:
-                group, label = groups["followingSiteSearches"], one.keyword
-            case ActionKind.OUTLINK:
-                group, label = groups["outlinks"], one.url
-            case ActionKind.DOWNLOAD:
-                group, label = groups["downloads"], one.url
-            case _:
-                continue
-        group[label] = group.get(label, 0.0) + one.times
+_FOLLOWING: Mapping[int, str] = {
+    ActionKind.PAGE: "followingPages",
+    ActionKind.SEARCH: "followingSiteSearches",
+    ActionKind.OUTLINK: "outlinks",
+    ActionKind.DOWNLOAD: "downloads",
+}
+
+
+def _following(page: Page, around: Around, limit: int) -> dict[str, Table]:
+    groups: dict[str, dict[str, float]] = {part: {} for part in _FOLLOWING.values()}
+    for kind, name, prefix, times in around.after:
+        if kind in (ActionKind.OUTLINK, ActionKind.DOWNLOAD):
+            name = full_url(name, float(prefix))
+        elif kind == ActionKind.PAGE and name == page.value:
+            continue
+        group = groups[_FOLLOWING[kind]]
+        group[name] = group.get(name, 0.0) + times
     return {part: _grouped_table(found, limit) for part, found in groups.items()}
 
 
@@ -261,9 +240,9 @@ async def transitions(request: ApiRequest, page: Page) -> Result:
         if not around.before:
             raise ApiError("NoDataForAction")
         if "internalReferrers" in parts:
-            answer |= _internal(page, around.before, limit)
+            answer |= _internal(page, around, limit)
         if "followingActions" in parts:
-            answer |= _following(page, around.after, limit)
+            answer |= _following(page, around, limit)
     if "externalReferrers" in parts:
         referrers, entries, exits = await _external(reader, limit)
         held = answer.get("pageMetrics")

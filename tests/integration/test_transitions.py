@@ -76,3 +76,45 @@ def test_an_overlay_leaves_out_what_the_site_leaves_out(reports: Reports) -> Non
 
 def test_pages_without_comparisons_are_named(reports: Reports) -> None:
     assert "General_Visitors.Live_VisitorLog" in plain(reports.ask("API.getPagesComparisonsDisabledFor"))
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "kind"),
+    [
+        ("Transitions.getTransitionsForPageUrl", {"pageUrl": "http://example.org/a"}, "url"),
+        ("Transitions.getTransitionsForPageTitle", {"pageTitle": "A"}, "title"),
+    ],
+)
+def test_searches_links_and_reloads_around_a_page(
+    database: Database, method: str, asked: dict[str, str], kind: str
+) -> None:
+    """Search, /a, /a again, an outlink, a download, a search, /b; a search that opens a visit counts before a
+    title only."""
+    page, search = ActionKind.PAGE, ActionKind.SEARCH
+    seen = [
+        (search, "", "", "shoes"), (page, "example.org/a", "A", ""), (page, "example.org/a", "A", ""),
+        (ActionKind.OUTLINK, "other.example/", "", ""), (ActionKind.DOWNLOAD, "example.org/f.pdf", "", ""),
+        (search, "", "", "hats"), (page, "example.org/b", "B", ""),
+    ]  # fmt: skip
+    before: list[tuple[int, str, str, str]] = [(0, "", "", "")] * 2
+    before += [seen[0], seen[1], *[seen[2]] * 3, seen[5]]
+    rows = [
+        an_action(
+            place, at=NOON + place, kind=what, url=url, url_prefix=2, title=title, search_keyword=keyword,
+            position=place, previous_kind=before[place][0], previous_url=before[place][1],
+            previous_title=before[place][2], previous_keyword=before[place][3],
+        )
+        for place, (what, url, title, keyword) in enumerate(seen, 1)
+    ]  # fmt: skip
+    store(database, [a_visit(1, actions=7, exit_url="example.org/b", exit_title="B"), *rows])
+    answer = plain(Reports(database, {"methods": METHODS}).ask(method, **asked))
+
+    def counted(part: str) -> list[tuple[str, int]]:
+        return [(row["label"], row["referrals"]) for row in answer[part]]
+
+    assert (answer["pageMetrics"]["loops"], answer["pageMetrics"]["pageviews"]) == (1, 2)
+    assert counted("previousPages") == counted("followingPages") == []
+    assert counted("previousSiteSearches") == ([("shoes", 1)] if kind == "title" else [])
+    assert counted("followingSiteSearches") == [("hats", 1)]
+    assert counted("outlinks") == [("https://other.example/", 1)]
+    assert counted("downloads") == [("https://example.org/f.pdf", 1)]
