@@ -220,14 +220,11 @@ class EngineArchives:
                 self._known = known
         return known
 
-    def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
-        return archive_sql(aggregate, metrics)
+    def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None, *, one: bool = False) -> str:
+        return archive_sql(aggregate, metrics, one=one)
 
-    def stored_sql(self) -> str:
-        return ARCHIVED_SQL
-
-    def one_stored_sql(self) -> str:
-        return ONE_ARCHIVED_SQL
+    def stored_sql(self, *, one: bool = False) -> str:
+        return ONE_ARCHIVED_SQL if one else ARCHIVED_SQL
 
     def key(self, aggregate: Aggregate) -> str:
         return report_key(aggregate)

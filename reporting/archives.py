@@ -116,19 +116,15 @@ class Archives(Protocol):
         all visits. `by_month`: those of months and years within may have been merged."""
         ...
 
-    def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
+    def sql(self, aggregate: Aggregate, metrics: Sequence[str] | None = None, *, one: bool = False) -> str:
         """The columns of schemas.reports.day_sql, of the metrics those that are named, or all. Bound: site,
-        report, where_stored."""
+        report, where_stored. `one`: all days are in one archive; bound are its `generation` and `first` and
+        `last`, which are not days of another."""
         ...
 
-    def stored_sql(self) -> str:
+    def stored_sql(self, *, one: bool = False) -> str:
         """As schemas.report_queries.stored_form, of several aggregates: bound is `reports` instead of
         `report`."""
-        ...
-
-    def one_stored_sql(self) -> str:
-        """The same of the archive of a day or of days that were merged, a whole statement. Bound are
-        `generation`, `first` and `last` instead of days and generations."""
         ...
 
     def key(self, aggregate: Aggregate) -> str:

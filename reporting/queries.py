@@ -157,6 +157,8 @@ class Days:
         bound = {"site": self.site_id, "first": self.first, "last": self.last, **segment.parameters}
         if self.archived:
             bound |= {**where_stored(self.archived), "row_days": self._from_rows}
+        if self._one_archive:
+            bound["generation"] = next(iter(self.archived.values())).generation
         return bound
 
     @cached_property
@@ -169,7 +171,7 @@ class Days:
         """Whether some days are computed from rows."""
         return not self.archived or bool(self._from_rows)
 
-    @property
+    @cached_property
     def _one_archive(self) -> bool:
         """Whether all is read from the archive of one day or merged month, whose labels come once."""
         return not self.reads_rows and len({*self.archived.values()}) == 1
@@ -235,7 +237,9 @@ class Days:
         if self.archived:
             archives: Archives = self.request.state["archives"]
             bound[report] = archives.key(aggregate)
-            parts.append(archives.sql(aggregate, metrics).replace("{report:", f"{{{report}:"))
+            parts.append(
+                archives.sql(aggregate, metrics, one=self._one_archive).replace("{report:", f"{{{report}:")
+            )
         if self.reads_rows:
             names = [*(f"l{at}" for at in range(len(aggregate.labels)))]
             names += [one.name for one in aggregate.metrics if one.name in metrics]
@@ -367,7 +371,8 @@ class Days:
         keys = {archives.key(one) if archives else one.name: one for one in ordered}
         apart = [(group, self._named_apart(cut, number)) for number, (group, cut) in enumerate(parts)]
         bound = {**self._bound, "reports": list(keys)}
-        days = [archives.stored_sql()] if archives else []
+        kind, alone = self.periods[0].kind, self._one_archive
+        days = [archives.stored_sql(one=alone)] if archives else []
         if self.reads_rows:
             for at, (key, one) in enumerate(keys.items()):
                 needed = (cuts or {}).get(one.name, WHOLE).metrics
@@ -376,15 +381,13 @@ class Days:
                 bound[f"report_{at}"] = key
         for _, cut in apart:
             bound |= cut.parameters
-        kind, alone = self.periods[0].kind, self._one_archive
-        if alone and archives and not cuts and beside is None:
+        if alone and not cuts and beside is None:
             # nothing is to be added up: the shortest text, whose analysis is what costs
-            stored = await self._read_one(archives, keys)
+            stored = await self.ask(f"{days[0]} {_ALL_AT_ONCE}", bound)
             return self._grouped(keys, map(self._as_merged, stored))
         sql = period_sql(apart, kind, " UNION ALL ".join(days), apart=alone)
         if not self.reads_rows and beside is None and not any(cut.where for _, cut in apart):
-            # what the primary key leaves is read: to look at it in steps takes longer to plan
-            sql = f"{sql} SETTINGS optimize_move_to_prewhere = 0"
+            sql = f"{sql} {_ALL_AT_ONCE}"
         if beside is not None:
             of, selected = beside
             keys[of.name] = of
@@ -394,19 +397,6 @@ class Days:
                 f" 0. AS first_day FROM ({selected.sql})"
             )
         return self._grouped(keys, await self.ask(sql, bound))
-
-    async def _read_one(self, archives: Archives, keys: Iterable[str]) -> Rows:
-        """Of `keys` what the one archive has, in which all days are."""
-        ((segment, generation),) = {*self.archived.values()}
-        bound = {
-            "site": self.site_id,
-            "segments": [segment],
-            "first": self.first,
-            "last": self.last,
-            "generation": generation,
-            "reports": list(keys),
-        }
-        return await read_rows(self.request, archives.one_stored_sql(), bound, archives_only=True)
 
     def _as_merged(self, row: Sequence[Any]) -> Sequence[Any]:
         """A row of an archive as period_sql has it."""
@@ -534,6 +524,9 @@ def _added_up(total: Aggregate, named: Mapping[str, Aggregate]) -> str:
 _OF_SEGMENT = "visits_of_segment"
 """Names the visits of the days read from rows that the segment selects: all that a statement computes needs
 them."""
+
+_ALL_AT_ONCE = "SETTINGS optimize_move_to_prewhere = 0"
+"""Where all is read that the primary key leaves: to look at it in steps takes longer to plan."""
 
 _NO_FILTER = " LIMIT 1000000000000"
 """Conditions on labels stay on this side: on rows instead of groups a pattern took as long as all else."""

@@ -134,20 +134,26 @@ _FROM_ARCHIVES = (
     f"{_ARCHIVES} AND date IN {{days:Array(Date)}}"
     " AND (date, generation) IN arrayZip({days:Array(Date)}, {generations:Array(UInt64)})"
 )
+# a generation belongs to one computation; what is shorter is analyzed faster
+_FROM_ONE = (
+    f"{_ARCHIVES} AND date BETWEEN {{first:Date}} AND {{last:Date}} AND generation = {{generation:UInt64}}"
+)
 
 
-def archive_sql(aggregate: Aggregate, metrics: Sequence[str] | None = None) -> str:
+def archive_sql(aggregate: Aggregate, metrics: Sequence[str] | None = None, *, one: bool = False) -> str:
     """The columns of schemas.reports.day_sql, from archives; of the metrics those that are named, or all.
 
     Bound parameters: site, segments (under which the days are stored), report, days (dates) and generations,
-    of equal length."""
+    of equal length; of `one` archive its generation instead and first and last, between which its rows have
+    their dates."""
     labels = [f"labels[{at}] AS l{at - 1}" for at in range(1, len(aggregate.labels) + 1)]
     values = [
-        f"metrics[{at}] AS {one.name}"
-        for at, one in enumerate(aggregate.metrics, 1)
-        if metrics is None or one.name in metrics
+        f"metrics[{at}] AS {metric.name}"
+        for at, metric in enumerate(aggregate.metrics, 1)
+        if metrics is None or metric.name in metrics
     ]
-    return f"SELECT {', '.join(['date', *labels, *values])} {_FROM_ARCHIVES} AND report = {{report:String}}"
+    columns = ", ".join(["date", *labels, *values])
+    return f"SELECT {columns} {_FROM_ONE if one else _FROM_ARCHIVES} AND report = {{report:String}}"
 
 
 _ARCHIVED = "SELECT report, date, labels, metrics"
@@ -155,15 +161,8 @@ ARCHIVED_SQL = f"{_ARCHIVED} {_FROM_ARCHIVES} AND report IN {{reports:Array(Stri
 """As schemas.report_queries.stored_form, from archives. Bound as archive_sql has it, with `reports` (keys of
 several aggregates) instead of `report`."""
 
-ONE_ARCHIVED_SQL = (
-    f"{_ARCHIVED} {_ARCHIVES} AND date BETWEEN {{first:Date}} AND {{last:Date}}"
-    # a generation belongs to one computation
-    " AND generation = {generation:UInt64} AND report IN {reports:Array(String)}"
-    # what the primary key leaves is little: to look at it in steps takes longer to plan
-    " SETTINGS optimize_move_to_prewhere = 0"
-)
-"""The same of one archive, whose rows have dates of [first, last]. Bound is its `generation` instead of days
-and generations."""
+ONE_ARCHIVED_SQL = f"{_ARCHIVED} {_FROM_ONE} AND report IN {{reports:Array(String)}}"
+"""The same of one archive."""
 
 
 Archived = tuple[int, frozenset[str]]
