@@ -4,7 +4,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -384,7 +384,7 @@ class Days:
         if alone and not cuts and beside is None:
             # nothing is to be added up: the shortest text, whose analysis is what costs
             stored = await self.ask(f"{days[0]} {_ALL_AT_ONCE}", bound)
-            return self._grouped(keys, map(self._as_merged, stored))
+            return self._grouped(keys, self._as_merged(stored))
         sql = period_sql(apart, kind, " UNION ALL ".join(days), apart=alone)
         if not self.reads_rows and beside is None and not any(cut.where for _, cut in apart):
             sql = f"{sql} {_ALL_AT_ONCE}"
@@ -398,12 +398,16 @@ class Days:
             )
         return self._grouped(keys, await self.ask(sql, bound))
 
-    def _as_merged(self, row: Sequence[Any]) -> Sequence[Any]:
-        """A row of an archive as period_sql has it."""
-        report, found, labels, metrics = row
-        day = as_date(found)
-        start = next(one.start for one in self.periods if one.start <= day <= one.end)
-        return report, start, labels, metrics, float((day - _EPOCH).days)
+    def _as_merged(self, rows: Rows) -> Iterator[Sequence[Any]]:
+        """Rows of an archive as period_sql has them."""
+        known: dict[object, tuple[date, float]] = {}
+        for report, found, labels, metrics in rows:
+            if found not in known:
+                day = as_date(found)
+                start = next(one.start for one in self.periods if one.start <= day <= one.end)
+                known[found] = start, float((day - _EPOCH).days)
+            start, first_day = known[found]
+            yield report, start, labels, metrics, first_day
 
     def _grouped(
         self, keys: Mapping[str, Aggregate], rows: Iterable[Sequence[Any]]
