@@ -1,5 +1,7 @@
 """From the log into real ClickHouse tables: nothing lost, nothing twice, bad rows set aside."""
 
+import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from schemas.hit import Location, encode_hit
 from schemas.rows import Visit, encode_output, encode_row
-from sink.database import Database
+from sink.database import MERGES_NICER, Database
 from sink.encoding import ROW_TABLES, SiteDay
 from sink.ledger import read_ledger
 from sink.loop import Sink
@@ -265,3 +267,30 @@ def test_erased_hits_are_not_stored_when_the_log_is_read_again(log: EmbeddedLog,
     Sink(log, database, is_erased=lambda partition, offset: (partition, offset) == (0, 1)).run_to_end()
     assert database.rows("SELECT hit_id FROM hits FINAL ORDER BY hit_id") == [(1000,), (1002,)]
     assert database.rows("SELECT count() FROM dead") == [(0,)]
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="rows go through a file where there is no memfd")
+def test_rows_on_their_way_are_in_no_file_that_a_kill_would_leave(
+    log: EmbeddedLog, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database.place.is_embedded:
+        pytest.skip("a server gets them in the request")
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+    emit(log, "visits", [encode_output(a_visit(n)) for n in range(5)])
+    Sink(log, database).run_to_end()
+    assert database.rows("SELECT count() FROM visits FINAL") == [(5,)]
+    assert not nowhere.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are found in /proc")
+def test_merges_give_way(database: Database) -> None:
+    if not database.place.is_embedded:
+        pytest.skip("a server's own threads")
+    names = {
+        int(thread.name): (thread / "comm").read_text().strip()
+        for thread in Path("/proc/self/task").glob("[0-9]*")
+    }
+    nice = {thread: os.getpriority(os.PRIO_PROCESS, thread) for thread in names}
+    merging = {nice[thread] for thread, name in names.items() if name == "MergeMutate"}
+    assert merging == {min(19, nice[threading.get_native_id()] + MERGES_NICER)}
