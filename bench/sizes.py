@@ -140,28 +140,35 @@ _IDS = {"visits": ("visit_id",), "actions": ("hit_id", "visit_id"), "conversions
 
 
 def copy_base(
-    database: Database, site: int, first: int, days: int, *, salt: int = 0, never_archived: bool = False
+    database: Database, site: int, first: int, days: int, *, copies: int = 1, never_archived: bool = False
 ) -> None:
-    """All visits of the base day with what they did, spread over so many days; the first is so many days
-    later than the base. Another salt gives another copy."""
+    """All visits of the base day with what they did, so many times, spread over so many days; the first is so
+    many days later than the base. They are stored as time brings them, a day after the other (a single one
+    hour by hour, many by the month): what lies across each other must be merged by whoever reads."""
+    after = f"cityHash64(visit_id, salt) % {days}"
     for table, times in _TIMES.items():
-        later = f"toInt64({first} + cityHash64(visit_id, {salt}) % {days})"
+        later = f"toInt64({first} + {after})"
         changes = [
             f"toUInt32({site}) AS site_id",
             f"date + {later} AS date",
             *(f"{column} + toIntervalDay({later}) AS {column}" for column in times),
             # ids are 16 times microseconds; the salt uses the bits below
             *(
-                f"toUInt64({column} + {later} * 86400000000 * 16 + {salt}) AS {column}"
+                f"toUInt64({column} + {later} * 86400000000 * 16 + salt) AS {column}"
                 for column in _IDS[table]
             ),
-            f"if(visitor_id % 2, visitor_id, cityHash64(visitor_id, {later}, {salt})) AS visitor_id",
+            f"if(visitor_id % 2, visitor_id, cityHash64(visitor_id, {later}, salt)) AS visitor_id",
             f"now64(3) + toIntervalHour({12 if never_archived else -1}) AS inserted_at",
         ]
-        database.command(
-            f"INSERT INTO {table} SELECT * REPLACE ({', '.join(changes)}) FROM (SELECT * FROM {table} FINAL"
-            f" WHERE site_id = {DAY}) SETTINGS prefer_column_name_to_alias = 1"
-        )
+        span, spans = (f"toHour({times[-1]})", 24) if days == 1 else (after, days)
+        if days > 31:
+            span, spans = f"intDiv({after}, 31)", days // 31 + 1
+        for at in range(spans):
+            database.command(
+                f"INSERT INTO {table} SELECT * EXCEPT (salt) REPLACE ({', '.join(changes)}) FROM"
+                f" (SELECT * FROM {table} FINAL WHERE site_id = {DAY}) ARRAY JOIN range({copies}) AS salt"
+                f" WHERE {span} = {at} SETTINGS prefer_column_name_to_alias = 1"
+            )
 
 
 def fill(folder: Path, dates: Dates, scale: float) -> None:
@@ -170,12 +177,9 @@ def fill(folder: Path, dates: Dates, scale: float) -> None:
     base, month = dates.year[0], dates.month
     store_base(database, base, int(ACTIONS_A_DAY * scale))
     copy_base(database, TENTH, (month[0] - base).days, len(month))
-    for salt in range(10):
-        copy_base(database, MONTH, (month[0] - base).days, len(month), salt=salt)
-    for salt in range(5):
-        copy_base(database, TODAY, (dates.today - base).days, 1, salt=salt, never_archived=True)
-    for salt in range(4):
-        copy_base(database, YEAR, 0, 365, salt=salt)
+    copy_base(database, MONTH, (month[0] - base).days, len(month), copies=10)
+    copy_base(database, TODAY, (dates.today - base).days, 1, copies=5, never_archived=True)
+    copy_base(database, YEAR, 0, 365, copies=4)
     database.close()
 
 
