@@ -38,7 +38,7 @@ CHECKPOINT_NOW_BYTES = 12 << 20
 WAL_KEPT_BYTES = 4 << 20
 RELEASE_INTERVAL_S = 5.0
 RELEASED_ROWS_PER_COMMIT = 500
-UNITS_APART, LONGEST_APART_S = 3.0, 0.5
+UNITS_APART, LONGEST_APART_S = 3.0, 1.0
 """Of units of work (stream.pace): each takes a commit of every partition's file, and reads and writes the
 state of its visitors once."""
 # Between two looks for new input: grows while nothing comes, also from one poll to the next.
