@@ -33,6 +33,7 @@ from rules.prepare import Lookups
 from schemas.config import encode_config_event
 from stream.config import ConfigFollower
 from stream.embedded import EmbeddedLog
+from stream.protocol import TopicPartition
 
 HERE = Path(__file__).parent
 WARM_SHARE = 0.25
@@ -80,7 +81,12 @@ def work_off(directory: Path, unit: int, partitions: Sequence[int]) -> tuple[int
     seconds for them, most memory in MiB."""
     log = EmbeddedLog(directory / "log", PARTITIONS)
     reader = log.reader()
-    total = sum(end for place, end in reader.end_offsets("hits").items() if place in partitions)
+    done_before = log.committed(GROUP)
+    total = sum(
+        end - done_before.get(TopicPartition("hits", partition), 0)
+        for partition, end in reader.end_offsets("hits").items()
+        if partition in partitions
+    )
     reader.close()
     worker = log.worker(GROUP, INPUTS, partitions)
     agents = AgentCache(directory / f"agents{partitions[0]}.sqlite")
