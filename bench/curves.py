@@ -166,7 +166,7 @@ def plot(name: str, curve: Curve, points: Sequence[Mapping[str, float]], folder:
     axes.set(xlabel=curve.label, ylabel="hits/s", ylim=(0, None))
     if len(at) > 2:
         axes.set_xscale("log")
-    axes.set_xticks(at, [f"{value:,g}" for value in at])
+    axes.set_xticks(at, [f"{value:,.7g}" for value in at])
     axes.minorticks_off()
     cpu = axes.twinx()
     cpu.plot(at, [point["us_cpu"] for point in points], marker="x", linestyle=":", color="C1")
