@@ -8,7 +8,7 @@ from sink.database import Database
 from sink.migrations import migrate, migrations, statements_of
 
 RELEASED = 6
-"""The version whose visits have an owner of their own."""
+"""The version whose visits and raw hits have an owner of their own."""
 
 
 @pytest.fixture
@@ -24,16 +24,21 @@ def earlier(clickhouse_dsn: str) -> Iterator[Database]:
     first.close()
 
 
-def test_visits_keep_their_owners_wherever_the_start_was_killed(earlier: Database) -> None:
+@pytest.mark.parametrize(
+    ("table", "day", "key"), [("visits", "date", "visit_id"), ("hits", "time", "hit_id")]
+)
+def test_rows_keep_their_owners_wherever_the_start_was_killed(
+    earlier: Database, table: str, day: str, key: str
+) -> None:
     # The visitor of 2 and 3 logged in and goes by another id since, above and below the owner's.
     largest = 2**64 - 1
-    visits = [(1, 100, 100), (2, 200, 100), (3, 50, 100), (4, 0, 0), (5, largest, 0), (6, 0, largest)]
-    for part in (visits[:4], visits[4:]):
+    rows = [(1, 100, 100), (2, 200, 100), (3, 50, 100), (4, 0, 0), (5, largest, 0), (6, 0, largest)]
+    for part in (rows[:4], rows[4:]):
         values = ", ".join(
-            f"(1, '2026-09-10', {visit}, {visitor}, {owner}, 1)" for visit, visitor, owner in part
+            f"(1, '2026-09-10', {number}, {visitor}, {owner}, 1)" for number, visitor, owner in part
         )
         earlier.command(
-            f"INSERT INTO visits (site_id, date, visit_id, visitor_id, owner, version) VALUES {values}"
+            f"INSERT INTO {table} (site_id, {day}, {key}, visitor_id, owner, version) VALUES {values}"
         )
     for migration in migrations()[RELEASED:]:
         statements = statements_of(migration.sql)
@@ -41,12 +46,12 @@ def test_visits_keep_their_owners_wherever_the_start_was_killed(earlier: Databas
             for statement in statements[:done]:
                 earlier.command(statement)
         migrate(earlier.command, known=migrations()[: migration.version])
-    stored = earlier.rows("SELECT visit_id, visitor_id, owner FROM visits FINAL ORDER BY visit_id")
-    assert [tuple(row) for row in stored] == visits
-    assert earlier.rows("SELECT visit_id FROM visits FINAL WHERE owner = 100 ORDER BY visit_id") == [
+    stored = earlier.rows(f"SELECT {key}, visitor_id, owner FROM {table} FINAL ORDER BY {key}")
+    assert [tuple(row) for row in stored] == rows
+    assert earlier.rows(f"SELECT {key} FROM {table} FINAL WHERE owner = 100 ORDER BY {key}") == [
         (1,),
         (2,),
         (3,),
     ]
-    columns = "database = 'tables_earlier' AND table = 'visits' AND name = 'owner'"
+    columns = f"database = 'tables_earlier' AND table = '{table}' AND name = 'owner'"
     assert earlier.rows(f"SELECT default_kind FROM system.columns WHERE {columns}") == [("ALIAS",)]
