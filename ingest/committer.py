@@ -60,7 +60,6 @@ class Committer:
         self._patience: asyncio.TimerHandle | None = None
         """While a group of bulk submissions waits for more of them."""
         self._scheduled = False
-        self._running: asyncio.Future[None] | None = None
         self._in_flight = 0
         self._complained_at = -_SECONDS_BETWEEN_COMPLAINTS
         self._idle = asyncio.Event()
