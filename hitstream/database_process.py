@@ -32,6 +32,8 @@ from schemas.access import Grant
 from schemas.config import CONFIG_HEADER
 from schemas.settings import SettingsError
 from sink.encoding import SiteDay
+from sink.metrics import SinkMetrics
+from sink.rollups import RollupCounts
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 from stream.protocol import LogError, LogResetError
 
@@ -76,10 +78,18 @@ class DatabaseProcess:
     ) -> None:
         """`stores`: sink and rollups run here too; else `on_site_days` is told what rollups are to do."""
         self._settings = settings
+        sink_metrics, rollup_counts = SinkMetrics(), RollupCounts()
 
         def open_engine() -> Engine:
             return Engine(
-                settings, sink_settings, clickhouse, rollups, stores=stores, on_site_days=on_site_days
+                settings,
+                sink_settings,
+                clickhouse,
+                rollups,
+                stores=stores,
+                on_site_days=on_site_days,
+                sink_metrics=sink_metrics,
+                rollup_counts=rollup_counts,
             )
 
         self._open_engine = open_engine

@@ -28,7 +28,7 @@ from sink.ledger import Ledger, Stored
 from sink.loop import Sink
 from sink.metrics import SinkMetrics
 from sink.retention import Retention
-from sink.rollups import open_rollups
+from sink.rollups import RollupCounts, open_rollups
 from sink.settings import ClickHouseSettings, RollupSettings, SinkSettings
 from stream.config import ConfigWriter
 from stream.opening import open_log
@@ -76,7 +76,8 @@ class Engine:
     """Opened for the log's current epoch; its threads run from `start` to `close`.
 
     `stores`: sink and rollups run here; otherwise processes of their own do that work, and `on_site_days` is
-    told of which epoch which days must be archived anew."""
+    told of which epoch which days must be archived anew. `sink_metrics` and `rollup_counts` are those of the
+    process, in which one engine follows another."""
 
     def __init__(
         self,
@@ -87,6 +88,8 @@ class Engine:
         *,
         stores: bool = True,
         on_site_days: Callable[[int, set[SiteDay]], None] = lambda _epoch, _days: None,
+        sink_metrics: SinkMetrics | None = None,
+        rollup_counts: RollupCounts | None = None,
     ) -> None:
         clickhouse = clickhouse or ClickHouseSettings()
         place = database_place(settings.data_dir, clickhouse)
@@ -110,12 +113,21 @@ class Engine:
         self.users = UserStore(self.log)
         segments = StoredSegments(self.current_config)
         self.rollups = (
-            open_rollups(self.database, rollups or RollupSettings(), segments=segments) if stores else None
+            open_rollups(self.database, rollups or RollupSettings(), segments=segments, counts=rollup_counts)
+            if stores
+            else None
         )
         changed = self.rollups.changed if self.rollups else partial(on_site_days, self.log.epoch)
         erased = ErasedHits(self.log)
         self._sink = (
-            Sink(self.log, self.database, sink_settings, on_site_days=changed, is_erased=erased)
+            Sink(
+                self.log,
+                self.database,
+                sink_settings,
+                on_site_days=changed,
+                is_erased=erased,
+                metrics=sink_metrics,
+            )
             if stores
             else None
         )

@@ -1,13 +1,15 @@
 """What a processor tells Prometheus."""
 
 from hitstream.exposition import Family, exposition, one
+from processors.processor import Counts
 from processors.service import ProcessorService
 
 
 class ProcessorMetrics:
-    """Of the service that runs now: each epoch of the log has one, and its counters begin anew."""
+    """Of a process: each epoch of the log has a service, and all of them count on."""
 
     def __init__(self) -> None:
+        self.counts = Counts()
         self.service: ProcessorService | None = None
 
     def problem(self) -> str:
@@ -19,10 +21,7 @@ class ProcessorMetrics:
         works = one(
             "hitstream_processor_works", "gauge", "1 when units are committed, else 0.", not self.problem()
         )
-        service = self.service
-        if service is None:
-            return exposition([works])
-        counts = service.counts
+        counts = self.counts
         outcomes = [
             ({"outcome": outcome, "reason": reason}, float(count))
             for (outcome, reason), count in sorted(counts.outcomes.copy().items())

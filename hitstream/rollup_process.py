@@ -12,7 +12,7 @@ from hitstream.exposition import StageServer, exposition, one
 from hitstream.settings import StageSettings
 from hitstream.sink_process import open_database
 from sink.database import Place
-from sink.rollups import Rollups, open_rollups
+from sink.rollups import RollupCounts, Rollups, open_rollups
 from sink.settings import RollupSettings
 from stream.protocol import Log, LogError, LogResetError
 
@@ -36,6 +36,7 @@ class RollupProcess:
     ) -> None:
         self._settings, self._rollup_settings = settings, rollup_settings
         self._place, self._open_log = place, open_log
+        self._counts = RollupCounts()
         self._rollups: Rollups | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -64,6 +65,7 @@ class RollupProcess:
                 self._rollup_settings,
                 segments=StoredSegments(config),
                 leftovers_after=LEFTOVERS_AFTER,
+                counts=self._counts,
             )
             lanes = [threading.Thread(target=work, name=name) for name, work in rollups.lanes()]
             for lane in lanes:

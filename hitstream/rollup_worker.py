@@ -34,7 +34,7 @@ from schemas.topics import partition_of
 from sink.archives import StaleDay
 from sink.database import Database, Place
 from sink.encoding import SiteDay
-from sink.rollups import LANES, SWEEP_SECONDS, Lane, Rollups
+from sink.rollups import LANES, SWEEP_SECONDS, Lane, RollupCounts, Rollups
 from stream.kafka import KafkaLog
 from stream.kafka_marks import marks_topic
 from stream.opening import open_log
@@ -107,6 +107,7 @@ class RollupWorker:
         self._settings, self._place = settings, place
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="rollups")
         self._stop = threading.Event()
+        self._counts = RollupCounts()
         self._epoch: _Epoch | None = None
         self._ended: list[_Epoch] = []
         """Another lane may still be at one; closed at the end."""
@@ -223,7 +224,11 @@ class RollupWorker:
         logger.info("computing archives (epoch %d)", log.epoch)
         config = SharedConfig(log)
         rollups = Rollups(
-            database, segments=StoredSegments(config), leftovers_after=LEFTOVERS_AFTER, sweeps=False
+            database,
+            segments=StoredSegments(config),
+            leftovers_after=LEFTOVERS_AFTER,
+            sweeps=False,
+            counts=self._counts,
         )
         return _Epoch(log, database, config, rollups)
 

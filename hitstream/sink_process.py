@@ -13,6 +13,7 @@ from hitstream.settings import StageSettings
 from sink.database import Database, Place, database_name
 from sink.encoding import SiteDay
 from sink.loop import Sink
+from sink.metrics import SinkMetrics
 from sink.settings import SinkSettings
 from stream.protocol import Log, LogResetError
 
@@ -72,6 +73,8 @@ class SinkProcess:
         """`share` says which partitions of a log to store; `on_site_days` is told the epoch too."""
         self._settings, self._sink_settings, self._place = settings, sink_settings, place
         self._open_log, self._share, self._on_site_days = open_log, share, on_site_days
+        self._metrics = SinkMetrics()
+        """Of all sinks that run here one after the other: no counter goes back while its process lives."""
         self._sink: Sink | None = None
         self._opened = False
         """Whether it would store; it may own no partition now."""
@@ -132,6 +135,7 @@ class SinkProcess:
             on_site_days=lambda days: self._on_site_days(log.epoch, days),
             partitions=partitions,
             is_erased=ErasedHits(log),
+            metrics=self._metrics,
         )
         ended = threading.Event()
 
@@ -149,6 +153,7 @@ class SinkProcess:
         finally:
             ended.set()
             self._sink = None
+            self._metrics.lags({})
 
     def problem(self) -> str:
         """Why nothing is stored now."""
@@ -158,6 +163,5 @@ class SinkProcess:
         return "" if self._opened else "it is not storing yet: log or database do not answer"
 
     def metrics(self) -> str:
-        sink = self._sink
         works = one("hitstream_sink_works", "gauge", "1 when rows are stored, else 0.", not self.problem())
-        return exposition([works]) + (sink.metrics.prometheus() if sink else "")
+        return exposition([works]) + self._metrics.prometheus()

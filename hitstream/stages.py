@@ -102,7 +102,7 @@ def _run_processor(partitions: str) -> int:
         # The service returns when the instance was emptied: then the log is opened anew.
         log = open_log(settings)
         try:
-            service = metrics.service = ProcessorService(settings, numbers, log)
+            service = metrics.service = ProcessorService(settings, numbers, log, metrics.counts)
             service.run(stop)
         except LogResetError:
             continue

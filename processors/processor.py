@@ -68,7 +68,7 @@ class HistoryGoneError(Exception):
 
 @dataclass
 class Counts:
-    """What a processor did since it started; for metrics and status."""
+    """What a processor did since its process started; for metrics."""
 
     hits: int = 0
     refolds: int = 0

@@ -82,7 +82,9 @@ class ProcessorService:
         settings: ProcessorSettings,
         partitions: Sequence[int] | None,
         log: Log,
+        counts: Counts,
     ) -> None:
+        """`counts` are the process's: one service follows another in it."""
         self._settings = settings
         self._partitions = partitions
         self._log = log
@@ -94,7 +96,7 @@ class ProcessorService:
         self._unscrubbed: set[int] = set()
         """Partitions in whose files erased hits may have left something."""
         self._scrub_at = 0.0
-        self.counts = Counts()
+        self._counts = counts
         self.problem = ""
         """Why the last unit of work failed; empty when all is well."""
 
@@ -133,7 +135,7 @@ class ProcessorService:
         follower = ConfigFollower(self._log)
         lookups = Lookups(agent=self._agents.get, locale=locale_of)
         processor = Processor(worker, follower.at, lookups, time.time)
-        processor.counts = self.counts
+        processor.counts = self._counts
         keep = timedelta(days=self._settings.allowed_lateness_days + 1)
         return _Opened(worker, processor, JournalTrimmer(worker, keep, time.time))
 

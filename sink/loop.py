@@ -86,7 +86,8 @@ class Sink:
 
     `on_site_days` is told which sites and days got new rows: a hint for the rollups. `partitions` are all
     unless given. Two that store the same partition cost work, nothing else. `is_erased` says whether the hit
-    at a partition and offset of `hits` must not come back."""
+    at a partition and offset of `hits` must not come back. `metrics` outlive the sink where one follows
+    another in the same process."""
 
     def __init__(
         self,
@@ -97,8 +98,9 @@ class Sink:
         on_site_days: Callable[[set[SiteDay]], None] = lambda _days: None,
         partitions: Sequence[int] | None = None,
         is_erased: Callable[[int, int], bool] = lambda _partition, _offset: False,
+        metrics: SinkMetrics | None = None,
     ) -> None:
-        self.metrics = SinkMetrics()
+        self.metrics = metrics or SinkMetrics()
         self.error: str = ""
         """What the database said last, while it refuses to work; empty when all is well."""
         self._log, self._database = log, database

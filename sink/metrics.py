@@ -10,13 +10,13 @@ INSERT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 @dataclass
 class SinkMetrics:
-    """Counters since start. Written by the sink's thread, read from any."""
+    """Counters since the process started. Written by the threads of sinks, read from any."""
 
     rows: dict[str, int] = field(default_factory=dict)
     batches: dict[str, int] = field(default_factory=dict)
     dead: dict[str, int] = field(default_factory=dict)
     lag: dict[str, int] = field(default_factory=dict)
-    """Messages of a topic that are not in the database yet."""
+    """Messages of a topic that are not in the database yet, of the partitions stored here now."""
     retries: int = 0
     insert_seconds: float = 0.0
     insert_buckets: list[int] = field(default_factory=lambda: [0] * (len(INSERT_SECONDS) + 1))

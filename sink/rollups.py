@@ -135,22 +135,22 @@ class RollupStatus:
     """Days (times segments) whose archive is older than their rows; answered from rows meanwhile."""
     running: int
     computed: int
-    """Computations finished since start."""
+    """Computations finished since the process started."""
     failed: int
     seconds: float
-    """Spent computing since start."""
+    """Spent computing since then."""
     last_error: str
     oldest_change: datetime | None
     """Of the waiting days: when the first of them changed."""
 
 
 @dataclass
-class _Totals:
+class RollupCounts:
+    """Since the process started: the rollups of one epoch of the log count on where those before ended."""
+
     computed: int = 0
     failed: int = 0
     seconds: float = 0.0
-    last_error: str = ""
-    replaced: list[tuple[float, tuple[int, date, int]]] = field(default_factory=list)
 
 
 class Rollups:
@@ -180,6 +180,7 @@ class Rollups:
         give_up_seconds: float = GIVE_UP_SECONDS,
         leftovers_after: timedelta = timedelta(0),
         sweeps: bool = True,
+        counts: RollupCounts | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._segments, self._aggregates = database, segments, aggregates
@@ -212,7 +213,10 @@ class Rollups:
         """Archived before one of the site's segments was stored: only what is missing is computed."""
         self._weighing = threading.Lock()
         self._computed: dict[Work, _Computed] = {}
-        self._totals = _Totals()
+        self._counts = counts or RollupCounts()
+        self._last_error = ""
+        self._replaced: list[tuple[float, tuple[int, date, int]]] = []
+        """Archives that others took the place of, and when."""
         self._swept_until: datetime | None = None
         self._sweep_at = 0.0
         self._forget_at = 0.0
@@ -230,15 +234,15 @@ class Rollups:
 
     def status(self) -> RollupStatus:
         with self._lock:
-            totals = self._totals
+            counts = self._counts
             oldest = min(self._changed.values(), default=None)
             return RollupStatus(
                 waiting=len(self._changed),
                 running=len(self._running),
-                computed=totals.computed,
-                failed=totals.failed,
-                seconds=totals.seconds,
-                last_error=totals.last_error,
+                computed=counts.computed,
+                failed=counts.failed,
+                seconds=counts.seconds,
+                last_error=self._last_error,
                 oldest_change=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
             )
 
@@ -324,13 +328,13 @@ class Rollups:
         try:
             replaced = self.merges.merge(span)
             with self._lock:
-                self._totals.replaced += [(self._clock(), one) for one in replaced]
+                self._replaced += [(self._clock(), one) for one in replaced]
         except LogResetError:
             raise
         except (ClickHouseError, OSError, LogError) as error:
             with self._lock:
-                self._totals.failed += 1
-                self._totals.last_error = str(error)
+                self._counts.failed += 1
+                self._last_error = str(error)
             logger.warning("merging archives of site %s, the %s %s, failed: %s", *span, error)
         return True
 
@@ -353,8 +357,8 @@ class Rollups:
 
     def _wait_after(self, site_day: SiteDay, failed: str) -> None:
         """As if it had changed later: the next attempt waits. With the lock held."""
-        self._totals.failed += 1
-        self._totals.last_error = failed
+        self._counts.failed += 1
+        self._last_error = failed
         later = self._clock() + RETRY_SECONDS - SLACK.total_seconds()
         self._changed[site_day] = max(self._changed.get(site_day, 0.0), later)
 
@@ -418,10 +422,10 @@ class Rollups:
         with self._lock:
             before = self._computed.get(work)
             if before is not None:
-                self._totals.replaced.append((now, (site_id, day, before.generation)))
+                self._replaced.append((now, (site_id, day, before.generation)))
             self._computed[work] = _Computed(now, archived.seconds, archived.generation)
-            self._totals.computed += 1
-            self._totals.seconds += archived.seconds
+            self._counts.computed += 1
+            self._counts.seconds += archived.seconds
         self.merges.archived(site_id, day)
         return archived
 
@@ -475,7 +479,7 @@ class Rollups:
             self._forget_replaced(now)
         except (ClickHouseError, OSError) as error:
             with self._lock:
-                self._totals.last_error = str(error)
+                self._last_error = str(error)
                 self._sweep_at = now + RETRY_SECONDS
             logger.warning("the sweep for stale archives failed: %s", error)
             return
@@ -519,8 +523,8 @@ class Rollups:
     def _forget_replaced(self, now: float) -> None:
         # A reader may have looked up a generation just before it was replaced, and read it a moment later.
         with self._lock:
-            old = [what for since, what in self._totals.replaced if now - since >= FORGET_SECONDS]
-            self._totals.replaced = [one for one in self._totals.replaced if now - one[0] < FORGET_SECONDS]
+            old = [what for since, what in self._replaced if now - since >= FORGET_SECONDS]
+            self._replaced = [one for one in self._replaced if now - one[0] < FORGET_SECONDS]
         forget(self._database, old)
 
     def keys_of(self, site_id: int) -> list[str]:
@@ -534,6 +538,7 @@ def open_rollups(
     *,
     segments: Callable[[int], Iterable[ArchivedSegment]] = lambda _site: (),
     leftovers_after: timedelta = timedelta(0),
+    counts: RollupCounts | None = None,
 ) -> Rollups:
     """With the workers that the settings name. Raises SettingsError."""
     try:
@@ -544,6 +549,7 @@ def open_rollups(
             workers=workers,
             only=settings.rollup_worker,
             leftovers_after=leftovers_after,
+            counts=counts,
         )
     except ValueError as error:
         raise SettingsError(f"HITSTREAM_ROLLUP_WORKERS: {error}") from None

@@ -101,6 +101,11 @@ class RunningInstance:
             check=False,
         )
 
+    def drain(self) -> None:
+        """All that was sent is in reports on return."""
+        drained = self.command("drain")
+        assert drained.returncode == 0, f"{drained.stderr}\n{self.log()[-4000:]}"
+
     def children(self) -> dict[str, int]:
         """Process numbers by the command they run: ingest, processor, database."""
         assert self.process is not None

@@ -54,7 +54,7 @@ def test_a_replay_is_finished_by_the_next_process(tmp_path: Path, point: str) ->
     with running_instance(tmp_path / "data", crashing(tmp_path, point)) as instance:
         instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
         send(instance, [hit(number, number, "thanks") for number in range(1, 21)])
-        instance.command("drain")
+        instance.drain()
         instance.api(
             "Goals.addGoal", idSite="1", name="Bought", matchAttribute="url", pattern="thanks",
             patternType="contains",
@@ -72,7 +72,7 @@ def test_a_deletion_is_finished_by_the_next_process(tmp_path: Path, point: str) 
     with running_instance(tmp_path / "data", crashing(tmp_path, point)) as instance:
         instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
         send(instance, [hit(number, number, "thanks", uid=f"user{number}") for number in range(1, 11)])
-        instance.command("drain")
+        instance.drain()
         found = instance.api("PrivacyManager.findDataSubjects", idSite="1", segment="userId==user3")
         names = json.dumps([{"idsite": one["idSite"], "idvisit": one["idVisit"]} for one in found])
         with pytest.raises(AssertionError):
@@ -93,7 +93,7 @@ def test_an_anonymisation_is_finished_by_the_next_process(tmp_path: Path) -> Non
     with running_instance(tmp_path / "data", crashing(tmp_path, "rewrite.recorded")) as instance:
         instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
         send(instance, [hit(number, number, "thanks", uid=f"user{number}") for number in range(1, 11)])
-        instance.command("drain")
+        instance.drain()
         wish = {"idSites": "1", "date": "2026-09-10", "anonymizeUserId": "1"}
         with pytest.raises(AssertionError):
             instance.api("PrivacyManager.anonymizeSomeRawData", **wish)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.instance import RunningInstance
 from tests.integration.traffic import AGENT
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,12 @@ def log_lines(count: int, start: int = 0) -> list[str]:
 
 
 def status(instance: RunningInstance) -> dict[str, object]:
-    instance.command("drain")
+    instance.drain()
     return dict(json.loads(instance.command("status", "--json").stdout))
 
 
 def pages(instance: RunningInstance) -> int:
-    instance.command("drain")
+    instance.drain()
     report = instance.api("Actions.get", idSite="1", period="day", date="2026-01-02")
     return int(report["nb_pageviews"])
 
@@ -102,7 +103,7 @@ def test_sites_are_told_apart_by_the_logged_host(empty: RunningInstance, tmp_pat
     result = empty.command("import-log", str(log))
     assert "3 hits sent" in result.stdout
     assert "1 left out (unknown host)" in result.stdout
-    empty.command("drain")
+    empty.drain()
     counts = empty.api("VisitsSummary.getActions", idSite="all", period="day", date="2026-01-02")
     assert {
         site: int(row["value"]) if isinstance(row, dict) else int(row) for site, row in counts.items()
@@ -137,12 +138,36 @@ def test_reset_needs_yes_and_then_empties_the_instance(empty: RunningInstance) -
     client.close()
 
 
+def test_what_the_database_process_counts_goes_on_after_a_reset(empty: RunningInstance) -> None:
+    client = empty.client()
+
+    def stored() -> int:
+        """Rows of raw hits; as of ten seconds ago at most."""
+        _, text = client.request("GET", "/hitstream/metrics")
+        found = re.search(rb'^hitstream_sink_rows_total{table="hits"} (\d+)', text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    def send_one() -> None:
+        path = "/matomo.php?idsite=1&rec=1&url=http://one.example/&send_image=0"
+        assert client.request("GET", path)[0] == 204
+        empty.drain()
+
+    send_one()
+    wait_until(lambda: stored() > 0)
+    before = stored()
+    assert empty.command("reset", "--yes").returncode == 0
+    empty.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
+    send_one()
+    wait_until(lambda: stored() > before)
+    client.close()
+
+
 def test_sql_reads_the_views_and_explain_tells_a_visit(empty: RunningInstance) -> None:
     client = empty.client()
     path = "/matomo.php?idsite=1&rec=1&send_image=0&url=http://one.example/a&action_name=A"
     assert client.request("GET", path, headers={"User-Agent": AGENT})[0] == 204
     client.close()
-    empty.command("drain")
+    empty.drain()
     result = empty.command("sql", "SELECT visit_id, actions FROM visits", "--format", "TSV")
     assert result.returncode == 0, result.stderr
     visit, actions = result.stdout.split()

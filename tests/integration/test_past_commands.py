@@ -10,7 +10,7 @@ from tests.integration.traffic import hit, send
 def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningInstance) -> None:
     send(empty, [hit(number, 10 * number, f"thanks/{number}") for number in range(1, 21)])
     send(empty, [hit(99, 30, "shop?promo=spring", ua="Unwanted/1.0")])
-    empty.command("drain")
+    empty.drain()
     empty.api(
         "Goals.addGoal", idSite="1", name="Bought", matchAttribute="url", pattern="thanks",
         patternType="contains", revenue="2",
@@ -42,7 +42,7 @@ def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningI
     assert ["1", "Goals.get", "idGoal=1", "(Bought):", "revenue", "0", "40"] in told
     assert ["1", "VisitsSummary.get:", "visits", "21", "20"] in told
     assert ["1", "excluded", "hits:", "excluded_user_agent", "0", "1"] in told
-    empty.command("drain")
+    empty.drain()
     assert goal("nb_conversions") == 0
 
     stop = threading.Event()
@@ -63,7 +63,7 @@ def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningI
         stop.set()
         sender.join()
     assert done.returncode == 0, done.stderr
-    empty.command("drain")
+    empty.drain()
     assert goal("nb_conversions") == 20 + len(sent)
     assert parts() == {"live": len(sent), **{str(number): 1 for number in range(1, 21)}}
     visits = empty.api("VisitsSummary.get", idSite="1", period="day", date="2026-09-10")
@@ -106,7 +106,7 @@ def test_explain_tells_which_rule_decided_about_each_hit(empty: RunningInstance)
             hit(7, 1950, "shop?utm_campaign=autumn"),
         ],
     )
-    empty.command("drain")
+    empty.drain()
     visits = empty.api("Live.getLastVisitsDetails", idSite="1", period="day", date="2026-09-10")
     first = min(visits, key=lambda visit: int(visit["firstActionTimestamp"]))
     story = empty.api("Hitstream.explainVisit", idSite="1", idVisit=str(first["idVisit"]))
@@ -167,7 +167,7 @@ def test_the_past_is_anonymised_by_a_command(empty: RunningInstance) -> None:
     empty.client().json("POST", "/hitstream/configure", privacy='{"ip_mask_bytes": 1}')
     send(empty, [hit(7, 0, "shop", uid="jane@example.org", cip="198.51.100.7", lang="fr")])
     send(empty, [hit(8, 0, "shop", uid="joe@example.org", cdt="2026-09-12 12:00:00")])
-    empty.command("drain")
+    empty.drain()
     days = ("--from", "2026-09-10", "--to", "2026-09-11")
     wish = ("anonymize", "--site", "1", *days, "--ip", "--user-id", "--unset", "location_browser_lang")
     asked = empty.command(*wish)

@@ -111,6 +111,11 @@ def send(url: str, hits: int) -> None:
     assert status == 200, body
 
 
+def drain(stages: Stages) -> None:
+    answer = client(stages.url).json("POST", "/hitstream/drain")
+    assert answer["drained"], (answer, stages.said()[-3000:])
+
+
 def wait_until_answers(stages: Stages, seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
@@ -165,7 +170,7 @@ def samples(text: str, name: str) -> Mapping[str, float]:
 
 def test_hits_sent_to_one_process_per_stage_are_in_reports_after_a_drain(stages: Stages) -> None:
     send(stages.url, 100)
-    assert client(stages.url).json("POST", "/hitstream/drain")["drained"]
+    drain(stages)
     assert pages(stages.url) == 100
     status = client(stages.url).json("GET", "/hitstream/status")
     assert (status["accepted"], status["outcomes"], status["problems"]) == (100, {"stored": 100}, [])
@@ -174,7 +179,7 @@ def test_hits_sent_to_one_process_per_stage_are_in_reports_after_a_drain(stages:
 
 def test_every_stage_shows_its_metrics(stages: Stages) -> None:
     send(stages.url, 20)
-    client(stages.url).json("POST", "/hitstream/drain")
+    drain(stages)
     reporting = stages.metrics("reporting")
     assert samples(reporting, "hitstream_works") == {'part="database"': 1, 'part="log"': 1}
     assert samples(reporting, "hitstream_processor_lag_messages")['topic="hits"'] == 0
@@ -207,16 +212,18 @@ def test_a_killed_sink_goes_on_where_it_was(stages: Stages) -> None:
         send(stages.url, 30)
         if name == "sink a" or not stages.broker:  # on a broker the other one takes over
             stages.start_sink(name, SHARES[name])
-    client(stages.url).json("POST", "/hitstream/drain")
+    drain(stages)
     assert pages(stages.url) == before + 60
 
 
 def test_after_a_reset_all_stages_work_on_the_new_epoch(stages: Stages) -> None:
+    processed = samples(stages.metrics("processor"), "hitstream_processor_hits_total")[""]
     client(stages.url).json("POST", "/hitstream/reset?yes=1")
     api(stages.url, "SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
     send(stages.url, 30)
-    client(stages.url).json("POST", "/hitstream/drain")
+    drain(stages)
     assert pages(stages.url) == 30
+    assert samples(stages.metrics("processor"), "hitstream_processor_hits_total")[""] >= processed + 30
     assert [name for name, process in stages.processes.items() if process.poll() is not None] == []
 
 
@@ -247,6 +254,6 @@ def test_up_works_on_a_server_too(tmp_path: Path, server: ClickHouseFixture) -> 
         running: RunningInstance = instance
         running.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
         send(running.url, 10)
-        assert running.command("drain").returncode == 0
+        running.drain()
         assert pages(running.url) == 10
     assert not (tmp_path / "data" / "clickhouse").exists()
