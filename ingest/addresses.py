@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -52,7 +53,9 @@ def _ipv4(text: str) -> int | None:
 
 def canonical_address(text: str) -> str:
     """The usual text of an address; IPv4 inside IPv6 becomes IPv4, what is no address 0.0.0.0."""
-    return _canonical_address(text) if len(text) <= _LONGEST_ADDRESS else UNKNOWN_ADDRESS
+    if len(text) > _LONGEST_ADDRESS:
+        return UNKNOWN_ADDRESS
+    return text if _ipv4(text) is not None else _canonical_address(text)
 
 
 _LONGEST_ADDRESS = 128
@@ -61,8 +64,7 @@ _LONGEST_ADDRESS = 128
 
 @lru_cache(maxsize=65536)
 def _canonical_address(text: str) -> str:
-    if _ipv4(text) is not None:
-        return text
+    """Of what is no plain IPv4 address: to look that up here would take longer than to read it."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -77,15 +79,17 @@ def _canonical_address(text: str) -> str:
     return str(address)
 
 
-@lru_cache(maxsize=65536)
 def masked_address(address: str, mask_bytes: int) -> str:
     """A canonical address whose end is zero: 0..4 bytes of IPv4, 0, 64, 80, 104 or 128 bits of IPv6."""
     if mask_bytes <= 0:
         return address
-    mask_bytes = min(mask_bytes, 4)
-    if ":" not in address:
-        return ".".join([*address.split(".")[: 4 - mask_bytes], *["0"] * mask_bytes])
-    bits = IPV6_MASK_BITS[mask_bytes]
+    if ":" in address:
+        return _masked_ipv6(address, IPV6_MASK_BITS[min(mask_bytes, 4)])
+    return address.rsplit(".", mask_bytes)[0] + ".0" * mask_bytes if mask_bytes < 4 else UNKNOWN_ADDRESS
+
+
+@lru_cache(maxsize=65536)
+def _masked_ipv6(address: str, bits: int) -> str:
     return str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(address)) >> bits << bits))
 
 
@@ -97,14 +101,10 @@ class AddressRanges:
     __slots__ = ("_answers", "_v4", "_v6")
 
     def __init__(self, ranges: Iterable[str]) -> None:
-        self._v4: list[tuple[int, int]] = []
-        self._v6: list[tuple[int, int]] = []
+        networks = [network for network in map(read_range, ranges) if network is not None]
+        self._v4 = _bounds([network for network in networks if network.version == 4])
+        self._v6 = _bounds([network for network in networks if network.version == 6])
         self._answers: dict[str, bool] = {}
-        for text in ranges:
-            network = read_range(text)
-            if network is not None:
-                bounds = (int(network.network_address), int(network.broadcast_address))
-                (self._v4 if network.version == 4 else self._v6).append(bounds)
 
     def __bool__(self) -> bool:
         return bool(self._v4 or self._v6)
@@ -114,17 +114,27 @@ class AddressRanges:
         if answer is None:
             if len(self._answers) >= _REMEMBERED_ADDRESSES:
                 self._answers.clear()
-            answer = self._answers[address] = self._look(address)
+            answer = self._answers[address] = self.have(address)
         return answer
 
-    def _look(self, address: str) -> bool:
-        value, ranges = _ipv4(address), self._v4
+    def have(self, address: str) -> bool:
+        """As `in`, of an address about which nobody asks again soon: it is not remembered."""
+        value, bounds = _ipv4(address), self._v4
         if value is None:
             try:
-                value, ranges = int(ipaddress.IPv6Address(address)), self._v6
+                value, bounds = int(ipaddress.IPv6Address(address)), self._v6
             except ValueError:
                 return False
-        return any(low <= value <= high for low, high in ranges)
+        return bisect_right(bounds, value) % 2 == 1
+
+
+def _bounds(networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> list[int]:
+    """The first address of a network and the first one after it, of all in order; no two overlap."""
+    return [
+        bound
+        for network in ipaddress.collapse_addresses(networks)  # type: ignore[type-var]
+        for bound in (int(network.network_address), int(network.broadcast_address) + 1)
+    ]
 
 
 def read_range(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from ingest import answers
-from ingest.acceptance import Refusal, Sender, client_hints_of_headers
+from ingest.acceptance import Refusal, Request, Sender, client_hints_of_headers
 from ingest.addresses import AddressRanges, client_address
 from ingest.answers import Answer
 from ingest.intake import Intake
@@ -188,7 +188,7 @@ class TrackerEndpoint:
             self._metrics.rejected["recording_off"] += 1
             return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE
         sender = self._sender(headers, peer, "web")
-        hit = self._decide(intake, query, params, sender)
+        hit = self._decide(intake, query, params, Request(sender, intake.rules))
         if isinstance(hit, Refusal):
             self._metrics.rejected[hit.reason] += 1
             if params.get("debug") == "1" and self._is_authorised(intake, params, sender):
@@ -203,7 +203,7 @@ class TrackerEndpoint:
         with_image = params.get("send_image") != "0"
         if hit.authenticated and params.get("debug") == "1":
             return answers.debug_answer(200, _debug_facts(hit))
-        if "ec_id" in params and not hit.exclusion and intake.orders.add(hit.site_id, params):
+        if params.shape.has_order and not hit.exclusion and intake.orders.add(hit.site_id, params):
             return answers.REFUSED if with_image else answers.REFUSED_WITHOUT_IMAGE
         answer = answers.TRACKED if with_image else answers.TRACKED_WITHOUT_IMAGE
         if intake.rules.tracking.use_third_party_id_cookie and hit.visitor_id:
@@ -230,16 +230,17 @@ class TrackerEndpoint:
             if start:
                 await asyncio.sleep(0)
             entries = []
+            request = Request(sender, intake.rules)
             for index, each in enumerate(bulk.queries[start : start + _BULK_CHUNK], start):
                 params = split_query(each or "")
-                hit = self._decide(intake, each or "", params, sender)
+                hit = self._decide(intake, each or "", params, request)
                 if isinstance(hit, Refusal):
                     self._metrics.rejected[hit.reason] += 1
                     invalid.append(index)
                     continue
                 if hit.exclusion:
                     self._metrics.excluded[hit.exclusion] += 1
-                elif "ec_id" in params and orders.add(hit.site_id, params):
+                elif params.shape.has_order and orders.add(hit.site_id, params):
                     invalid.append(index)  # and written all the same, as in Matomo
                 entries.append(entry(hit))
             if entries:
@@ -253,18 +254,18 @@ class TrackerEndpoint:
             with_indices=bool(bulk.queries) and intake.tokens.is_superuser(token),
         )
 
-    def _decide(self, intake: Intake, query: str, params: SplitQuery, sender: Sender) -> Hit | Refusal:
+    def _decide(self, intake: Intake, query: str, params: SplitQuery, request: Request) -> Hit | Refusal:
         if len(query) > self._settings.max_hit_bytes:
             # A unit of work holds thousands of hits in memory: none of them may be of any size.
             return Refusal("hit_too_large", f"{len(query)} bytes, at most {self._settings.max_hit_bytes}")
-        decision = intake.acceptance.accept(query, params, sender, intake.rules)
+        decision = intake.acceptance.accept(query, params, request)
         if isinstance(decision, Refusal) and decision.reason in ("unknown_site", "no_authority"):
             # The site or the token may be newer than what was read last.
             try:
-                rules = intake.refresh()
+                request.follow(intake.refresh())
             except LogError:
                 return decision
-            return intake.acceptance.accept(query, params, sender, rules)
+            return intake.acceptance.accept(query, params, request)
         return decision
 
     def _sender(self, headers: Mapping[str, str], peer: str, origin: str) -> Sender:

@@ -102,7 +102,7 @@ class Rules:
         known = self._addresses.get(raw)
         if known is None:
             text = canonical_address(decode(raw))
-            known = KnownAddress(text, masked_address(text, self.privacy.ip_mask_bytes), text in CRAWLERS)
+            known = KnownAddress(text, masked_address(text, self.privacy.ip_mask_bytes), CRAWLERS.have(text))
             if len(raw) <= _LONGEST_ADDRESS:
                 if len(self._addresses) >= _MOST_ADDRESSES:
                     self._addresses.clear()

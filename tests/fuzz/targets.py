@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import msgspec
 
-from ingest.acceptance import Acceptance, HitIds, Refusal, Sender
+from ingest.acceptance import Acceptance, HitIds, Refusal, Request, Sender
 from ingest.addresses import AddressRanges, canonical_address, client_address, masked_address, read_range
 from ingest.identity import Identity
 from ingest.query import clean_text, form_query, looks_like_bulk, merge, read_bulk, split_query
@@ -68,7 +68,8 @@ def tracking_request(data: bytes) -> None:
     for acceptance, config, rules in ACCEPTANCES:
         for each in queries:
             sender = Sender(address="10.1.2.3", received_at=NOW * 1000, user_agent="x", language="de")
-            decision = acceptance.accept(each, split_query(each), sender, acceptance.rules(config))
+            request = Request(sender, acceptance.rules(config))
+            decision = acceptance.accept(each, split_query(each), request)
             if isinstance(decision, Refusal):
                 continue
             encoded = encode_hit(decision)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.acceptance import Acceptance, HitIds, Refusal, Sender
+from ingest.acceptance import Acceptance, HitIds, Refusal, Request, Sender
 from ingest.identity import Identity
 from ingest.privacy import shortened_referrer
 from ingest.query import clean_text, split_query
@@ -63,7 +63,7 @@ def decide(
 ) -> Hit | Refusal:
     acceptance = acceptance or an_acceptance()
     rules = acceptance.rules(config or a_config())
-    return acceptance.accept(query, split_query(query), a_sender(**sender), rules)
+    return acceptance.accept(query, split_query(query), Request(a_sender(**sender), rules))
 
 
 def accepted(

@@ -1,7 +1,10 @@
 """Parsing, addresses, time, exclusions and faults of tracking requests."""
 
+import ipaddress
 import json
 from datetime import datetime
+from hashlib import blake2b
+from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
@@ -17,7 +20,7 @@ from ingest.addresses import (
 )
 from ingest.event_time import event_time, read_time
 from ingest.exclusions import header_exclusion, request_exclusion
-from ingest.fingerprint import fingerprint, plugin_flags, salted
+from ingest.fingerprint import fingerprint, salted
 from ingest.orders import RecentOrders
 from ingest.query import (
     clean_text,
@@ -98,7 +101,7 @@ def test_one_value_is_replaced_wherever_and_however_it_stands(parts: list[str], 
     query = "&".join(parts)
     params = split_query(query)
     if "cip" in params:
-        replaced = split_query(with_value(query, params, "cip", value))
+        replaced = split_query(with_value(query, params, "cip", params["cip"], value))
         assert replaced == split_query(with_values(query, {"cip": value}))
         assert replaced.get("cip") == (None if value is None else quote_plus(value))
 
@@ -259,6 +262,26 @@ def test_excluded_ranges_are_wildcards_networks_or_addresses(written: str, insid
 def test_what_is_no_range_contains_nothing(written: str) -> None:
     assert not AddressRanges([written])
     assert "10.0.0.1" not in AddressRanges([written])
+
+
+_V4, _V6 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 128) - 1)
+_NETWORKS = st.tuples(_V4, st.integers(0, 32)).map(
+    lambda pair: ipaddress.ip_network(pair, strict=False)
+) | st.tuples(_V6, st.integers(0, 128)).map(lambda pair: ipaddress.ip_network(pair, strict=False))
+
+
+@given(
+    st.lists(_NETWORKS, max_size=6), st.lists(_V4.map(ipaddress.IPv4Address) | _V6.map(ipaddress.IPv6Address))
+)
+def test_ranges_have_the_addresses_that_any_of_them_has(networks: list[Any], others: list[Any]) -> None:
+    ranges = AddressRanges(map(str, networks))
+    edges = [edge for network in networks for edge in (network[0], network[-1])]
+    beyond = [
+        edge + step for edge in edges for step in (-1, 1) if 0 <= int(edge) + step < 1 << edge.max_prefixlen
+    ]
+    for address in edges + beyond + others:
+        expected = any(address in network for network in networks)
+        assert (str(address) in ranges, ranges.have(str(address))) == (expected, expected)
 
 
 @pytest.mark.parametrize(
@@ -454,12 +477,11 @@ def test_a_search_is_none_where_site_search_is_off() -> None:
 
 def a_fingerprint(**changes: object) -> int:
     values: dict[str, object] = {
-        "under": salted(b"s" * 16),
-        "site_id": 1,
+        "under": salted(b"s" * 16, 1),
         "address": "10.1.2.3",
         "user_agent": "Firefox",
         "language": "en",
-        "plugins": plugin_flags(split_query("")),
+        "plugins": "00000000",
     }
     return fingerprint(**(values | changes))  # type: ignore[arg-type]
 
@@ -467,17 +489,23 @@ def a_fingerprint(**changes: object) -> int:
 @pytest.mark.parametrize(
     "change",
     [
-        {"under": salted(b"t" * 16)},
-        {"site_id": 2},
+        {"under": salted(b"t" * 16, 1)},
+        {"under": salted(b"s" * 16, 2)},
         {"address": "10.1.2.4"},
         {"user_agent": "Chrome"},
         {"language": "fr"},
-        {"plugins": plugin_flags(split_query("pdf=1"))},
+        {"plugins": "00001000"},
     ],
 )
 def test_everything_in_a_fingerprint_tells_visitors_apart(change: dict[str, object]) -> None:
     assert a_fingerprint() == a_fingerprint()
     assert a_fingerprint(**change) != a_fingerprint()
+
+
+def test_a_fingerprint_is_one_keyed_hash_of_all_that() -> None:
+    whole = b"1\x0010.1.2.3\x0000000000\x00en\x00Firefox"
+    expected = blake2b(whole, digest_size=8, key=b"s" * 16).digest()
+    assert a_fingerprint() == int.from_bytes(expected, "big")
 
 
 def test_only_the_first_20_characters_of_the_language_count() -> None:
