@@ -2,7 +2,7 @@
 
     meta.json                         format version and number of partitions, fixed at creation
     epoch                             number of the current epoch; replaced when the log is emptied
-    <epoch>/topics/<topic>/           segments of topics with one appender (stream.segments)
+    <epoch>/topics/<topic>/           segments of topics with appenders (stream.segments)
     <epoch>/groups/<group>/p<k>.sqlite  state, outputs and input offsets of a partition (stream.groups)
     <epoch>/producers/<topic>         name of the group that emits the topic
     <epoch>/bell                      rung at every commit (stream.sqlite_files.Bell)
@@ -160,7 +160,12 @@ class EmbeddedLog(Log):
         """The worker's partition to which a physical partition belongs."""
         return partition // self._partitions if topic in SPLIT_TOPICS else partition
 
-    def appender(self, topic: str, timeout_s: float = 0.0) -> SegmentAppender:  # noqa: ARG002
+    def appender(
+        self,
+        topic: str,
+        timeout_s: float = 0.0,  # noqa: ARG002
+        number: int = 0,
+    ) -> SegmentAppender:
         self.check_open()
         directory = self.root / "topics" / topic
         with translate_errors(directory, "Opening"):
@@ -171,6 +176,7 @@ class EmbeddedLog(Log):
         return SegmentAppender(
             directory,
             topic,
+            number,
             self.topic_partitions(topic),
             SegmentLimits(
                 max_bytes=self._limits.segment_bytes,

@@ -43,7 +43,7 @@ from stream.kafka_topics import (
 )
 from stream.kafka_worker import KafkaWorker
 from stream.protocol import Log, LogError, LogMismatchError, LogResetError, TopicPartition
-from stream.sqlite_files import FileLock
+from stream.sqlite_files import lock_appender
 
 TOPIC_NAMES = tuple(topic.name for topic in TOPICS)
 
@@ -163,10 +163,10 @@ class KafkaLog(Log):
             for forgotten in (self.admin.delete_consumer_groups(groups) if groups else {}).values():
                 _unless(forgotten.result, KafkaError.NON_EMPTY_GROUP, KafkaError.GROUP_ID_NOT_FOUND)
 
-    def appender(self, topic: str, timeout_s: float = 0.0) -> KafkaAppender:
+    def appender(self, topic: str, timeout_s: float = 0.0, number: int = 0) -> KafkaAppender:
         self.check_open()
         with translate_errors(self.connection, f"Opening topic {topic}"):
-            lock = FileLock(self.directory / f"{self.name(topic)}.lock", f"Topic {topic} of the log")
+            lock = lock_appender(self.directory / f"{self.name(topic)}.lock", topic, number)
             return KafkaAppender(self, topic, lock, timeout_s or APPEND_TIMEOUT_S)
 
     def reader(self) -> KafkaReader:

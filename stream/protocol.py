@@ -59,7 +59,7 @@ class Batch:
 
 
 class Appender(Protocol):
-    """The one writer of a topic outside units of work (ingest on `hits`, reporting on `config`).
+    """A writer of a topic outside units of work (ingest on `hits`, reporting on `config`).
 
     Its methods may be called from any thread, one call at a time."""
 
@@ -256,9 +256,10 @@ class Log(Protocol):
         """Deletes what is left of epochs before the current one; may take long."""
         ...
 
-    def appender(self, topic: str, timeout_s: float = 0.0) -> Appender:
-        """`timeout_s`: how long an append may wait for a broker; 0: a usual time. Raises LogInUseError when
-        another process of this machine appends to the topic."""
+    def appender(self, topic: str, timeout_s: float = 0.0, number: int = 0) -> Appender:
+        """`timeout_s`: how long an append may wait for a broker; 0: a usual time. Several processes of one
+        machine may append to a topic, each with a `number` of its own. Raises LogInUseError when another
+        process of this machine has the number."""
         ...
 
     def reader(self) -> Reader: ...

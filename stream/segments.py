@@ -1,13 +1,13 @@
-"""Topics with one appender: segment files that are rolled by size and age and removed whole.
+"""Topics with appenders: segment files that are rolled by size and age and removed whole.
 
 A segment is named by the number of messages before it and records where each of its partitions begins. Only
-the last one is written to. Its WAL is copied into it in the background, once when it is full, and before that
-when small appends make it large: the way of an append is one write to the end of a file and one fsync.
+the last one is written to, by one appender at a time. Its WAL is copied into it in the background, once when
+it is full, and before that when small appends make it large: the way of an append is one write to the end of
+a file and one fsync.
 """
 
 import os
 import sqlite3
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,9 +20,10 @@ from stream.faults import crash_point
 from stream.protocol import Message
 from stream.sqlite_files import (
     Background,
-    FileLock,
+    Turn,
     checkpoint_passive,
     create_file,
+    lock_appender,
     open_finished,
     open_reader,
     open_writer,
@@ -106,7 +107,8 @@ def ends_of(segment: Segment, connection: sqlite3.Connection) -> list[int]:
 
 
 class SegmentAppender:
-    """The one writer of a topic's segments (stream.protocol.Appender).
+    """A writer of a topic's segments (stream.protocol.Appender), alone or by turns with those of other
+    numbers.
 
     `check_open` raises when the log was emptied; `needed_from` says which offset of each partition some
     consumer still needs first, or None when it isn't known yet; `ring` tells readers to look."""
@@ -115,6 +117,7 @@ class SegmentAppender:
         self,
         directory: Path,
         topic: str,
+        number: int,
         partitions: int,
         limits: SegmentLimits,
         check_open: Callable[[], None],
@@ -127,16 +130,18 @@ class SegmentAppender:
         self._check_open = check_open
         self._needed_from = needed_from
         self._ring = ring
-        self._mutex = threading.Lock()
         self._swept_at = time.monotonic()
         with translate_errors(directory, "Opening"):
-            self._lock = FileLock(directory / "lock", f"Topic {topic} of the log")
+            self._lock = lock_appender(directory / "lock", topic, number)
             try:
-                paths = list_paths(directory)
-                if paths:
-                    self._open(paths[-1])
-                else:
-                    self._open(create_segment(directory, [0] * partitions).path)
+                self._turn = Turn(directory / "turn")
+                self._upkeep = Turn(directory / "upkeep")
+                with self._turn:
+                    paths = list_paths(directory)
+                    if paths:
+                        self._open(paths[-1])
+                    else:
+                        self._open(create_segment(directory, [0] * partitions).path)
             except BaseException:
                 self._lock.close()
                 raise
@@ -147,21 +152,34 @@ class SegmentAppender:
     def _open(self, path: Path) -> None:
         self._connection = open_writer(path, cache_bytes=4 << 20, journal_size_limit=0)
         self._segment = describe(path, self._connection)
+        self._copied_at = 0
+        self._wal_bytes = 0
+        self._copied: Segment | None = None
+        self._measure()
+
+    def _measure(self) -> None:
+        """Takes in what the segment holds."""
         self._ends = ends_of(self._segment, self._connection)
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         self._bytes = pages * PAGE_SIZE
-        self._copied_at = 0
-        self._wal_bytes = 0
         self._unlooked = self._limits.max_wal_bytes
-        self._copied: Segment | None = None
         self._failed = False
 
+    def _catch_up(self) -> None:
+        """After another's turn, or after a failed commit: what it left behind is only known after opening
+        the file again."""
+        reopen, self._failed = self._failed, True
+        newest = (list_paths(self._directory) or [self._segment.path])[-1]
+        if reopen or newest != self._segment.path:
+            self._connection.close()
+            self._open(newest)
+        else:
+            self._measure()
+
     def append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> Sequence[int]:
-        with self._mutex, translate_errors(self._segment.path, "Appending to"):
-            if self._failed:
-                # What a failed commit left behind is only known after opening the file again.
-                self._connection.close()
-                self._open(self._segment.path)
+        with translate_errors(self._segment.path, "Appending to"), self._turn as had_others:
+            if had_others or self._failed:
+                self._catch_up()
             age_s = time.time() - self._segment.created_ms / 1000
             full = (
                 self._bytes >= self._limits.max_bytes
@@ -242,9 +260,10 @@ class SegmentAppender:
 
     def _copy_sealed(self) -> None:
         """Finishes segments whose WAL a crash left behind."""
-        for path in list_paths(self._directory)[:-1]:
-            if os.path.exists(f"{path}-wal"):
-                checkpoint_passive(path)
+        with self._upkeep:
+            for path in list_paths(self._directory)[:-1]:
+                if os.path.exists(f"{path}-wal"):
+                    checkpoint_passive(path)
 
     def remove_expired(self) -> None:
         """Unlinks the segments that are past retention and that no consumer needs."""
@@ -253,14 +272,14 @@ class SegmentAppender:
         needed = self._needed_from()
         if needed is None:
             return
-        paths = list_paths(self._directory)
-        for path, following in pairwise(paths):
-            successor = described(following)
-            expired = time.time() - successor.created_ms / 1000 > self._limits.retention_s
-            read = all(needed.get(p, 0) >= start for p, start in enumerate(successor.starts))
-            if not (expired and read):
-                return
-            unlink_database(path)
+        with self._upkeep:
+            for path, following in pairwise(list_paths(self._directory)):
+                successor = described(following)
+                expired = time.time() - successor.created_ms / 1000 > self._limits.retention_s
+                read = all(needed.get(p, 0) >= start for p, start in enumerate(successor.starts))
+                if not (expired and read):
+                    return
+                unlink_database(path)
 
     def remove_read(self) -> None:
         """Also the newest segment goes as soon as it is past retention and every consumer has read it."""
@@ -271,7 +290,7 @@ class SegmentAppender:
     def trim(self, positions: Mapping[int, int]) -> None:
         """Unlinks the segments without a message from `positions` on, the newest one included, which ends
         here (stream.protocol)."""
-        with translate_errors(self._directory, "Removing messages of"):
+        with translate_errors(self._directory, "Removing messages of"), self._upkeep:
             self._end_segment()
             for path, following in pairwise(list_paths(self._directory)):
                 if any(positions.get(p, 0) < at for p, at in enumerate(described(following).starts)):
@@ -280,7 +299,8 @@ class SegmentAppender:
 
     def erase(self, places: Mapping[int, Collection[int]]) -> bool:
         """Rewrites the segments that hold the messages, without their keys and values (stream.protocol)."""
-        with translate_errors(self._directory, "Erasing messages in"):
+        with translate_errors(self._directory, "Erasing messages in"), self._upkeep:
+            self._let_go()
             paths = list_paths(self._directory)
             for path, following in pairwise((*paths, None)):
                 assert path is not None
@@ -296,6 +316,12 @@ class SegmentAppender:
                     raise OSError(f"{path} is being read and can't be rewritten now")
                 rewrite_without(path, wanted)
         return True
+
+    def _let_go(self) -> None:
+        """Of a segment that another has ended: its old file is gone once nobody has it open."""
+        with self._turn as had_others:
+            if had_others:
+                self._catch_up()
 
     def _held(
         self, path: Path, places: Mapping[int, Collection[int]], *, is_last: bool
@@ -317,7 +343,9 @@ class SegmentAppender:
 
     def _end_segment(self) -> None:
         """Appends go to a new segment; the one before is complete in its file on return. Not an empty one."""
-        with self._mutex:
+        with self._turn as had_others:
+            if had_others or self._failed:
+                self._catch_up()
             if self._ends == list(self._segment.starts):
                 return
             full, path = self._connection, self._segment.path
@@ -333,10 +361,12 @@ class SegmentAppender:
             full.close()
 
     def close(self) -> None:
-        with self._mutex:
-            self._background.close()
+        self._background.close()
+        with self._turn:
             self._connection.close()
-            self._lock.close()
+        self._turn.close()
+        self._upkeep.close()
+        self._lock.close()
 
 
 def rewrite_without(path: Path, places: Mapping[int, Collection[int]]) -> None:

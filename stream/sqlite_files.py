@@ -146,6 +146,44 @@ class FileLock:
             self._descriptor = -1
 
 
+def lock_appender(path: Path, topic: str, number: int) -> FileLock:
+    """The lock of a topic's appender with this number; `path` is that of number 0. Raises LogInUseError."""
+    if number == 0:
+        return FileLock(path, f"Topic {topic} of the log")
+    return FileLock(path.with_name(f"{path.name}{number}"), f"Appender {number} of topic {topic} of the log")
+
+
+class Turn:
+    """Held by one thread of one process at a time, for the length of a `with`; a process that ends gives it
+    up. `as` tells whether another process had it since it was held here: nothing that it may have changed is
+    known then."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._mutex = threading.Lock()
+        self._mine = os.urandom(8)
+
+    def __enter__(self) -> bool:
+        self._mutex.acquire()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            had_others = os.pread(self._descriptor, 8, 0) != self._mine
+            if had_others:
+                # Before anything is done: who dies in its turn has had it.
+                os.pwrite(self._descriptor, self._mine, 0)
+            return had_others
+        except BaseException:
+            self._mutex.release()
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self._mutex.release()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
 class Bell:
     """Tells other processes that something was committed: 16 bytes in a file, new ones at every ring.
 

@@ -1,7 +1,9 @@
 """What only the embedded log promises: its files, their bounds, and what happens when the disk fails."""
 
+import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -284,6 +286,73 @@ def test_a_crash_in_an_append_leaves_all_or_nothing_of_it(open_log, directory, c
     found = [[message.value for message in read_all(log, HITS, partition)] for partition in ALL]
     new = [] if point == "log.appending" else [b"new"]
     assert found == [[b"before", *new, b"after"], new, new, new]
+
+
+def open_files():
+    """Names of what this process has open; of unlinked files with "(deleted)"."""
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # the listing itself
+            yield os.readlink(path)
+
+
+@pytest.mark.parametrize("point", ["log.appending", "log.appended"])
+def test_after_a_crash_of_one_appender_the_others_go_on(open_log, directory, closing, point):
+    log = open_log()
+    appender = closing(log.appender(HITS))
+    assert appender.append([(0, b"", b"before")]) == [0]
+    crashed = Backend(f"embedded:{directory}").start(
+        f"""
+        os.environ["HITSTREAM_CRASH_AT"] = {point!r}
+        import importlib, stream.faults, stream.segments
+        importlib.reload(stream.faults)
+        stream.segments.crash_point = stream.faults.crash_point
+        log.appender("hits", number=1).append([(partition, b"", b"new") for partition in range(4)])
+        """
+    )
+    crashed.communicate(timeout=60)
+    assert crashed.returncode == -signal.SIGKILL
+    assert appender.append([(0, b"", b"after")]) == [1 if point == "log.appending" else 2]
+    new = [] if point == "log.appending" else [b"new"]
+    found = [[message.value for message in read_all(log, HITS, partition)] for partition in ALL]
+    assert found == [[b"before", *new, b"after"], new, new, new]
+
+
+def test_appenders_follow_each_other_into_new_segments(open_log, closing):
+    log = open_log(hits_retention=timedelta(days=1))
+    appenders = [closing(log.appender(HITS, number=number)) for number in range(3)]
+    for n in range(90):
+        # Each has several turns one after the other, so that some roll what another has open.
+        offset = appenders[n // 5 % 3].append([(1, b"", b"%03d" % n + b"x" * 4096)])
+        assert offset == [n]
+    assert len(segments(log)) >= 4
+    assert [message.value[:3] for message in read_all(log, HITS, 1)] == [b"%03d" % n for n in range(90)]
+
+
+def test_what_one_appender_erases_no_other_keeps_or_brings_back(open_log, closing):
+    log = open_log(hits_retention=timedelta(days=1))
+    first, second = (closing(log.appender(HITS, number=number)) for number in range(2))
+    for n in range(30):
+        (first, second)[n % 2].append([(0, b"", b"secret%03d" % n + b"x" * 4096)])
+    # As two ingest processes do that follow the same facts.
+    assert first.erase({0: [3, 28]})
+    assert second.erase({0: [3, 28]})
+    assert not [name for name in open_files() if str(log.root) in name and name.endswith("(deleted)")]
+    assert second.erase({0: [29]})
+    assert second.append([(0, b"", b"after")]) == [30]
+    assert first.append([(0, b"", b"and after")]) == [31]
+    values = [message.value[:9] for message in read_all(log, HITS, 0)]
+    expected = [b"" if n in (3, 28, 29) else b"secret%03d" % n for n in range(30)]
+    assert values == [*expected, b"after", b"and after"]
+
+
+def test_a_trimmed_segment_is_no_longer_written_to_by_others(open_log, closing):
+    log = open_log()
+    first, second = (closing(log.appender(HITS, number=number)) for number in range(2))
+    first.append([(0, b"", b"old")])
+    second.append([(0, b"", b"old too")])
+    first.trim({0: 2})
+    assert second.append([(0, b"", b"new")]) == [2]
+    assert [message.value for message in read_all(log, HITS, 0)] == [b"new"]
 
 
 def test_a_newer_format_is_refused_with_a_way_out(open_log, directory):

@@ -137,6 +137,42 @@ def test_two_processes_cannot_append_to_one_topic(log_backend, appender):
     assert HITS in said
 
 
+def test_processes_with_numbers_of_their_own_append_to_one_topic(log_backend, log, appender):
+    others = [
+        log_backend.start(
+            f"""
+            appender = log.appender("hits", number={number})
+            print("open", flush=True)
+            sys.stdin.readline()
+            for n in range(50):
+                appender.append([(p, b"", b"{number} %d %d" % (n, i)) for p in (0, 3) for i in range(3)])
+            appender.close()
+            """
+        )
+        for number in (1, 2)
+    ]
+    for other in others:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+    for other in others:
+        assert other.stdin is not None
+        other.stdin.write("go\n")
+        other.stdin.flush()
+    offsets = [appender.append([(p, b"", b"0 %d %d" % (n, i)) for p in (0, 3) for i in range(3)])
+               for n in range(50)]  # fmt: skip
+    for other in others:
+        _, said = other.communicate(timeout=60)
+        assert other.returncode == 0, said
+    found = values_of(log, HITS)
+    expected = [[b"%d %d %d" % (number, n, i) for n in range(50) for i in range(3)] for number in range(3)]
+    for partition in (0, 3):
+        by_number = [[value for value in found[partition] if value[:1] == b"%d" % k] for k in range(3)]
+        assert by_number == expected
+    for n, of_append in enumerate(offsets):
+        for k, offset in enumerate(of_append):
+            assert found[0 if k < 3 else 3][offset] == b"0 %d %d" % (n, k % 3)
+
+
 def test_another_process_sees_appends_while_it_runs(log_backend, appender):
     reading = log_backend.start(
         """
