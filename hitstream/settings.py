@@ -18,6 +18,11 @@ class UpSettings(LogSettings):
     admin_token: str = setting(
         "", "token of the super user; when empty one is made and kept in the data directory", secret=True
     )
+    ingest_processes: int = setting(
+        1,
+        "number of ingest processes, 1 to 16; the first listens on the port, the others on the next ones",
+        minimum=1,
+    )
     processors: int = setting(
         1, "number of processor processes; the partitions are divided among them", minimum=1
     )

@@ -23,7 +23,8 @@ from hitstream.data_directory import (
 from hitstream.settings import UpSettings
 from hitstream.supervisor import ProcessPlan, Supervisor, partition_shares
 from schemas.config import ConfigEvent, Site
-from schemas.settings import load_settings
+from schemas.hit import INGEST_NUMBERS
+from schemas.settings import SettingsError, load_settings
 from stream.config import ConfigWriter
 from stream.opening import open_log
 from stream.protocol import LogError
@@ -85,14 +86,39 @@ def plan_processes(settings: UpSettings, token: str, database_port: int) -> list
         first = settings.processor_metrics_port
         return {"HITSTREAM_PROCESSOR_METRICS_PORT": str(first + number)} if first else {}
 
+    def ingest_settings(number: int) -> dict[str, str]:
+        own = {"HITSTREAM_PORT": str(settings.port + number), "HITSTREAM_INGEST_NUMBER": str(number)}
+        if settings.kafka and number:
+            # Its spool lies there.
+            own["HITSTREAM_DATA_DIR"] = str(settings.data_dir.resolve() / f"ingest{number}")
+        return own
+
     return [
         ProcessPlan("database", ["database"], 2, shared),
         *(
             ProcessPlan(f"processor{number}", words, 1, {**shared, **metrics_port(number)})
             for number, words in enumerate(arguments)
         ),
-        ProcessPlan("ingest", ["ingest"], 0, shared),
+        *(
+            ProcessPlan(f"ingest{number or ''}", ["ingest"], 0, {**shared, **ingest_settings(number)})
+            for number in range(len(tracker_ports(settings)))
+        ),
     ]
+
+
+def tracker_ports(settings: UpSettings) -> range:
+    """On which the ingest processes listen. Raises SettingsError."""
+    if settings.ingest_processes > INGEST_NUMBERS:
+        raise SettingsError(
+            f"HITSTREAM_INGEST_PROCESSES={settings.ingest_processes}: expected 1 to {INGEST_NUMBERS}"
+        )
+    ports = range(settings.port, settings.port + settings.ingest_processes)
+    if settings.sql_port in ports:
+        raise SettingsError(
+            f"HITSTREAM_SQL_PORT={settings.sql_port} is among the ports {ports[0]} to {ports[-1]} of"
+            f" {len(ports)} ingest processes"
+        )
+    return ports
 
 
 def say(name: str, line: str) -> None:
@@ -116,7 +142,8 @@ def run_up() -> int:
         return 1
     with lock:
         try:
-            check_port(settings.host, settings.port, "HITSTREAM_PORT")
+            for port in tracker_ports(settings):
+                check_port(settings.host, port, "HITSTREAM_PORT")
             if settings.sql_port:
                 check_port("127.0.0.1", settings.sql_port, "HITSTREAM_SQL_PORT")
             token = admin_token(settings.data_dir, settings.admin_token)
@@ -192,7 +219,10 @@ def _greet_when_ready(
     deadline = time.monotonic() + READY_SECONDS
     while not supervisor.stopping:
         try:
-            if _listens(database_port) and client.request("GET", "/health/ready")[0] == 200:
+            if (
+                all(map(_listens, (database_port, *tracker_ports(settings)[1:])))
+                and client.request("GET", "/health/ready")[0] == 200
+            ):
                 sites = _site_numbers(client)
                 if not sites and settings.first_site:
                     _add_first_site(client)
@@ -209,7 +239,8 @@ def _greet_when_ready(
     client.close()
     # The token is shown to a person at a terminal or to `make run`; a log file must not hold it.
     shown = token if sys.stdout.isatty() or os.environ.get("HITSTREAM_SHOW_TOKEN") == "1" else ""
-    print(greeting(url, sql, shown, settings.data_dir, sites[0] if sites else 1), flush=True)
+    site, ports = sites[0] if sites else 1, tracker_ports(settings)
+    print(greeting(url, sql, shown, settings.data_dir, site, ports), flush=True)
 
 
 def _listens(port: int) -> bool:
@@ -256,15 +287,16 @@ def _api(client: InstanceClient, body: str) -> list[dict[str, str]] | dict[str, 
     return found
 
 
-def greeting(url: str, sql: str, token: str, data_dir: Path, site: int) -> str:
+def greeting(url: str, sql: str, token: str, data_dir: Path, site: int, ports: range) -> str:
     """What a person wants to know after a start."""
+    also = f", also on the ports up to {ports[-1]}" if len(ports) > 1 else ""
     kept = token or f"in {data_dir.resolve() / 'admin_token'}"
     used = token or f"$(cat {data_dir.resolve() / 'admin_token'})"
     sql_line = f"\n  SQL endpoint   {sql} (user hitstream, password: the token)" if sql else ""
     return f"""
 Hitstream is ready.
 
-  Tracker        {url}/matomo.php (site {site})
+  Tracker        {url}/matomo.php (site {site}){also}
   Reporting API  {url}/index.php?module=API&method=...
   Token          {kept}{sql_line}
   Data           {data_dir.resolve()}

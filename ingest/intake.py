@@ -137,7 +137,7 @@ class Intake:
     def _open_appender(self) -> Appender:
         """The spool's hits are on the log before anything is read from it."""
         if not self.log.is_remote:
-            return self.log.appender(HITS.name)
+            return self.log.appender(HITS.name, number=self._settings.ingest_number)
         target = self.log.appender(HITS.name, self._settings.spool_after_s)
         directory = self._settings.data_dir / "spool"
         drop_other_epochs(directory, self.log.epoch)

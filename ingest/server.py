@@ -22,7 +22,7 @@ from ingest.geolocation import Geolocator
 from ingest.metrics import Metrics
 from ingest.plain_requests import PlainRequest, read_plain_request
 from ingest.settings import IngestSettings
-from schemas.hit import Location
+from schemas.hit import INGEST_NUMBERS, Location
 from schemas.settings import SettingsError
 from stream.opening import open_log
 from stream.protocol import LogError, LogInUseError, LogMismatchError
@@ -314,8 +314,10 @@ def run(settings: IngestSettings) -> int:
     """Runs the ingest process until SIGTERM or SIGINT; returns its exit status.
 
     Raises SettingsError, LogMismatchError, LogInUseError."""
-    if settings.ingest_number > 15:
-        raise SettingsError(f"HITSTREAM_INGEST_NUMBER={settings.ingest_number}: expected 0 to 15")
+    if settings.ingest_number >= INGEST_NUMBERS:
+        raise SettingsError(
+            f"HITSTREAM_INGEST_NUMBER={settings.ingest_number}: expected 0 to {INGEST_NUMBERS - 1}"
+        )
     if stale := stale_modules():
         raise SettingsError(
             f"ingest was compiled before {', '.join(stale)} changed: make compile, or make uncompile"

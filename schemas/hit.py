@@ -15,6 +15,9 @@ GoalId = NewType("GoalId", int)
 HIT_ID_EPOCH_US = 1_577_836_800_000_000
 """2020-01-01 in unix microseconds."""
 
+INGEST_NUMBERS = 16
+"""Ingest processes are told apart by numbers below it."""
+
 
 def first_hit_id_of(unix_ms: int) -> int:
     """The smallest id that a hit received at that moment can have."""

@@ -13,10 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from hitstream.client import InstanceClient, InstanceError
-from hitstream.up import free_port
+from hitstream.up import PortTakenError, check_port, free_port
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 READY_SECONDS = 120.0
+
+
+def free_ports(count: int) -> range:
+    """Ports one after the other that nobody used a moment ago."""
+    while True:
+        first = free_port()
+        try:
+            for port in range(first + 1, first + count):
+                check_port("127.0.0.1", port, "")
+        except PortTakenError:
+            continue
+        return range(first, first + count)
 
 
 class RunningInstance:
@@ -24,7 +36,9 @@ class RunningInstance:
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        self.port = free_port()
+        self.ports = free_ports(int((settings or {}).get("HITSTREAM_INGEST_PROCESSES", "1")))
+        """Of the ingest processes."""
+        self.port = self.ports[0]
         self.sql_port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = TOKEN
