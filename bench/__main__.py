@@ -1,8 +1,8 @@
 """`make bench`: runs the benchmarks, prints a table, writes bench/results.json.
 
-    python -m bench [--quick] [--only accept,processor,tables,whole,import,idle] [--repeat 3] [--rate 6500]
-                    [--seconds 60] [--backend embedded,kafka] [--load mixed|bulk] [--owners 1000000]
-                    [--json FILE]
+    python -m bench [--quick] [--only accept,two,processor,tables,whole,import,idle] [--repeat 3]
+                    [--rate 6500] [--seconds 60] [--backend embedded,kafka] [--load mixed|bulk]
+                    [--owners 1000000] [--json FILE]
 
 Figures are medians of the repetitions; the spread is how far the runs lie apart, as a share of the median.
 The generator of the load runs on the same machine. Exit status 1 when a floor is missed.
@@ -19,14 +19,15 @@ from bench.access_log import LINES, STATIC_SHARE, bench_import
 from bench.backends import backend_settings
 from bench.idle import bench_idle
 from bench.measure import Result, machine, repeated
-from bench.stages import bench_accept, bench_processor, bench_raw_hits, bench_tables
+from bench.stages import bench_accept, bench_processor, bench_raw_hits, bench_tables, bench_two_accept
 from bench.whole import LOADS, bench_whole
 
 RESULTS = Path(__file__).parent / "results.json"
-PARTS = "accept,processor,tables,whole,import,idle"
+PARTS = "accept,two,processor,tables,whole,import,idle"
 FLOORS = {
     "accept_single_hits_s": 12_000.0,
     "accept_bulk_hits_s": 60_000.0,
+    "accept_two_bulk_hits_s": 100_000.0,
     "process_hits_s_core": 15_000.0,
     "sink_rows_s": 100_000.0,
     "end_to_end_sent_hits_s": 6_000.0,
@@ -73,6 +74,10 @@ def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result
                 found |= bench_processor(Path(stages), options.owners // scale)
             return found | bench_raw_hits(Path(stages))
 
+    def of_two() -> Result:
+        with tempfile.TemporaryDirectory(dir=folder) as two:
+            return bench_two_accept(Path(two), 600_000 // scale)
+
     def of_tables() -> Result:
         with tempfile.TemporaryDirectory(dir=folder) as tables:
             return bench_tables(Path(tables), 1_000_000 // scale)
@@ -100,6 +105,7 @@ def run_parts(options: argparse.Namespace, folder: Path) -> tuple[Result, Result
 
     for wanted, run in (
         ({"accept", "processor"}, of_stages),
+        ({"two"}, of_two),
         ({"tables"}, of_tables),
         ({"whole"}, of_whole),
         ({"import"}, of_import),

@@ -4,8 +4,9 @@
 
 RATE is requests per second, 0 as fast as possible.
 
-FILE holds requests, each after its length as four bytes. Prints a JSON line: requests, seconds, latency and
-statuses. Latency is counted from when a request was due, so that waiting for a slow server shows.
+FILE holds requests, each after its length as four bytes. Prints a JSON line: requests, seconds, when it began
+(unix seconds), CPU seconds of its own, latency and statuses. Latency is counted from when a request was due,
+so that waiting for a slow server shows.
 """
 
 import json
@@ -48,7 +49,7 @@ def run(requests: list[bytes], host: str, port: int, connections: int, rate: flo
     latencies: list[float] = []
     statuses: dict[str, int] = {}
     following, total = 0, len(requests)
-    began = time.perf_counter()
+    began, began_at, used = time.perf_counter(), time.time(), time.process_time()
     while len(latencies) < total:
         now = time.perf_counter()
         while following < total and (idle or len(buffers) < connections):
@@ -87,6 +88,8 @@ def run(requests: list[bytes], host: str, port: int, connections: int, rate: flo
     return {
         "requests": total,
         "seconds": seconds,
+        "began_at": began_at,
+        "cpu_seconds": time.process_time() - used,
         "statuses": statuses,
         "p50_ms": 1000 * latencies[total // 2],
         "p99_ms": 1000 * latencies[int(total * 0.99)],

@@ -6,8 +6,9 @@ import random
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,12 @@ def send(
     requests: list[bytes], port: int, folder: Path, *, connections: int, rate: float = 0.0
 ) -> dict[str, Any]:
     """Runs the generator in a process of its own; returns what it measured."""
-    with start_sending(requests, port, folder, connections=connections, rate=rate) as sender:
-        output, _ = sender.communicate()
+    return sent(start_sending(requests, port, folder, connections=connections, rate=rate))
+
+
+def sent(sender: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What a generator measured, once it is through. Raises RuntimeError when a request was refused."""
+    output, _ = sender.communicate()
     if sender.returncode:
         raise RuntimeError(f"the generator ended with {sender.returncode}")
     found: dict[str, Any] = json.loads(output)
@@ -203,9 +208,52 @@ def bench_accept(data_dir: Path, singles: int, bulks: int) -> Result:
         "accept_single_us_cpu": 1e6 * single_cpu / singles,
         "accept_bulk_hits_s": bulks / bulk["seconds"],
         "accept_bulk_us_cpu": 1e6 * bulk_cpu / bulks,
+        "accept_bulk_sender_us_cpu": 1e6 * bulk["cpu_seconds"] / bulks,
         "accept_peak_mib": peak,
         "bulk_wire_bytes_per_hit": sum(map(len, requests)) / bulks,
         "log_bytes_per_hit": stored,
+    }
+
+
+def bench_two_accept(data_dir: Path, bulks: int) -> Result:
+    """Two ingest processes on one log, as `hitstream up` starts them with HITSTREAM_INGEST_PROCESSES=2; each
+    with a generator of its own, which sends all the hits of half of the visitors."""
+    log = prepare_log(data_dir)
+    log.close()
+    now = int(time.time())
+    halves: list[list[TrafficHit]] = [[], []]
+    for hit in traffic(bulks, seed=4):
+        halves[zlib.crc32(_address(hit).encode()) & 1].append(hit)
+    files = [data_dir / "first", data_dir / "second"]
+    for file, hits in zip(files, halves, strict=True):
+        file.write_bytes(pack(bulk_requests(hits, now)))
+    ports = [free_port() for _ in files]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                stage(
+                    ["ingest"],
+                    data_dir,
+                    {"HITSTREAM_PORT": str(port), "HITSTREAM_INGEST_NUMBER": str(number), **BEHIND_PROXY},
+                )
+            )
+            for number, port in enumerate(ports)
+        ]
+        for port, hits in zip(ports, halves, strict=True):
+            wait_for_ready(port)
+            send(bulk_requests(hits[:2_000], now), port, data_dir, connections=4)
+        used = sum(cpu_seconds(process.pid) for process in processes)
+        senders = [
+            start_sending_file(file, port, connections=4, rate=0)
+            for file, port in zip(files, ports, strict=True)
+        ]
+        found = [sent(sender) for sender in senders]
+        used = sum(cpu_seconds(process.pid) for process in processes) - used
+    ended_at = max(one["began_at"] + one["seconds"] for one in found)
+    return {
+        "accept_two_bulk_hits_s": bulks / (ended_at - min(one["began_at"] for one in found)),
+        "accept_two_bulk_us_cpu": 1e6 * used / bulks,
+        "accept_two_sender_us_cpu": 1e6 * sum(one["cpu_seconds"] for one in found) / bulks,
     }
 
 

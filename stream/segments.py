@@ -21,6 +21,7 @@ from stream.protocol import Message
 from stream.sqlite_files import (
     Background,
     Turn,
+    checkpoint_finished,
     checkpoint_passive,
     create_file,
     lock_appender,
@@ -36,7 +37,6 @@ PAGE_SIZE = 4096
 # Time stamps of directories come from a clock that ticks every few milliseconds: a listing made this soon
 # after the last change may lack a later change of the same tick.
 UNSETTLED_NS = 100_000_000
-SEAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,7 @@ class SegmentAppender:
         """Finishes segments whose WAL a crash left behind."""
         with self._upkeep:
             for path in list_paths(self._directory)[:-1]:
-                if os.path.exists(f"{path}-wal"):
-                    checkpoint_passive(path)
+                checkpoint_finished(path)
 
     def remove_expired(self) -> None:
         """Unlinks the segments that are past retention and that no consumer needs."""
@@ -310,10 +309,8 @@ class SegmentAppender:
                     continue
                 if is_last:
                     self._end_segment()
-                elif wal_bytes(path):
-                    checkpoint_passive(path)
-                if wal_bytes(path):
-                    raise OSError(f"{path} is being read and can't be rewritten now")
+                # Also of the last one: another appender may have ended it just before.
+                checkpoint_finished(path)
                 rewrite_without(path, wanted)
         return True
 
@@ -350,15 +347,8 @@ class SegmentAppender:
                 return
             full, path = self._connection, self._segment.path
             self._open(create_segment(self._directory, self._ends).path)
-        deadline = time.monotonic() + SEAL_SECONDS
-        try:
-            while wal_bytes(path):
-                # A reader in its middle keeps the WAL; readers are short.
-                full.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                if time.monotonic() > deadline:
-                    raise OSError(f"the WAL of {path} is being read for {SEAL_SECONDS:.0f} s")
-        finally:
-            full.close()
+        full.close()
+        checkpoint_finished(path)
 
     def close(self) -> None:
         self._background.close()

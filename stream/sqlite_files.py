@@ -6,12 +6,14 @@ import itertools
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stream.protocol import LogError, LogInUseError
 
 BUSY_TIMEOUT_S = 10.0
+READ_THROUGH_S = 10.0
 
 
 @contextlib.contextmanager
@@ -249,6 +251,24 @@ class Background:
                 task = self._wanted.pop(key)
             with contextlib.suppress(sqlite3.Error, OSError, LogError):
                 task()
+
+
+def checkpoint_finished(path: Path) -> None:
+    """Copies the WAL of a file that nobody writes to any more, and empties it, also when readers have it open
+    (they are short). Raises OSError when one is in its middle for long."""
+    if not wal_bytes(path):
+        return
+    connection = _connect(path)
+    deadline = time.monotonic() + READ_THROUGH_S
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        while wal_bytes(path):
+            # At once without success while another process does the same.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if time.monotonic() > deadline:
+                raise OSError(f"the WAL of {path} is being read for {READ_THROUGH_S:.0f} s")
+    finally:
+        connection.close()
 
 
 def checkpoint_passive(path: Path, attempts: int = 4) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -317,6 +318,39 @@ def test_after_a_crash_of_one_appender_the_others_go_on(open_log, directory, clo
     assert found == [[b"before", *new, b"after"], new, new, new]
 
 
+def test_a_segment_that_a_crash_left_with_a_wal_is_erased_while_it_is_read(open_log, directory, closing):
+    log = open_log(hits_retention=timedelta(days=1))
+    backend = Backend(f"embedded:{directory}")
+    crashed = backend.start(
+        """
+        appender = log.appender("hits")
+        for n in range(80):
+            appender.append([(0, b"", b"%03d" % n + b"x" * 4096)])
+        print("written", flush=True)
+        sys.stdin.readline()
+        """
+    )
+    assert crashed.stdout.readline() == "written\n"
+    reader = closing(log.reader())
+    assert len(reader.read(HITS, 0, 0, 1000).messages) == 80
+    crashed.kill()
+    crashed.communicate(timeout=60)
+    # As when it dies between a new segment and the copying of the one before.
+    (first, *_) = sorted((log.root / "topics" / HITS).glob("*.sqlite"))
+    left = sqlite3.connect(first)
+    left.execute("PRAGMA wal_autocheckpoint = 0")
+    left.execute("DELETE FROM about")
+    left.execute("INSERT INTO about VALUES (1)")
+    left.commit()
+    other = closing(log.reader())
+    assert wal_bytes(log)
+    other.read(HITS, 0, 0, 1)
+    appender = closing(log.appender(HITS))
+    assert appender.erase({0: [3]})
+    assert reader.read(HITS, 0, 3, 1).messages[0].value == b""
+    left.close()
+
+
 def test_appenders_follow_each_other_into_new_segments(open_log, closing):
     log = open_log(hits_retention=timedelta(days=1))
     appenders = [closing(log.appender(HITS, number=number)) for number in range(3)]
@@ -343,6 +377,69 @@ def test_what_one_appender_erases_no_other_keeps_or_brings_back(open_log, closin
     values = [message.value[:9] for message in read_all(log, HITS, 0)]
     expected = [b"" if n in (3, 28, 29) else b"secret%03d" % n for n in range(30)]
     assert values == [*expected, b"after", b"and after"]
+
+
+def test_appenders_that_are_killed_at_any_moment_lose_and_repeat_nothing(open_log, directory):
+    """Of several processes, beside rolled segments, erasures and a reader."""
+    open_log()
+    backend = Backend(f"embedded:{directory}")
+
+    def start(number, first):
+        return backend.start(
+            f"""
+            appender = log.appender("hits", number={number})
+            for n in range({first}, 1_000_000):
+                values = [b"%d %d %d" % ({number}, n, at) + b"x" * 3000 for at in range(4)]
+                offsets = appender.append([(at % 2, b"", value) for at, value in enumerate(values)])
+                if n % 20 == {number}:
+                    appender.erase({{0: [offsets[0]]}})
+                print(n, *offsets, flush=True)
+            """
+        )
+
+    acknowledged = {}
+    erased = set()
+    rng = random.Random(5)
+    running = {number: start(number, 0) for number in range(3)}
+    for _ in range(6):
+        time.sleep(rng.uniform(0.5, 1.5))
+        number = rng.choice(list(running))
+        last = collect(running.pop(number), number, acknowledged, erased)
+        # What was under way may be there or not: the next process goes on after it.
+        running[number] = start(number, last + 2)
+    for number, process in running.items():
+        collect(process, number, acknowledged, erased)
+    assert {number for number, _ in acknowledged} == {0, 1, 2}
+
+    log = open_log()
+    assert len(segments(log)) > 3
+    for partition in (0, 1):
+        found = read_all(log, HITS, partition)
+        assert [message.offset for message in found] == list(range(len(found)))
+        names = [message.value.partition(b"x")[0] for message in found]
+        written = [name for name in names if name]
+        assert len(set(written)) == len(written), "nothing twice"
+        for (number, n), offsets in acknowledged.items():
+            for at in range(partition, 4, 2):
+                expected = [b"%d %d %d" % (number, n, at)]
+                if (partition, offsets[at]) in erased:
+                    expected = [b""]
+                assert names[offsets[at]] in expected
+
+
+def collect(process, number, acknowledged, erased):
+    """Kills an appending process and takes in what it had said; returns the number of its last append."""
+    process.kill()
+    said, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors, errors
+    last = -1
+    for line in said.splitlines(keepends=True):
+        if line.endswith("\n"):
+            last, *offsets = map(int, line.split())
+            acknowledged[number, last] = offsets
+            if last % 20 == number:
+                erased.add((0, offsets[0]))
+    return last
 
 
 def test_a_trimmed_segment_is_no_longer_written_to_by_others(open_log, closing):

@@ -8,6 +8,7 @@ from hitstream.settings import DatabaseSettings, UpSettings
 from hitstream.settings_table import markdown, setting_lines, unknown_variables
 from hitstream.stages import parse_partitions
 from hitstream.supervisor import partition_shares, pause_before_restart
+from hitstream.up import plan_processes, tracker_ports
 from schemas.settings import SettingsError, load_settings
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "settings.md"
@@ -90,3 +91,34 @@ def test_the_pause_before_a_restart_grows_to_its_limit() -> None:
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (0.2, 15.0)
     assert pause_before_restart(10_000) == 15.0
+
+
+def test_ingest_processes_listen_on_ports_of_their_own() -> None:
+    plans = plan_processes(UpSettings(port=9000, ingest_processes=3), "token", 9500)
+    found = [
+        (plan.name, plan.environment["HITSTREAM_PORT"], plan.environment["HITSTREAM_INGEST_NUMBER"])
+        for plan in plans
+        if plan.arguments == ["ingest"]
+    ]
+    assert found == [("ingest", "9000", "0"), ("ingest1", "9001", "1"), ("ingest2", "9002", "2")]
+
+
+def test_on_a_broker_each_ingest_process_has_a_directory_for_its_spool() -> None:
+    plans = plan_processes(UpSettings(kafka="broker:9092", ingest_processes=2), "token", 9500)
+    directories = [plan.environment["HITSTREAM_DATA_DIR"] for plan in plans if plan.arguments == ["ingest"]]
+    assert [Path(directory).name for directory in directories] == ["data", "ingest1"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (UpSettings(ingest_processes=17), "HITSTREAM_INGEST_PROCESSES=17: expected 1 to 16"),
+        (
+            UpSettings(port=8120, ingest_processes=5),
+            "HITSTREAM_SQL_PORT=8123 is among the ports",
+        ),
+    ],
+)
+def test_ingest_processes_that_cannot_be_are_refused(settings: UpSettings, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        tracker_ports(settings)
