@@ -215,21 +215,18 @@ def bench_accept(data_dir: Path, singles: int, bulks: int) -> Result:
     }
 
 
-def bench_two_accept(data_dir: Path, bulks: int) -> Result:
-    """Two ingest processes on one log, as `hitstream up` starts them with HITSTREAM_INGEST_PROCESSES=2; each
-    with a generator of its own, which sends all the hits of half of the visitors."""
-    log = prepare_log(data_dir)
-    log.close()
+def accept_in_bulk(data_dir: Path, hits: int, *, processes: int, size: int = 200) -> Result:
+    """Ingest processes on one log, as `hitstream up` starts them with HITSTREAM_INGEST_PROCESSES; each with a
+    generator of its own, which sends all the hits of its visitors, `size` in a request."""
+    prepare_log(data_dir).close()
     now = int(time.time())
-    halves: list[list[TrafficHit]] = [[], []]
-    for hit in traffic(bulks, seed=4):
-        halves[zlib.crc32(_address(hit).encode()) & 1].append(hit)
-    files = [data_dir / "first", data_dir / "second"]
-    for file, hits in zip(files, halves, strict=True):
-        file.write_bytes(pack(bulk_requests(hits, now)))
-    ports = [free_port() for _ in files]
+    shares: list[list[TrafficHit]] = [[] for _ in range(processes)]
+    for hit in traffic(hits, seed=4):
+        shares[zlib.crc32(_address(hit).encode()) % processes].append(hit)
+    ports = [free_port() for _ in shares]
+    files = [data_dir / f"share{port}" for port in ports]
     with ExitStack() as stack:
-        processes = [
+        ingests = [
             stack.enter_context(
                 stage(
                     ["ingest"],
@@ -239,22 +236,30 @@ def bench_two_accept(data_dir: Path, bulks: int) -> Result:
             )
             for number, port in enumerate(ports)
         ]
-        for port, hits in zip(ports, halves, strict=True):
+        for port, file, share in zip(ports, files, shares, strict=True):
+            file.write_bytes(pack(bulk_requests(share, now, size)))
             wait_for_ready(port)
-            send(bulk_requests(hits[:2_000], now), port, data_dir, connections=4)
-        used = sum(cpu_seconds(process.pid) for process in processes)
+            send(bulk_requests(share[:2_000], now, size), port, data_dir, connections=4)
+        used = sum(cpu_seconds(ingest.pid) for ingest in ingests)
         senders = [
-            start_sending_file(file, port, connections=4, rate=0)
-            for file, port in zip(files, ports, strict=True)
+            start_sending_file(file, port, connections=4) for file, port in zip(files, ports, strict=True)
         ]
         found = [sent(sender) for sender in senders]
-        used = sum(cpu_seconds(process.pid) for process in processes) - used
+        used = sum(cpu_seconds(ingest.pid) for ingest in ingests) - used
+        peak = max(peak_mib(ingest.pid) for ingest in ingests)
     ended_at = max(one["began_at"] + one["seconds"] for one in found)
     return {
-        "accept_two_bulk_hits_s": bulks / (ended_at - min(one["began_at"] for one in found)),
-        "accept_two_bulk_us_cpu": 1e6 * used / bulks,
-        "accept_two_sender_us_cpu": 1e6 * sum(one["cpu_seconds"] for one in found) / bulks,
+        "hits_s": hits / (ended_at - min(one["began_at"] for one in found)),
+        "us_cpu": 1e6 * used / hits,
+        "sender_us_cpu": 1e6 * sum(one["cpu_seconds"] for one in found) / hits,
+        "peak_mib": peak,
     }
+
+
+def bench_two_accept(data_dir: Path, hits: int) -> Result:
+    """Two ingest processes on one log."""
+    found = accept_in_bulk(data_dir, hits, processes=2)
+    return {f"accept_two_bulk_{name}": value for name, value in found.items()}
 
 
 def put_owners(log: EmbeddedLog, count: int) -> None:
@@ -344,10 +349,8 @@ def bench_raw_hits(data_dir: Path) -> Result:
     return {name: value / hits for name, value in found.items()}
 
 
-def bench_tables(data_dir: Path, actions: int) -> Result:
-    """Sink, bytes on disk and archives, on rows as processors emit them for `actions` actions of 7 days."""
-    log = EmbeddedLog(log_directory(data_dir), PARTITIONS)
-    first_day = int(time.time()) // 86400 - 10
+def put_rows(log: EmbeddedLog, actions: int, first_day: int) -> int:
+    """Rows as processors emit them for `actions` actions of 7 days; returns how many."""
     worker = log.worker(GROUP, ["hits"], range(PARTITIONS))
     rows = 0
     for number, (visit, action, conversion) in enumerate(lifelike_rows(actions, days=7, first_day=first_day)):
@@ -363,6 +366,14 @@ def bench_tables(data_dir: Path, actions: int) -> Result:
             worker.commit([])
     worker.commit([])
     worker.close()
+    return rows
+
+
+def bench_tables(data_dir: Path, actions: int) -> Result:
+    """Sink, bytes on disk and archives, of `actions` actions of 7 days."""
+    log = EmbeddedLog(log_directory(data_dir), PARTITIONS)
+    first_day = int(time.time()) // 86400 - 10
+    rows = put_rows(log, actions, first_day)
     database = Database(clickhouse_dsn(data_dir), database_name(log.epoch))
     database.open()
     began = time.perf_counter()
