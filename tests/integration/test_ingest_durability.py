@@ -42,13 +42,12 @@ class Ingest:
         config.close()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def environment(self, port: int, number: int = 0) -> dict[str, str]:
+    def environment(self, port: int) -> dict[str, str]:
         return {
             **os.environ,
             "HITSTREAM_DATA_DIR": str(self.data_dir),
             "HITSTREAM_PORT": str(port),
             "HITSTREAM_PARTITIONS": "2",
-            "HITSTREAM_INGEST_NUMBER": str(number),
         }
 
     def start(self) -> int:
@@ -189,13 +188,12 @@ def test_a_kill_between_two_ids_of_one_fingerprint_keeps_the_owner(tmp_path: Pat
         assert second.visitor_id == 0xBBBBBBBBBBBBBBB2
 
 
-def test_a_second_ingest_on_an_embedded_log_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    """One writer per file: exactness of identity does not depend on which process a client reaches."""
+def test_a_second_ingest_with_the_same_number_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     with an_ingest(tmp_path) as ingest:
         ingest.start()
         second = subprocess.run(
             [sys.executable, "-m", "hitstream", "ingest"],
-            env=ingest.environment(free_port(), number=1),
+            env=ingest.environment(free_port()),
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
