@@ -32,10 +32,10 @@ from typing import Any, Literal
 
 import chdb
 
-from hitstream.up import free_port
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS
 
 USER, PASSWORD = "hitstream", "fixture:p@ss/word"
-STARTS_SECONDS = 60.0
 
 # What a server takes from the address and chDB does not know as settings.
 _TRANSPORT = frozenset(
@@ -312,7 +312,7 @@ class ClickHouseFixture:
             env={**os.environ, "TZ": "UTC"},
         )
         log.close()
-        deadline = time.monotonic() + STARTS_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5).close()
@@ -346,7 +346,7 @@ class ClickHouseFixture:
 
     def _tell(self, body: bytes | None) -> Any:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/faults", data=body)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)
 
 

@@ -13,22 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hitstream.client import InstanceClient, InstanceError
-from hitstream.up import PortTakenError, check_port, free_port
+from tests.ports import free_port, free_ports
+from tests.waiting import PATIENCE_SECONDS
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-READY_SECONDS = 120.0
-
-
-def free_ports(count: int) -> range:
-    """Ports one after the other that nobody used a moment ago."""
-    while True:
-        first = free_port()
-        try:
-            for port in range(first + 1, first + count):
-                check_port("127.0.0.1", port, "")
-        except PortTakenError:
-            continue
-        return range(first, first + count)
 
 
 class RunningInstance:
@@ -66,14 +54,14 @@ class RunningInstance:
             )
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             assert self.process is not None
             if self.process.poll() is not None:
                 raise RuntimeError(
                     f"hitstream up ended with {self.process.returncode}:\n{self.log()[-4000:]}"
                 )
-            client = InstanceClient(self.url, self.token, timeout=10)
+            client = InstanceClient(self.url, self.token, timeout=60)
             try:
                 client.json("GET", "/hitstream/sites")
                 client.close()
@@ -117,8 +105,12 @@ class RunningInstance:
 
     def drain(self) -> None:
         """All that was sent is in reports on return."""
-        drained = self.command("drain")
-        assert drained.returncode == 0, f"{drained.stderr}\n{self.log()[-4000:]}"
+        client = self.client()
+        try:
+            client.json("POST", "/hitstream/drain")
+        except InstanceError as error:
+            raise AssertionError(f"{error}\n{self.log()[-4000:]}") from None
+        client.close()
 
     def children(self) -> dict[str, int]:
         """Process numbers by the command they run: ingest, processor, database."""

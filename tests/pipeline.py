@@ -40,11 +40,9 @@ class Pipeline:
         partitions: int = 2,
         *,
         log: Log | None = None,
-        patience: float = 0.0,
     ) -> None:
-        """`log`: another than the embedded; `patience`: seconds after which nothing more comes from it."""
+        """`log`: another than the embedded."""
         self.log = log or EmbeddedLog(directory, partitions)
-        self._patience = patience
         self.configured: list[ConfigEvent] = []
         self.config_offset = self.configure(*events)
         self.hits = self.log.appender("hits")
@@ -75,9 +73,16 @@ class Pipeline:
     def send_raw(self, value: bytes, partition: int = 0) -> None:
         self.hits.append([(partition, b"", value)])
 
+    def _poll(self, max_messages: int) -> Sequence[Batch]:
+        """What comes next; nothing when nothing is left."""
+        while not (batches := self.worker.poll(max_messages, 0.5 if self.log.is_remote else 0.0)):
+            if not self.log.is_remote or not any(self.log.lag("processors").values()):
+                break
+        return batches
+
     def process(self, max_messages: int = 1000) -> None:
         """Until nothing is left to do."""
-        while batches := self.worker.poll(max_messages, self._patience):
+        while batches := self._poll(max_messages):
             for batch in batches:
                 self.processor.process(batch)
             self.worker.commit(batches)
@@ -114,7 +119,7 @@ class Pipeline:
     def process_with_history(self, max_messages: int = 1000) -> int:
         """Until nothing is left to do, refolds of whole owners included; returns how many there were."""
         refolded = 0
-        while batches := self.worker.poll(max_messages, self._patience):
+        while batches := self._poll(max_messages):
             about_past = [batch for batch in batches if batch.topic in ("repairs", "history")]
             others = [batch for batch in batches if batch not in about_past]
             for batch in others:

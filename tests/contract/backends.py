@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stream.embedded import EmbeddedLimits, EmbeddedLog
 from stream.protocol import Log
+from tests.waiting import PATIENCE_SECONDS
 
 TOPICS = ("hits", "visits", "links", "config", "tokens", "salts")
 """Those of the contract tests: a broker needs a while for the others."""
@@ -73,6 +74,6 @@ class Backend:
 
     def run(self, script: str) -> str:
         """What the other process printed; fails when it failed; killing itself is no failure."""
-        out, err = self.start(script).communicate(timeout=60)
+        out, err = self.start(script).communicate(timeout=PATIENCE_SECONDS)
         assert "Traceback" not in err, err
         return out

@@ -2,6 +2,8 @@
 
 import time
 
+from tests.waiting import PATIENCE_SECONDS
+
 ALL = range(4)
 HITS = "hits"
 
@@ -10,10 +12,10 @@ def entries(count, partition=0, start=0):
     return [(partition, b"k%d" % n, b"v%d" % n) for n in range(start, start + count)]
 
 
-def take(worker, count, seconds=20):
+def take(worker, count):
     """Polls until `count` messages came, as {(topic, partition): [value, ...]} and the batches."""
     batches = []
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while sum(len(batch.messages) for batch in batches) < count and time.monotonic() < deadline:
         batches += worker.poll(1000, 0.5)
     values = {}

@@ -9,7 +9,8 @@ import pytest
 
 from stream.protocol import LogError, LogInUseError, LogMismatchError, TopicPartition
 from tests.contract.backends import Backend, prefix_of
-from tests.contract.log_contents import ALL, HITS, entries, values_of
+from tests.contract.log_contents import ALL, HITS, entries, last_of_each, take, values_of
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytest.importorskip("confluent_kafka")
 pytest.importorskip("rocksdict")
@@ -55,8 +56,8 @@ def copy_some(worker, count=50, timeout=0.1):
         worker.rollback()
 
 
-def until(condition, *workers, seconds=40):
-    deadline = time.monotonic() + seconds
+def until(condition, *workers):
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, [worker.partitions for worker in workers]
         for worker in workers:
@@ -130,16 +131,15 @@ def test_a_zombie_that_the_group_gave_up_cannot_commit(backend, log, closing):
     zombie = backend.start(
         """
         from stream.protocol import LogError
+        from tests.contract.log_contents import last_of_each, take
         worker = log.worker("g", ["hits", "links"], None)
-        batches = []
-        while len(batches) < 4:
-            batches = worker.poll(400, 0.1)
+        batches = take(worker, 400)[1]
         for batch in batches:
             worker.emit(batch.home, "visits", [(m.key, b"zombie") for m in batch.messages])
             worker.state(batch.home).put_many("counts", [(b"zombie", b"1")])
         print("ready", flush=True)
         sys.stdin.readline()
-        for attempt in (batches, []):
+        for attempt in (last_of_each(batches), []):
             try:
                 worker.commit(attempt)
                 print("committed")
@@ -171,14 +171,14 @@ def test_a_zombie_that_the_group_gave_up_cannot_commit(backend, log, closing):
 def test_a_later_owner_of_the_same_partitions_fences_the_earlier_one(log, another_machine, closing):
     closing(log.appender(HITS)).append(entries(3))
     first = closing(log.worker("g", [HITS], ALL))
-    batches = first.poll(10, 5)
+    _, batches = take(first, 3)
     first.emit(0, "visits", [(b"", b"late")])
     second = closing(another_machine.worker("g", [HITS], ALL))
     with pytest.raises(LogInUseError, match="took over"):
-        first.commit(batches)
+        first.commit(last_of_each(batches))
     with pytest.raises(LogInUseError):
         first.rollback()
-    second.commit(second.poll(10, 5))
+    second.commit(last_of_each(take(second, 3)[1]))
     assert values_of(log, "visits") == {}
     assert log.committed("g")[TopicPartition(HITS, 0)] == 3
 
@@ -283,9 +283,7 @@ def test_partitions_that_were_added_on_the_broker_are_refused(backend, log, kafk
     from confluent_kafka.admin import NewPartitions
 
     log.admin.create_partitions([NewPartitions(log.name(HITS), 6)])[log.name(HITS)].result()
-    deadline = time.monotonic() + 10
-    while len(log.admin.list_topics(timeout=10).topics[log.name(HITS)].partitions) != 6:
-        assert time.monotonic() < deadline
+    wait_until(lambda: len(log.admin.list_topics(timeout=60).topics[log.name(HITS)].partitions) == 6)
     with pytest.raises(LogMismatchError, match="6 partitions"):
         backend.open()
 
@@ -302,7 +300,7 @@ def test_a_writer_whose_clock_is_days_ahead_is_not_refused(log):
             timestamp=three_days_ahead,
             on_delivery=lambda error, _message: refused.append(error),
         )
-    assert producer.flush(20) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     assert refused == [None, None]
 
 
@@ -312,10 +310,8 @@ def test_old_topics_and_groups_go_after_a_reset(backend, log):
     log.reset()
     fresh = backend.open()
     fresh.remove_old_epochs()
-    deadline = time.monotonic() + 10
-    while old in fresh.admin.list_topics(timeout=10).topics:
-        assert time.monotonic() < deadline
-    assert fresh.name(HITS) in fresh.admin.list_topics(timeout=10).topics
+    wait_until(lambda: old not in fresh.admin.list_topics(timeout=60).topics)
+    assert fresh.name(HITS) in fresh.admin.list_topics(timeout=60).topics
     fresh.close()
 
 
@@ -372,8 +368,6 @@ def test_salts_that_all_went_by_age_keep_nobody_from_opening_the_secrets(log, cl
     secrets, reader = closing(log.secrets()), closing(log.reader())
     secrets.salt(1, 20_000, b"a" * 16)
     secrets.forget_salts_before(20_001)
-    deadline = time.monotonic() + 20
-    while closing(log.reader()).read("salts", 0, 0, 1) is not None:
-        assert time.monotonic() < deadline
+    wait_until(lambda: closing(log.reader()).read("salts", 0, 0, 1) is None)
     assert reader.end_offsets("salts")[0] > 0
     assert closing(log.secrets()).salt(1, 20_001, b"b" * 16) == b"b" * 16

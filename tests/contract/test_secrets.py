@@ -1,24 +1,15 @@
 """Tokens, users and salts on every log: shared by processes, erasable, gone with a reset."""
 
-import time
-
 import pytest
 
 from schemas.access import Grant
 from stream.protocol import SecretChanges
 from stream.secrets import SaltStore, TokenStore
 from stream.users import User, UserStore
+from tests.waiting import wait_until
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 WRITER = Grant(login="writer", roles={1: "write"}, created_at=7)
-
-
-def soon(holds):
-    """Another client of a broker reads what was written within moments."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -58,10 +49,10 @@ def test_a_change_of_a_user_changes_what_the_users_tokens_grant(log, closing):
     tokens, users = closing(TokenStore(log)), closing(UserStore(log))
     tokens.add(TOKEN, Grant(login="ada"))
     users.put(User(login="ada", roles={3: "admin"}))
-    soon(lambda: tokens.find(TOKEN).allows("admin", 3))
+    wait_until(lambda: tokens.find(TOKEN).allows("admin", 3))
     assert users.remove("ada")
     assert not users.remove("ada")
-    soon(lambda: tokens.find(TOKEN) is None)
+    wait_until(lambda: tokens.find(TOKEN) is None)
     assert users.all() == {}
 
 

@@ -5,6 +5,7 @@ import pytest
 from schemas.topics import partition_of
 from stream.protocol import TopicPartition
 from tests.contract.log_contents import ALL, HITS, entries, last_of_each, take, values_of
+from tests.waiting import PATIENCE_SECONDS
 
 # The unit of work
 
@@ -42,16 +43,16 @@ def test_rollback_forgets_all_and_polls_the_same_again(log, appender, closing):
 def test_rollback_keeps_what_was_committed_before(log, appender, closing):
     appender.append(entries(2))
     worker = closing(log.worker("g", [HITS], ALL))
-    (batch,) = worker.poll(1, 5)
+    (batch,) = worker.poll(1, PATIENCE_SECONDS)
     worker.state(0).put_many("heads", [(b"a", b"1")])
     worker.commit([batch])
-    worker.poll(1, 5)
+    worker.poll(1, PATIENCE_SECONDS)
     worker.state(0).put_many("heads", [(b"a", b"2")])
     worker.state(0).put_many("journal", [(b"j", b"1")])
     worker.rollback()
     assert worker.state(0).get_many("heads", [b"a"]) == {b"a": b"1"}
     assert worker.state(0).scan("journal", b"", b"\xff") == []
-    assert [m.value for b in worker.poll(5, 5) for m in b.messages] == [b"v1"]
+    assert [m.value for b in worker.poll(5, PATIENCE_SECONDS) for m in b.messages] == [b"v1"]
     worker.state(0).put_many("journal", [(b"j", b"2")])
     assert worker.state(0).get_many("journal", [b"j"]) == {b"j": b"2"}
 
@@ -59,11 +60,13 @@ def test_rollback_keeps_what_was_committed_before(log, appender, closing):
 def test_polling_ahead_of_the_commit_loses_nothing(log, appender, closing):
     appender.append(entries(4))
     worker = closing(log.worker("g", [HITS], ALL))
-    (first,) = worker.poll(2, 5)
-    (second,) = worker.poll(2, 5)
+    (first,) = worker.poll(2, PATIENCE_SECONDS)
+    (second,) = worker.poll(2, PATIENCE_SECONDS)
     worker.commit([first])
     worker.rollback()
-    assert [m.value for b in worker.poll(9, 5) for m in b.messages] == [m.value for m in second.messages]
+    assert [m.value for b in worker.poll(9, PATIENCE_SECONDS) for m in b.messages] == [
+        m.value for m in second.messages
+    ]
 
 
 @pytest.mark.parametrize("step", ["before", "after"])
@@ -73,15 +76,15 @@ def test_a_process_killed_at_the_commit_leaves_all_or_nothing(log_backend, log, 
     appender.close()
     log_backend.run(
         f"""
+        from tests.contract.log_contents import last_of_each, take
         worker = log.worker("g", ["hits"], range(4))
-        batches = worker.poll(100, 5)
-        assert sum(len(batch.messages) for batch in batches) == 6
+        batches = take(worker, 6)[1]
         for batch in batches:
             worker.state(batch.home).put_many("heads", [(m.key, m.value) for m in batch.messages])
             worker.emit(batch.home, "visits", [(m.key, m.value) for m in batch.messages])
             worker.emit_keyed(batch.home, "links", [(5, b"link")])
         if {step!r} == "after":
-            worker.commit(batches)
+            worker.commit(last_of_each(batches))
         os.kill(os.getpid(), 9)
         """
     )

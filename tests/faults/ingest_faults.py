@@ -27,7 +27,6 @@ from tests.faults.instance import (
     copy_log,
     differences,
     fill_log,
-    free_port,
     hits_on,
     log_of,
     tables_of,
@@ -37,6 +36,7 @@ from tests.faults.report import Report
 from tests.faults.stream_faults import first_events
 from tests.faults.test_kafka_faults import new_log
 from tests.kafka.broker import JavaBroker
+from tests.ports import free_port
 
 CLIENTS = 6
 PAUSE_SECONDS = 0.03

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from schemas.topics import HITS, partition_of
 from stream.embedded import EmbeddedLog
 from stream.opening import LogSettings, open_log
 from stream.protocol import Log, Message, Reader, TopicPartition
+from tests.ports import free_port
 
 TOKEN = "fault-test-token-1234567890"
 PARTITIONS = 4
@@ -107,12 +107,6 @@ def hits_on(log: Log) -> list[Hit]:
     ]
     reader.close()
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _of_hits(counts: Mapping[TopicPartition, int]) -> int:

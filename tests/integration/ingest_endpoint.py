@@ -14,6 +14,7 @@ from schemas.config import Config, ConfigEvent, Site
 from schemas.hit import Hit, decode_hit
 from stream.config import ConfigWriter
 from stream.embedded import EmbeddedLog
+from tests.waiting import PATIENCE_SECONDS
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 PIXEL = "/matomo.php?idsite=1&rec=1"
@@ -90,4 +91,4 @@ def run(tmp_path: Path, story: Callable[[Running], Awaitable[None]], **changes: 
 
 
 async def answer_of(reader: asyncio.StreamReader) -> bytes:
-    return await asyncio.wait_for(reader.read(100), 10)
+    return await asyncio.wait_for(reader.read(100), PATIENCE_SECONDS)

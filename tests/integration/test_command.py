@@ -28,7 +28,9 @@ def log_lines(count: int, start: int = 0) -> list[str]:
 
 
 def status(instance: RunningInstance) -> dict[str, object]:
-    instance.drain()
+    drained = instance.command("drain")
+    assert (drained.returncode, drained.stderr) == (0, "")
+    assert "everything sent before is visible" in drained.stdout
     return dict(json.loads(instance.command("status", "--json").stdout))
 
 

@@ -25,9 +25,9 @@ from tests.integration.on_disk import (
 )
 from tests.integration.traffic import AGENT, hit, send
 from tests.pipeline import Pipeline
+from tests.waiting import PATIENCE_SECONDS
 
 CANARY = "hummingbird"
-GONE_SECONDS = 120.0
 
 
 def test_an_owner_is_folded_as_if_the_erased_hits_had_never_been(tmp_path: Path) -> None:
@@ -89,10 +89,10 @@ def report(instance: RunningInstance, name: str, day: str = "2026-09-10") -> Any
 
 
 def eventually_gone(left: Callable[[], list[str]]) -> None:
-    deadline = time.monotonic() + GONE_SECONDS
-    while left() and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while found := left():
+        assert time.monotonic() < deadline, found
         time.sleep(0.5)
-    assert left() == []
 
 
 def gone_from_directory(instance: RunningInstance, *texts: bytes) -> None:

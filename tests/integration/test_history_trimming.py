@@ -1,7 +1,6 @@
 """Topic `history` stays short, and nobody who begins to read it knows less."""
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from stream.protocol import Log
 from tests.builders import NOON, a_hit, config_events
 from tests.integration.test_replay import OWNERS, kafka_log, replay
 from tests.pipeline import Pipeline
+from tests.waiting import wait_until
 
 
 @pytest.fixture(params=["embedded", "kafka"])
@@ -43,7 +43,7 @@ def facts_on(log: Log) -> int:
 
 
 def test_facts_that_are_carried_out_go_and_what_they_said_stays(log: Log, tmp_path: Path) -> None:
-    pipeline = Pipeline(tmp_path, config_events(), log=log, patience=3.0 if log.is_remote else 0.0)
+    pipeline = Pipeline(tmp_path, config_events(), log=log)
     trimmer = HistoryTrimmer(log, pipeline.facts, worth=20)
     for number, owner in enumerate((*OWNERS, *OWNERS)):
         pipeline.send(a_hit(NOON + number, owner=owner, visitor_id=owner))
@@ -109,9 +109,7 @@ def test_ingest_takes_hits_out_of_the_log_also_when_only_a_summary_tells_of_them
     assert [type(decode_fact(message.value)) for message in batch.messages] == [Summary]
     reader.close()
     erasures = LogErasures(log, pipeline.hits)
-    deadline = time.monotonic() + 20
-    while len(pipeline.stored_hits(0xA1)) > 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(pipeline.stored_hits(0xA1)) == 1)
     erasures.close()
     assert [offset for offset, _ in pipeline.stored_hits(0xA1)] == [second]
     pipeline.close()

@@ -12,6 +12,7 @@ import pytest
 from ingest.answers import TRANSPARENT_GIF
 from ingest.app import PROCESS
 from tests.integration.ingest_endpoint import PIXEL, TOKEN, Running, answer_of, run
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_an_idle_kept_connection_is_not_taken_for_a_slow_one(tmp_path: Path) -> 
         for pause in (0.0, 1.0):
             await asyncio.sleep(pause)
             writer.write(b"GET /matomo.php?idsite=1&rec=1 HTTP/1.1\r\nHost: x\r\n\r\n")
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_SECONDS)
             assert head.startswith(b"HTTP/1.1 200")
             await reader.readexactly(len(TRANSPARENT_GIF))
         writer.close()
@@ -77,7 +78,7 @@ async def sent(running: Running, *pieces: bytes, answers: int = 1, apart: bool =
             if apart:
                 await until(lambda: any(guard.handler is not None for guard in limits.open))
         for _ in range(answers):
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_SECONDS)
             length = re.search(rb"(?i)content-length: (\d+)", head)
             body = await reader.readexactly(int(length[1])) if length else b""
             found.append(re.sub(rb"Date: [^\r]*", b"Date", head) + body)
@@ -185,7 +186,7 @@ def test_an_unused_connection_is_closed_after_the_keepalive_time(tmp_path: Path)
         reader, writer = await asyncio.open_connection("127.0.0.1", running.listener.port)
         writer.write(a_request(PIXEL + "&send_image=0"))
         await reader.readuntil(b"\r\n\r\n")
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
         assert running.app[PROCESS].metrics.cut_connections == 0
         writer.close()
 
@@ -201,7 +202,7 @@ def test_connections_have_a_limit(tmp_path: Path) -> None:
         writer.close()
         for _, other in open_ones:
             other.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await refused(running):  # noqa: ASYNC110 - asks until the server noticed
                 await asyncio.sleep(0.01)
 

@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,9 @@ from schemas.config import ConfigEvent, Site
 from schemas.hit import Hit
 from stream.config import ConfigWriter
 from stream.embedded import EmbeddedLog
-from tests.instance import free_port
 from tests.integration.ingest_endpoint import hits_of
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 PROGRAM = """
 import sys
@@ -57,12 +57,14 @@ class Ingest:
             env=self.environment(self.port),
             cwd=Path(__file__).parents[2],
         )
-        deadline = time.monotonic() + 30
-        while asyncio.run(status_of(self.port, "/health/ready")) != 200:
-            assert self.process.poll() is None, "ingest ended while starting"
-            assert time.monotonic() < deadline, "ingest is not ready"
-            time.sleep(0.02)
-        return self.process.pid
+        process = self.process
+
+        def is_ready() -> bool:
+            assert process.poll() is None, "ingest ended while starting"
+            return asyncio.run(status_of(self.port, "/health/ready")) == 200
+
+        wait_until(is_ready)
+        return process.pid
 
     def kill(self) -> None:
         assert self.process is not None
@@ -72,7 +74,7 @@ class Ingest:
     def terminate(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def hits(self) -> list[Hit]:
         return hits_of(EmbeddedLog(self.data_dir / "log"))
@@ -151,7 +153,7 @@ async def load_until_killed(ingest: Ingest, round_name: str, stop_after: int, nu
     clients = [
         asyncio.create_task(load(ingest.port, client, acknowledged, round_name)) for client in range(16)
     ]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(acknowledged) < stop_after:  # noqa: ASYNC110 - the moment of the kill is a number of answers
             await asyncio.sleep(0.001)
     assert ingest.process is not None
@@ -197,7 +199,7 @@ def test_a_second_ingest_with_the_same_number_is_refused_and_the_first_goes_on(t
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert second.returncode != 0
@@ -213,7 +215,7 @@ def test_sigterm_answers_what_is_in_flight_and_ends_with_0(tmp_path: Path) -> No
         ingest.start()
         acknowledged = asyncio.run(load_until_killed(ingest, "term", 300, signal.SIGTERM))
         assert ingest.process is not None
-        assert ingest.process.wait(30) == 0
+        assert ingest.process.wait(PATIENCE_SECONDS) == 0
         assert sorted(acknowledged) == sorted(ingest.names())
 
 

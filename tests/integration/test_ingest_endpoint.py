@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from pathlib import Path
 
 import aiohttp
@@ -19,6 +18,8 @@ from schemas.config import ConfigEvent, Goal, Privacy, Site, Tracking
 from stream.config import ConfigWriter
 from stream.embedded import EmbeddedLog
 from tests.integration.ingest_endpoint import PIXEL, TOKEN, Running, answer_of, hits_of, run
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_an_answered_hit_is_in_the_log(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_an_emptied_log_is_opened_anew(tmp_path: Path) -> None:
     async def story(running: Running) -> None:
         await running.get(PIXEL)
         running.log.reset()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await running.get(PIXEL))[0] != 400:  # noqa: ASYNC110 until the site is unknown, as in the new log
                 await asyncio.sleep(0.005)
         log = EmbeddedLog(running.settings.data_dir / "log")
@@ -330,9 +331,7 @@ def test_everything_else_goes_to_the_reporting_process_and_its_writes_are_met(tm
         upstream.router.add_route("*", "/{path:.*}", reporting)
         runner = web.AppRunner(upstream)
         await runner.setup()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         running.settings = IngestSettings(
             data_dir=tmp_path,
@@ -381,7 +380,7 @@ async def send_raw(port: int, query: bytes, body: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = b"POST /matomo.php?idsite=1&rec=1&" + query + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     writer.close()
     assert answer[:9] == b"HTTP/1.1 ", answer
     assert answer[9:12] in (b"200", b"204", b"400"), answer[:200]

@@ -5,6 +5,7 @@ import time
 
 from tests.instance import RunningInstance
 from tests.integration.traffic import hit, send
+from tests.waiting import wait_until
 
 
 def test_a_goal_made_today_fills_the_past_while_hits_keep_coming(empty: RunningInstance) -> None:
@@ -141,9 +142,8 @@ def test_what_is_told_of_the_past_ends_with_the_last_hit(empty: RunningInstance)
     """Raw hits are stored seconds after the visits that reports show already."""
     send(empty, [hit(3, 0, "a")])
     asked = {"idSite": "1", "period": "day", "date": "2026-09-10"}
-    deadline = time.monotonic() + 20
-    while not (visits := empty.api("Live.getLastVisitsDetails", **asked)):
-        assert time.monotonic() < deadline
+    wait_until(lambda: empty.api("Live.getLastVisitsDetails", **asked))
+    visits = empty.api("Live.getLastVisitsDetails", **asked)
     story = empty.api("Hitstream.explainVisit", idSite="1", idVisit=str(visits[0]["idVisit"]))
     assert [one["why"] for one in story["hits"]] == ["the first hit of this visitor"]
     send(empty, [hit(4, 0, "a")])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.instance import running_instance
+from tests.waiting import PATIENCE_SECONDS
 
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "example-plugin"
 
@@ -23,7 +24,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
          "--disable-pip-version-check", "--target", str(target), str(source)],
-        check=True, timeout=120,
+        check=True, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     return target
 
@@ -44,8 +45,8 @@ def test_an_installed_plugin_adds_its_reports(packages: Path, tmp_path: Path) ->
                 f"&token_auth={instance.token}&{query}",
             )
             assert status == 200
-        client.request("POST", "/hitstream/drain", b"", {"Authorization": f"Bearer {instance.token}"})
         client.close()
+        instance.drain()
         where = {"idSite": "1", "period": "day", "date": day}
         parts = instance.api("Daytime.getPartOfDay", **where)
         assert [(row["label"], row["nb_visits"]) for row in parts] == [("morning", 1)]
@@ -81,7 +82,7 @@ def test_a_wrong_plugin_is_named_before_anything_starts(tmp_path: Path) -> None:
         cwd=EXAMPLE.parent.parent,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert ended.returncode == 78, ended.stderr

@@ -85,7 +85,7 @@ def test_on_kafka_a_replay_and_an_erasure_give_what_they_give_on_the_embedded_lo
 ) -> None:
     hits = some_hits(9, 30)
     log = kafka_log(kafka, "replay", tmp_path / "kafka")
-    pipeline = Pipeline(tmp_path, config_events(ecommerce=True), log=log, patience=3.0)
+    pipeline = Pipeline(tmp_path, config_events(ecommerce=True), log=log)
     pipeline.send(*hits[:20])
     pipeline.process()
     pipeline.configure(*LATER)

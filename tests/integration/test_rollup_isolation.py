@@ -17,7 +17,8 @@ from sink.encoding import SiteDay
 from sink.rollups import Rollups
 from tests.integration.reports import CONFIG
 from tests.integration.test_archives import FIRST_DAY, age, fill
-from tests.integration.test_rollup_lanes import archived_sites, running, wait_until
+from tests.integration.test_rollup_lanes import archived_sites, running
+from tests.waiting import wait_until
 
 BASE_ACTIONS = 3000
 TIMES = int(os.environ.get("ISOLATION_TIMES", "450"))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -15,8 +15,8 @@ from sink.encoding import SiteDay
 from sink.rollups import LANES, Rollups, RollupWorker, open_rollups, parse_workers
 from sink.settings import RollupSettings
 from tests.integration.test_archives import DAY, FIRST_DAY, age, fill
+from tests.waiting import wait_until
 
-PATIENCE_SECONDS = 60.0
 SLOW = ArchivedSegment(key="slow", visit="sleepEachRow(0.02) = 0")
 """A computation that takes long without taking a processor from the tests beside it."""
 
@@ -40,13 +40,6 @@ def running(rollups: Rollups) -> Iterator[None]:
         rollups.stop()
         for thread in threads:
             thread.join()
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def archived_sites(database: Database, segment: str = "") -> set[int]:
@@ -93,7 +86,7 @@ def test_what_took_long_once_is_not_tried_in_the_quick_lane_again(database: Data
     rollups.changed({SiteDay(1, FIRST_DAY)})
     worker = rollups.workers[0]
     now[0] += 120  # the day is quiet by now
-    assert rollups.step(worker, "quick"), "all visits"
+    assert rollups.step(worker, "long"), "all visits, however long they take"
     assert rollups.step(worker, "quick"), "the slow segment, given up"
     assert archived_sites(database) == {1}
     assert archived_sites(database, "slow") == set()

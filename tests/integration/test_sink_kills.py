@@ -10,6 +10,7 @@ import pytest
 
 from stream.embedded import EmbeddedLog
 from tests.integration.sink_process import fill
+from tests.waiting import PATIENCE_SECONDS
 
 POINTS = (
     "sink.read:2",
@@ -28,7 +29,7 @@ def run(*arguments: str, crash_at: str = "") -> subprocess.CompletedProcess[str]
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -20,8 +20,8 @@ from tests.kafka.stages import (
     opened_log,
     outcomes_on,
     pages_on,
-    until,
 )
+from tests.waiting import wait_until
 
 
 class FailingAppender:
@@ -83,8 +83,8 @@ def test_hits_of_a_time_without_broker_are_forwarded_in_order(tmp_path, target, 
     assert values_of(target_log) == [0]
     assert spool.state.waiting == 49
     target.is_away = False
-    until(lambda: spool.state.waiting == 0)
-    until(lambda: not spool._is_used)
+    wait_until(lambda: spool.state.waiting == 0)
+    wait_until(lambda: not spool._is_used)
     spool.append([entry(50)])
     assert values_of(target_log) == list(range(51))
     assert (spool.state.spooled, spool.state.forwarded) == (49, 49)
@@ -98,7 +98,7 @@ def test_hits_that_arrive_while_the_spool_is_forwarded_come_after_it(tmp_path, t
         if number == 100:
             target.is_away = False
         spool.append([entry(number)])
-    until(lambda: spool.state.waiting == 0)
+    wait_until(lambda: spool.state.waiting == 0)
     assert values_of(target_log) == list(range(500))
     spool.close()
 
@@ -108,7 +108,7 @@ def test_a_group_that_the_broker_has_in_part_is_forwarded_as_a_whole(tmp_path, t
     target.is_away, target.takes_first = True, 1
     spool.append([entry(0), entry(1)])
     target.is_away = False
-    until(lambda: spool.state.waiting == 0)
+    wait_until(lambda: spool.state.waiting == 0)
     assert set(values_of(target_log)) == {0, 1}
     assert sorted(values_of(target_log))[-1] == 1
     spool.close()
@@ -127,8 +127,8 @@ def test_a_full_spool_refuses_hits_until_it_is_forwarded(tmp_path, target, targe
     assert "HITSTREAM_SPOOL_MAX_BYTES" in refused
     assert 10 < taken < 200
     target.is_away = False
-    until(lambda: spool.state.waiting == 0)
-    until(lambda: not spool._is_used)
+    wait_until(lambda: spool.state.waiting == 0)
+    wait_until(lambda: not spool._is_used)
     spool.append([entry(taken)])
     assert values_of(target_log) == list(range(taken + 1))
     spool.close()
@@ -152,8 +152,8 @@ def test_the_segments_of_the_spool_go_when_they_are_forwarded(tmp_path, target):
         spool.append([(0, b"k", b"%d" % number + b" " * 900_000)])
     assert spool._log.sizes()[HITS.name] > 30 << 20
     target.is_away = False
-    until(lambda: spool.state.waiting == 0)
-    until(lambda: spool._log.sizes()[HITS.name] < 20 << 20)
+    wait_until(lambda: spool.state.waiting == 0)
+    wait_until(lambda: spool._log.sizes()[HITS.name] < 20 << 20)
     assert sum(spool._log.released(FORWARDER).values()) == 40
     spool.close()
 
@@ -170,9 +170,11 @@ def test_a_broker_that_is_killed_and_started_again_loses_no_hit(own_broker, tmp_
     ingest = Ingest(own_broker.address, tmp_path / "data")
     ingest.start(crash_at)
     try:
-        until(ingest.is_ready, 60)
+        wait_until(ingest.is_ready)
         for number in range(20):
             ingest.send(number)
+        # A broker that took its time has some of them only now.
+        wait_until(lambda: ingest.spooled() == 0)
         own_broker.kill()
         for number in range(20, 60):
             ingest.send(number)
@@ -181,10 +183,10 @@ def test_a_broker_that_is_killed_and_started_again_loses_no_hit(own_broker, tmp_
         assert "40   hits wait" in ingest.status()
         own_broker.start()
         if crash_at:
-            until(ingest.died, 60)
+            wait_until(ingest.died)
             ingest.start()
-            until(ingest.is_ready, 60)
-        until(lambda: ingest.spooled() == 0, 60)
+            wait_until(ingest.is_ready)
+        wait_until(lambda: ingest.spooled() == 0)
         for number in range(60, 70):
             ingest.send(number)
         queries = sorted(hits_on(own_broker.address, tmp_path / "site").values())
@@ -202,22 +204,22 @@ def test_hits_that_are_forwarded_twice_are_counted_once(own_broker, tmp_path):
     processor = Stage("processor", own_broker.address, tmp_path / "processor")
     ingest.start("spool.forwarded")
     try:
-        until(ingest.is_ready, 60)
+        wait_until(ingest.is_ready)
         own_broker.kill()
         for number in range(40):
             ingest.send(number)
         own_broker.start()
-        until(ingest.died, 60)
+        wait_until(ingest.died)
         ingest.start()
-        until(ingest.is_ready, 60)
-        until(lambda: ingest.spooled() == 0, 60)
+        wait_until(ingest.is_ready)
+        wait_until(lambda: ingest.spooled() == 0)
         ingest.send(40)
         with opened_log(own_broker.address, tmp_path / "site") as log:
             on_the_log = len(list(messages_of(log, HITS.name)))
             repeated = on_the_log - len(hits_on(own_broker.address, tmp_path / "site"))
             assert repeated > 0, "nothing was forwarded twice"
             processor.start()
-            until(lambda: outcomes_on(log).total() >= on_the_log, 90, processor.output)
+            wait_until(lambda: outcomes_on(log).total() >= on_the_log, processor.output)
             assert outcomes_on(log) == {"stored": 41, "duplicate": repeated}
             assert pages_on(log) == {f"example.org/{number}": 1 for number in range(41)}
     finally:

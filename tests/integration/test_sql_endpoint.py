@@ -24,6 +24,7 @@ from sink.database import Database
 from sink.encoding import ROW_TABLES, TALLIES, Entry, Table, split
 from tests.builders import NOON
 from tests.rows import a_conversion, a_visit, an_action, an_item
+from tests.waiting import PATIENCE_SECONDS
 
 DOCS = Path(__file__).parents[2] / "docs" / "sql.md"
 ADMIN = Grant(login="admin", superuser=True)
@@ -108,7 +109,7 @@ def address(database: Database) -> Iterator[str]:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_SECONDS)
     yield f"127.0.0.1:{started[0]}"
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
@@ -129,7 +130,7 @@ def ask(
         headers={"X-ClickHouse-Key": "admin-token"} if headers is None else headers,
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from hitstream.client import InstanceClient, InstanceError
-from hitstream.up import free_port
 from tests.clickhouse_http import ClickHouseFixture, running_clickhouse
 from tests.instance import TOKEN, RunningInstance, running_instance
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
 
@@ -77,18 +78,18 @@ class Stages:
         for process in self.processes.values():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
-        return {name: process.wait(60) for name, process in self.processes.items()}
+        return {name: process.wait(PATIENCE_SECONDS) for name, process in self.processes.items()}
 
     def said(self) -> str:
         return (self.data_dir.parent / "stages.log").read_text(errors="replace")
 
     def metrics(self, stage: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[stage]}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[stage]}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
 
 
 def client(url: str) -> InstanceClient:
-    return InstanceClient(url, TOKEN, timeout=120)
+    return InstanceClient(url, TOKEN, timeout=600)
 
 
 def api(url: str, method: str, **parameters: str) -> object:
@@ -105,10 +106,13 @@ def api(url: str, method: str, **parameters: str) -> object:
 
 def send(url: str, hits: int) -> None:
     lines = [
-        f"?idsite=1&rec=1&url=http://one.example/p{n % 7}&_id={n % 20:016x}&ua={AGENT}" for n in range(hits)
+        f"?idsite=1&rec=1&url=http://one.example/p{n % 7}&_id={n % 20:016x}&ua={AGENT}"
+        "&cdt=2026-09-10+12:00:00"
+        for n in range(hits)
     ]
-    status, body = client(url).request("POST", "/matomo.php", json.dumps({"requests": lines}).encode())
-    assert status == 200, body
+    body = json.dumps({"requests": lines, "token_auth": TOKEN}).encode()
+    status, answer = client(url).request("POST", "/matomo.php", body)
+    assert status == 200, answer
 
 
 def drain(stages: Stages) -> None:
@@ -116,14 +120,11 @@ def drain(stages: Stages) -> None:
     assert answer["drained"], (answer, stages.said()[-3000:])
 
 
-def wait_until_answers(stages: Stages, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(InstanceError):
-            client(stages.url).json("GET", "/hitstream/sites")
-            return
-        assert time.monotonic() < deadline, stages.said()[-3000:]
-        time.sleep(0.1)
+def answers(stages: Stages) -> bool:
+    with contextlib.suppress(InstanceError):
+        client(stages.url).json("GET", "/hitstream/sites")
+        return True
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def stages(
     if broker:
         pytest.importorskip("faust")
         started.start("topics", "topics")
-        assert started.processes.pop("topics").wait(60) == 0, started.said()
+        assert started.processes.pop("topics").wait(PATIENCE_SECONDS) == 0, started.said()
     started.start("reporting", "reporting")
     started.start("processor", "processor")
     for name, partitions in SHARES.items():
@@ -149,7 +150,7 @@ def stages(
     started.start("rollups", "rollups")
     started.start("ingest", "ingest")
     try:
-        wait_until_answers(started)
+        wait_until(lambda: answers(started), lambda: started.said()[-3000:])
         api(started.url, "SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
         yield started
     finally:
@@ -157,7 +158,7 @@ def stages(
 
 
 def pages(url: str) -> int:
-    found = api(url, "Actions.get", idSite="1", period="day", date="today")
+    found = api(url, "Actions.get", idSite="1", period="day", date="2026-09-10")
     assert isinstance(found, dict)
     return int(found["nb_pageviews"])
 

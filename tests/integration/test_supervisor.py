@@ -3,8 +3,7 @@
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,7 @@ from hitstream.client import InstanceError
 from hitstream.data_directory import running_instance as announced_instance
 from hitstream.data_directory import stored_token
 from tests.instance import TOKEN, RunningInstance, running_instance
-
-WAIT_SECONDS = 60.0
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Raises AssertionError when it does not come true."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 
 def is_alive(pid: int) -> bool:
@@ -36,7 +26,7 @@ def is_alive(pid: int) -> bool:
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
     with running_instance(tmp_path_factory.mktemp("up") / "data", {"HITSTREAM_FIRST_SITE": "1"}) as running:
-        wait_until(lambda: "Hitstream is ready" in running.log(), "the greeting")
+        wait_until(lambda: "Hitstream is ready" in running.log())
         yield running
 
 
@@ -86,10 +76,10 @@ def test_a_killed_process_comes_back_and_no_accepted_hit_is_lost(
     before = accepted(instance)
     pid = instance.children()[command]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: instance.children().get(command, pid) != pid, f"{command} started again")
-    wait_until(lambda: send_hit(instance, f"after-{command}") == 204, "a hit is taken again")
+    wait_until(lambda: instance.children().get(command, pid) != pid)
+    wait_until(lambda: send_hit(instance, f"after-{command}") == 204)
     instance.wait_until_ready()
-    instance.client().json("POST", "/hitstream/drain")
+    instance.drain()
     status = instance.client().json("GET", "/hitstream/status")
     assert status["accepted"] == before + 1
     assert status["balance"]["adds_up"] is True
@@ -148,7 +138,7 @@ def test_changed_partitions_end_the_whole_with_the_reason(tmp_path: Path) -> Non
     again = RunningInstance(tmp_path / "data", {"HITSTREAM_PARTITIONS": "4"})
     again.start()
     assert again.process is not None
-    assert again.process.wait(WAIT_SECONDS) == 78
+    assert again.process.wait(PATIENCE_SECONDS) == 78
     assert "HITSTREAM_PARTITIONS" in again.log() or "partitions" in again.log()
     assert "Traceback" not in again.log()
 
@@ -156,7 +146,7 @@ def test_changed_partitions_end_the_whole_with_the_reason(tmp_path: Path) -> Non
 def test_a_stop_ends_all_processes_and_a_later_start_has_the_hits(tmp_path: Path) -> None:
     settings = {"HITSTREAM_FIRST_SITE": "1"}
     with running_instance(tmp_path / "data", settings) as first:
-        wait_until(lambda: "Hitstream is ready" in first.log(), "the greeting")
+        wait_until(lambda: "Hitstream is ready" in first.log())
         pids = first.children()
         assert set(pids) == {"ingest", "processor", "database"}
         for page in range(20):
@@ -166,7 +156,7 @@ def test_a_stop_ends_all_processes_and_a_later_start_has_the_hits(tmp_path: Path
     assert announced_instance(tmp_path / "data") is None
     assert "Traceback" not in first.log()
     with running_instance(tmp_path / "data", settings) as second:
-        second.client().json("POST", "/hitstream/drain")
+        second.drain()
         status = second.client().json("GET", "/hitstream/status")
     assert (status["accepted"], status["outcomes"]) == (20, {"stored": 20})
 
@@ -177,6 +167,6 @@ def test_processes_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
         assert instance.process is not None
         instance.process.kill()
         instance.process.wait()
-        wait_until(lambda: not any(is_alive(pid) for pid in pids.values()), "the processes ended")
+        wait_until(lambda: not any(is_alive(pid) for pid in pids.values()))
     with running_instance(tmp_path / "data"):
         pass

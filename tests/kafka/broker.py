@@ -7,7 +7,6 @@ temporary directory on free ports; where Java or Maven is missing, a container i
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS
+
 HERE = Path(__file__).parent
 JARS = HERE / "target" / "dependency"
-STARTS_SECONDS = 90.0
 JAVA = ("java", "-Xms64m", "-XX:+UseSerialGC", "-Xshare:auto")
 QUICK = ("-Xmx400m", "-XX:TieredStopAtLevel=1")
 """For tests: what starts fast and stays small."""
@@ -29,12 +30,6 @@ IMAGE = "apache/kafka:4.1.1"
 
 class NoBrokerError(Exception):
     """No broker can be started here; the message says what is missing."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def jars() -> str:
@@ -225,7 +220,7 @@ def wait_until_it_answers(address: str, is_alive: Callable[[], bool] = lambda: T
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient({"bootstrap.servers": address, "log_level": 0, "reconnect.backoff.max.ms": 200})
-    deadline = time.monotonic() + STARTS_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             admin.list_topics(timeout=1.0)

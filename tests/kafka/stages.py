@@ -4,10 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,17 +18,11 @@ from schemas.rows import Action, Tally
 from schemas.topics import HITS
 from stream.protocol import Log, Message
 from tests.builders import config_events
-from tests.kafka.broker import free_port
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS
 
 REPOSITORY = Path(__file__).parents[2]
 PARTITIONS = 2
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0, said: Callable[[], str] = str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.01)
 
 
 class Stage:
@@ -82,7 +75,9 @@ class Ingest(Stage):
             return False
 
     def ask(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE_SECONDS
+        ) as answer:
             return answer.read()
 
     def send(self, number: int) -> None:

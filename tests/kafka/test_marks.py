@@ -11,6 +11,7 @@ from stream.kafka import make_log
 from stream.kafka_client import Connection
 from stream.kafka_marks import MarkSender, marks_topic
 from stream.kafka_topics import TopicPlan
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_the_last_change_of_each_day_arrives_in_the_partition_of_its_site(kafka: str) -> None:
@@ -26,7 +27,7 @@ def test_the_last_change_of_each_day_arrives_in_the_partition_of_its_site(kafka:
     consumer = connection.consumer("marks-test")
     consumer.subscribe([marks_topic(prefix)])
     found = {}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(found) < 3:
         assert time.monotonic() < deadline, found
         message = consumer.poll(1.0)
@@ -56,7 +57,7 @@ def test_marks_reach_faust_whatever_the_log_is_compressed_with(kafka: str, codec
             consumer.assign([aiokafka.TopicPartition(marks_topic(prefix), 0)])
             found: set[int] = set()
             while len(found) < days:
-                message = await asyncio.wait_for(consumer.getone(), 30)
+                message = await asyncio.wait_for(consumer.getone(), PATIENCE_SECONDS)
                 found.add(decode_mark(message.value).day)
             return found
         finally:

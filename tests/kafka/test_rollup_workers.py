@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -14,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from hitstream.up import free_port
 from schemas.rows import encode_output
 from sink.database import Database, database_name, server_place
 from sink.encoding import ROW_TABLES, Entry, split
 from sink.rollups import MINIMUM_ROWS
 from tests.clickhouse_http import ClickHouseFixture
+from tests.ports import free_port
 from tests.rows import A_DAY, a_visit
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytest.importorskip("faust")
 
@@ -80,16 +80,13 @@ class Workers:
     def said(self) -> str:
         return "\n".join(log.read_text(errors="replace")[-3000:] for log in self.directory.glob("*.log"))
 
-    def wait(self, holds: Callable[[], bool], seconds: float = 120.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.2)
+    def wait(self, holds: Callable[[], bool]) -> None:
+        wait_until(holds, self.said)
 
     def stop(self) -> dict[str, int]:
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
-        return {name: process.wait(30) for name, process in self.processes.items()}
+        return {name: process.wait(PATIENCE_SECONDS) for name, process in self.processes.items()}
 
     def kill(self) -> None:
         for process in self.processes.values():

@@ -73,9 +73,9 @@ def test_two_sinks_and_two_rollup_workers_at_once_store_every_row_once(workers: 
     killed = workers.processes.pop("sink1")
     killed.kill()
     killed.wait()
-    workers.wait(lambda: count("count()") >= wanted, 180)
+    workers.wait(lambda: count("count()") >= wanted)
     assert count("count()") == count("uniqExact(site_id, visit_id)") == wanted
-    workers.wait(lambda: archived(database, DAYS[0] - 1) == set(SITES), 180)
+    workers.wait(lambda: archived(database, DAYS[0] - 1) == set(SITES))
     visits = database.rows("SELECT date, site_id, count() FROM visits FINAL GROUP BY ALL")
     assert {int(str(number)) for _, _, number in visits} == {MINIMUM_ROWS}
     database.close()

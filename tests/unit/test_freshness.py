@@ -1,11 +1,11 @@
 """Up to which moment reports are complete."""
 
 import threading
-import time
 from collections.abc import Mapping
 
 from hitstream.freshness import Freshness
 from stream.protocol import LogError, TopicPartition
+from tests.waiting import wait_until
 
 
 class Stages:
@@ -87,9 +87,7 @@ def test_a_log_that_does_not_answer_ends_nothing() -> None:
     freshness = Freshness(stages, stages.visible, lambda: stages.now)  # type: ignore[arg-type]
     running = threading.Thread(target=freshness.run, args=(stop,))
     running.start()
-    deadline = time.monotonic() + 30
-    while not freshness.complete_up_to and running.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: freshness.complete_up_to or not running.is_alive())
     stop.set()
     running.join()
     assert freshness.complete_up_to == stages.now

@@ -14,9 +14,9 @@ def test_invalid_and_backtracking_patterns_are_refused(pattern: str) -> None:
 
 def test_a_pattern_that_would_backtrack_for_ever_ends_at_once() -> None:
     pattern = compile_linear("(a+)+$", case_sensitive=True)
-    began = time.perf_counter()
+    began = time.process_time()
     assert not matches(pattern, "a" * 50_000 + "b")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_case_is_a_choice() -> None:

@@ -9,6 +9,7 @@ import pytest
 from schemas.access import Grant
 from stream.embedded import EmbeddedLog
 from stream.secrets import SaltStore, TokenStore, secrets_path
+from tests.waiting import PATIENCE_SECONDS
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ADMIN = Grant(login="admin", superuser=True)
@@ -126,7 +127,7 @@ def test_processes_that_create_the_store_together_share_its_salts(log):
     )
     command = [sys.executable, "-c", script, str(log.directory)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    found = {process.communicate(timeout=60)[0] for process in started}
+    found = {process.communicate(timeout=PATIENCE_SECONDS)[0] for process in started}
     assert len(found) == 1
     assert len(found.pop().strip()) == 32
 
