@@ -151,7 +151,9 @@ class SendingRun:
         broker: JavaBroker | None = None,
         data_dir: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        has_neighbour: bool = False,
     ) -> None:
+        """`has_neighbour`: half of the clients send to a second ingest process on the same log."""
         self.backend, self.report, self.broker = backend, report, broker
         self._directory = directory
         self.data_dir = data_dir or directory / "data"
@@ -170,12 +172,22 @@ class SendingRun:
         # What the processes print goes beside the data, which may be on a full disk.
         self.instance = Instance(directory / "processes", environment=self._settings)
         self.instance.restarts_failed = broker is not None
-        self.clients = [SteadyClient(number, self.port, seed) for number in range(1, CLIENTS + 1)]
+        ports = [self.port]
+        self.neighbours = ["ingest1"] if has_neighbour else []
+        for number, name in enumerate(self.neighbours, 1):
+            ports.append(free_port())
+            self.instance.own_environment[name] = {
+                "HITSTREAM_PORT": str(ports[-1]),
+                "HITSTREAM_INGEST_NUMBER": str(number),
+            }
+        self.clients = [
+            SteadyClient(number, ports[number % len(ports)], seed) for number in range(1, CLIENTS + 1)
+        ]
 
     @contextmanager
     def running(self) -> Iterator[None]:
         try:
-            for name in ("database", "processor", "ingest"):
+            for name in ("database", "processor", "ingest", *self.neighbours):
                 self.start(name)
             self.wait_until_ready()
             for client in self.clients:
@@ -318,12 +330,13 @@ def kill_ingest(
     seed: int,
     broker: JavaBroker | None = None,
 ) -> None:
-    """Every point of ingest; on a broker also those of the spool, which needs the broker away."""
+    """Every point of ingest, on the embedded log beside a second process; on a broker also those of the
+    spool, which needs the broker away."""
     report.expect(backend, "ingest", points.of_ingest(backend), rounds)
     if broker is not None:
         report.expect(backend, "broker, ingest", ["killed and started"], rounds)
     rng = random.Random(seed)
-    run = SendingRun(backend, report, directory, seed, broker=broker)
+    run = SendingRun(backend, report, directory, seed, broker=broker, has_neighbour=broker is None)
     with run.running():
         for number in range(rounds):
             run.instance.remove("ingest")
@@ -335,7 +348,12 @@ def kill_ingest(
             if broker is not None:
                 _kill_amid_spooling(run, broker)
             else:
+                # Each takes erased hits out of the log: this is about one that does it alone.
+                for neighbour in run.neighbours:
+                    run.instance.remove(neighbour)
                 _kill_amid_erasing(run, number)
+                for neighbour in run.neighbours:
+                    run.start(neighbour)
             run.start("ingest")
             run.wait_until_ready()
             run.wait_for_hits(50)

@@ -142,6 +142,8 @@ class Instance:
         self._port = free_port()
         self.environment = dict(environment or {})
         """Of the processes that are started from now on."""
+        self.own_environment: dict[str, Mapping[str, str]] = {}
+        """What is another for one of them."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         (data_dir / "crashed").mkdir(parents=True, exist_ok=True)
         self._output = (data_dir / "output.log").open("ab")
@@ -167,6 +169,7 @@ class Instance:
             "HITSTREAM_CRASH_ONCE": str(self.data_dir / "crashed"),
             "HITSTREAM_CRASH_AT": self.crash_at.get(name, ""),
             **self.environment,
+            **self.own_environment.get(name, {}),
         }
         kind = name.rstrip("0123456789")
         self._processes[name] = subprocess.Popen(
