@@ -49,6 +49,16 @@ def is_source(module: ModuleSpec | None) -> bool:
     return module is None or (module.origin or "").endswith(".py")
 
 
+def cpu_model() -> str:
+    """Name, family and model: machines of one name differ. Empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return ""
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return " ".join(told.get(name, "") for name in ("model name", "cpu family", "model")).strip()
+
+
 def machine() -> dict[str, object]:
     """What the figures depend on."""
     versions = {}
@@ -59,6 +69,7 @@ def machine() -> dict[str, object]:
             continue
     return {
         "cores": os.cpu_count(),
+        "cpu": cpu_model(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "compiled": not is_source(find_spec("ingest.acceptance")),
