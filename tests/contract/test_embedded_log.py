@@ -311,7 +311,7 @@ def test_after_a_crash_of_one_appender_the_others_go_on(open_log, directory, clo
         log.appender("hits", number=1).append([(partition, b"", b"new") for partition in range(4)])
         """
     )
-    crashed.communicate(timeout=60)
+    crashed.communicate(timeout=PATIENCE_SECONDS)
     assert crashed.returncode == -signal.SIGKILL
     assert appender.append([(0, b"", b"after")]) == [1 if point == "log.appending" else 2]
     new = [] if point == "log.appending" else [b"new"]
@@ -335,7 +335,7 @@ def test_a_segment_that_a_crash_left_with_a_wal_is_erased_while_it_is_read(open_
     reader = closing(log.reader())
     assert len(reader.read(HITS, 0, 0, 1000).messages) == 80
     crashed.kill()
-    crashed.communicate(timeout=60)
+    crashed.communicate(timeout=PATIENCE_SECONDS)
     # As when it dies between a new segment and the copying of the one before.
     (first, *_) = sorted((log.root / "topics" / HITS).glob("*.sqlite"))
     left = sqlite3.connect(first)
@@ -431,7 +431,7 @@ def test_appenders_that_are_killed_at_any_moment_lose_and_repeat_nothing(open_lo
 def collect(process, number, acknowledged, erased):
     """Kills an appending process and takes in what it had said; returns the number of its last append."""
     process.kill()
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert "Traceback" not in errors, errors
     last = -1
     for line in said.splitlines(keepends=True):

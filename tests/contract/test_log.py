@@ -163,7 +163,7 @@ def test_processes_with_numbers_of_their_own_append_to_one_topic(log_backend, lo
     offsets = [appender.append([(p, b"", b"0 %d %d" % (n, i)) for p in (0, 3) for i in range(3)])
                for n in range(50)]  # fmt: skip
     for other in others:
-        _, said = other.communicate(timeout=60)
+        _, said = other.communicate(timeout=PATIENCE_SECONDS)
         assert other.returncode == 0, said
     found = values_of(log, HITS)
     expected = [[b"%d %d %d" % (number, n, i) for n in range(50) for i in range(3)] for number in range(3)]

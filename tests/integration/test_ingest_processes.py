@@ -6,13 +6,14 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hitstream.client import InstanceClient, InstanceError
 from tests.instance import TOKEN, RunningInstance, running_instance
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="processes are found in /proc"
@@ -53,7 +54,7 @@ def visits(first: int, count: int, title: str) -> list[str]:
 
 def send(port: int, requests: list[str]) -> None:
     """In bulk. Raises InstanceError when it was not accepted."""
-    client = InstanceClient(f"http://127.0.0.1:{port}", TOKEN, timeout=30)
+    client = InstanceClient(f"http://127.0.0.1:{port}", TOKEN, timeout=PATIENCE_SECONDS)
     body = json.dumps({"requests": requests, "token_auth": TOKEN}).encode()
     status, answer = client.request("POST", "/matomo.php", body)
     client.close()
@@ -75,11 +76,10 @@ def is_accepted(port: int) -> bool:
     return True
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def wait_until_taken(instance: RunningInstance) -> None:
+    """Each process knows the site: it looks at the configuration every few milliseconds."""
+    for port in instance.ports:
+        wait_until(lambda port=port: is_accepted(port))  # type: ignore[misc]
 
 
 def test_hits_through_all_ports_are_counted_once_also_when_a_process_is_killed(
@@ -105,20 +105,18 @@ def test_hits_through_all_ports_are_counted_once_also_when_a_process_is_killed(
         threading.Thread(target=sending, args=(port, title))
         for port, title in zip(instance.ports, ("first", "second"), strict=True)
     ]
-    # Until each knows the site: a process looks at the configuration every few milliseconds.
-    for port in instance.ports:
-        wait_for(lambda port=port: is_accepted(port))  # type: ignore[misc]
+    wait_until_taken(instance)
     for sender in senders:
         sender.start()
-    wait_for(lambda: min(accepted["first9"], accepted["second9"]) > 0)
+    wait_until(lambda: min(accepted["first9"], accepted["second9"]) > 0)
     victim = process_on(instance.ports[1])
     os.kill(victim, signal.SIGKILL)
     sent = accepted["first9"]
-    wait_for(lambda: accepted["first9"] > sent)
-    wait_for(lambda: is_accepted(instance.ports[1]))
+    wait_until(lambda: accepted["first9"] > sent)
+    wait_until(lambda: is_accepted(instance.ports[1]))
     killed.set()
     for sender in senders:
-        sender.join(60)
+        sender.join(PATIENCE_SECONDS)
     assert process_on(instance.ports[1]) != victim
 
     assert instance.command("drain").returncode == 0
@@ -135,8 +133,8 @@ def test_hits_through_all_ports_are_counted_once_also_when_a_process_is_killed(
 
 def test_erased_hits_of_all_processes_leave_the_log(instance: RunningInstance) -> None:
     instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
+    wait_until_taken(instance)
     for port in instance.ports:
-        wait_for(lambda port=port: is_accepted(port))  # type: ignore[misc]
         send(port, [f"{query}&uid=canary@example.org" for query in visits(0xC0, 1, "canary")])
     assert instance.command("drain").returncode == 0
 
@@ -148,7 +146,7 @@ def test_erased_hits_of_all_processes_leave_the_log(instance: RunningInstance) -
     found = instance.api("PrivacyManager.findDataSubjects", idSite="1", segment="userId==canary@example.org")
     names = json.dumps([{"idsite": one["idSite"], "idvisit": one["idVisit"]} for one in found])
     assert instance.api("PrivacyManager.deleteDataSubjects", visits=names)["hits"] == 4
-    wait_for(lambda: not files_with_canary())
+    wait_until(lambda: not files_with_canary())
     send(instance.ports[1], visits(0xD0, 1, "later"))
     assert instance.command("drain").returncode == 0
     assert set(titles(instance)) == {"probe", "later"}
@@ -157,8 +155,7 @@ def test_erased_hits_of_all_processes_leave_the_log(instance: RunningInstance) -
 def test_all_processes_follow_an_emptied_log(instance: RunningInstance) -> None:
     for round_number in range(2):
         instance.api("SitesManager.addSite", siteName="One", **{"urls[0]": "http://one.example"})
-        for port in instance.ports:
-            wait_for(lambda port=port: is_accepted(port))  # type: ignore[misc]
+        wait_until_taken(instance)
         assert instance.command("drain").returncode == 0
         views = titles(instance)["probe"]
         assert views >= 4, round_number
