@@ -16,9 +16,11 @@ def pytest_configure() -> None:
         )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """How pytest-xdist shares the tests out: those of a broker to one worker, since each would start a broker
-    of its own, and those of a file, which share fixtures, to one."""
+    of its own, and those of a file, which share fixtures, to one. Before its own hook, which writes the names
+    of the groups into those of the tests."""
     for item in items:
         # A fixture may ask for the broker only where its parameter is `kafka`.
         needs_broker = "kafka" in getattr(item, "fixturenames", ()) or "[kafka" in item.name
