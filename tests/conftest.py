@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ingest.compiled import stale_modules
 from tests.kafka.broker import JavaBroker, NoBrokerError, running_broker_with_files
+
+# An example that a busy machine holds up is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
