@@ -6,17 +6,18 @@ record in archive_days says which generation counts."""
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, Self
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.page_levels import FEW_ACTIONS
-from schemas.report_queries import day_sql, joint_day_sql, shared_rows
+from schemas.report_queries import MOST_IN_ARRAY, day_sql, joint_day_sql, shared_rows
 from schemas.reports import AGGREGATES, Aggregate, Source
 from sink.database import Database
 from sink.first_rows import first_rows, no_first_rows
@@ -335,60 +336,102 @@ def archive_day(
                 raise ArchiveTooLongError from error
             raise
 
-    def compute(batches: Iterable[Sequence[Aggregate]], generation: int, *, jointly: bool = False) -> None:
-        for together in batches:
-            sql, keys = _compute_sql(together, segment, jointly=jointly)
-            execute(sql, {**bound, "generation": generation, **keys})
-            crash_point("archive.report")
+    def compute(
+        together: Sequence[Aggregate], generation: int, *, jointly: bool = False, spills: bool = True
+    ) -> None:
+        sql, keys = _compute_sql(together, segment, jointly=jointly, spills=spills)
+        execute(sql, {**bound, "generation": generation, **keys})
+        crash_point("archive.report")
+
+    def compute_uniques(generation: int) -> None:
+        execute(_uniques_sql(segment), {**bound, "generation": generation})
 
     generation = time.time_ns()
     counted = rows_of_day(database, site_id, day)
     rows = counted["visits"] + counted["actions"]
     small = rows <= limits.small_day_rows
-    if small:
-        limits = replace(limits, max_threads=1)
+    lanes = 1 if small or rows * BYTES_OF_TWO_STATEMENTS > limits.max_memory_bytes else 2
+    if small or lanes == 2:
+        # one thread needs a seventh less than two that share a statement
+        limits = replace(limits, max_threads=1 if small else max(1, limits.max_threads // 2))
     batches = _batches(
         [one for one in chosen if counted[_TABLE_OF.get(one.source, "conversions")]], rows, limits
     )
+    # the largest first: what is left at the end is short
+    batches.sort(key=lambda batch: -counted[_TABLE_OF.get(batch[0].source, "conversions")])
+    shared = not small and rows <= limits.shared_day_rows
+    # of more, groups may go through files; to collect and then count takes two thirds of the time of sets
+    spills = not shared or rows > MOST_IN_ARRAY
+    with Lanes(database, lanes) as beside:
+        try:
+            beside.run(
+                [partial(compute, one, generation, jointly=small, spills=spills) for one in batches]
+                + [partial(compute_uniques, generation)]
+            )
+        except ClickHouseError as error:
+            if "MEMORY_LIMIT_EXCEEDED" not in str(error) or rows > limits.shared_day_rows:
+                raise
+            # another generation: what failed may have stored some of its rows
+            forget(database, [(site_id, day, generation)])
+            generation = time.time_ns()
+            for one in chosen:
+                compute((one,), generation)
+            compute_uniques(generation)
+        if has_first_rows(chosen):
+            if counted["actions"] <= FEW_ACTIONS:
+                no_first_rows(execute, site_id, segment.key, generation, day, actions=counted["actions"])
+            else:
+                statements = first_rows(site_id, segment.key, generation, first=day, last=day)
+                beside.run([partial(execute, *one) for one in statements])
+    crash_point("archive.before_current")
+    archived = ArchivedDay(site_id, day, segment.key, generation, read_at, time.monotonic() - started)
+    make_current(database, archived, [*keys_of_archive(chosen), UNIQUES, TYPED_UNIQUES])
+    crash_point("archive.current")
+    return archived
 
-    def compute_beside(batches: Sequence[Sequence[Aggregate]]) -> None:
-        """The largest in a thread of its own: half of what a statement does can't be shared by threads."""
-        largest = max(batches, key=lambda batch: counted[_TABLE_OF.get(batch[0].source, "conversions")])
 
-        def compute_largest() -> None:
+class Lanes:
+    """Runs one statement after the other, or two at once: half of what one does can't be shared by its
+    threads."""
+
+    def __init__(self, database: Database, lanes: int) -> None:
+        self._database = database
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="archive") if lanes == 2 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._beside is not None:
+            self._beside.submit(self._database.release).result()
+            self._beside.shutdown()
+
+    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """All of them, begun in this order; none after one that failed, whose error is raised."""
+        left = list(tasks)
+        # both lanes take from it; it ends once the list is empty
+        next_ones = iter(left)
+
+        def work() -> None:
             try:
-                compute([largest], generation)
-            finally:
-                database.release()
+                for task in next_ones:
+                    task()
+            except BaseException:
+                left.clear()
+                raise
 
-        with ThreadPoolExecutor(1, thread_name_prefix="archive") as beside:
-            found = beside.submit(compute_largest)
-            try:
-                compute([batch for batch in batches if batch is not largest], generation)
-            finally:
+        found = self._beside.submit(work) if self._beside is not None else None
+        try:
+            work()
+        finally:
+            if found is not None:
                 wait([found])
+        if found is not None:
             found.result()
 
-    try:
-        if small or len(batches) < 2 or rows * BYTES_OF_TWO_STATEMENTS > limits.max_memory_bytes:
-            compute(batches, generation, jointly=small)
-        else:
-            compute_beside(batches)
-    except ClickHouseError as error:
-        if "MEMORY_LIMIT_EXCEEDED" not in str(error) or rows > limits.shared_day_rows:
-            raise
-        # another generation: what failed may have stored some of its rows
-        forget(database, [(site_id, day, generation)])
-        generation = time.time_ns()
-        compute([(one,) for one in chosen], generation)
-    if has_first_rows(chosen):
-        if counted["actions"] <= FEW_ACTIONS:
-            no_first_rows(execute, site_id, segment.key, generation, day, actions=counted["actions"])
-        else:
-            first_rows(execute, site_id, segment.key, generation, first=day, last=day)
-    constants = {**bound, "generation": generation}
-    execute(
-        f"""
+
+def _uniques_sql(segment: ArchivedSegment) -> str:
+    return f"""
         INSERT INTO uniques (site_id, segment, date, generation, {", ".join(UNIQUE_STATES)})
         SELECT {{site:UInt32}}, {{segment:String}}, {{first:Date}}, {{generation:UInt64}},
             uniqExactState(visitor_id), uniqExactStateIf(lowerUTF8(user_id), user_id != ''),
@@ -398,14 +441,7 @@ def archive_day(
             uniqExactStateIf(lowerUTF8(user_id), user_id != '' AND returning != 0)
         FROM visits FINAL WHERE site_id = {{site:UInt32}} AND date BETWEEN {{first:Date}} AND {{last:Date}}
         AND ({segment.visit or "1"})
-        """,
-        constants,
-    )
-    crash_point("archive.before_current")
-    archived = ArchivedDay(site_id, day, segment.key, generation, read_at, time.monotonic() - started)
-    make_current(database, archived, [*keys_of_archive(chosen), UNIQUES, TYPED_UNIQUES])
-    crash_point("archive.current")
-    return archived
+        """
 
 
 def make_current(database: Database, archived: ArchivedDay, reports: Sequence[str]) -> None:
@@ -475,11 +511,11 @@ def _by_source(aggregates: Iterable[Aggregate]) -> dict[Source, list[Aggregate]]
 
 
 def _compute_sql(
-    aggregates: Sequence[Aggregate], segment: ArchivedSegment, *, jointly: bool
+    aggregates: Sequence[Aggregate], segment: ArchivedSegment, *, jointly: bool, spills: bool
 ) -> tuple[str, dict[str, object]]:
     """With what is bound. Rows that only one SELECT reads are not stored on the way. `jointly`: most
     aggregates of a source by one SELECT; those of plugins stay alone, whose terms may hold for their own
-    rows only."""
+    rows only. `spills` as schemas.report_queries.day_sql."""
     bound: dict[str, object] = {}
     rows, parts = [], []
     for source, of_source in _by_source(aggregates).items():
@@ -499,7 +535,7 @@ def _compute_sql(
         for one in of_source:
             if one not in joint:
                 bound[f"report{len(bound)}"] = report_key(one)
-                parts.append(_rows_sql(one, f"report{len(bound) - 1}", name))
+                parts.append(_rows_sql(one, f"report{len(bound) - 1}", name, spills=spills))
     sql = (
         "INSERT INTO archives (site_id, segment, report, date, generation, labels, metrics)"
         f" WITH {', '.join(rows)} {' UNION ALL '.join(parts)}"
@@ -507,13 +543,13 @@ def _compute_sql(
     return sql, bound
 
 
-def _rows_sql(aggregate: Aggregate, parameter: str, rows: str) -> str:
+def _rows_sql(aggregate: Aggregate, parameter: str, rows: str, *, spills: bool) -> str:
     labels = ", ".join(f"l{at}" for at in range(len(aggregate.labels)))
     metrics = ", ".join(one.name for one in aggregate.metrics)
     return (
         f"SELECT {{site:UInt32}}, {{segment:String}}, {{{parameter}:String}}, date, {{generation:UInt64}},"
         f" {f'[{labels}]' if labels else 'emptyArrayString()'}, [{metrics}]"
-        f" FROM ({day_sql(aggregate, rows=rows, only_day='{first:Date}')})"
+        f" FROM ({day_sql(aggregate, rows=rows, only_day='{first:Date}', spills=spills)})"
     )
 
 

@@ -26,27 +26,25 @@ _COLUMNS = "site_id, segment, report, date, generation, labels, metrics"
 
 
 def first_rows(
-    execute: Execute, site_id: int, segment: str, generation: int, *, first: date, last: date
-) -> None:
-    """Store those of one generation, whose rows have dates of [first, last]. `segment` is the name under
-    which it is stored."""
+    site_id: int, segment: str, generation: int, *, first: date, last: date
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """The statements that store those of one generation, whose rows have dates of [first, last], and what is
+    bound to them: in any order. `segment` is the name under which it is stored."""
     bound = {"site": site_id, "segment": segment, "generation": generation, "first": first, "last": last}
+    statements = []
     for prefix in PREFIXES:
         names = names_of(prefix)
-        execute(
-            f"{_INTO} SELECT {_COLUMNS} FROM ({first_rows_sql(prefix)})",
-            {
-                **bound,
-                "reports": [report_key(AGGREGATES[name]) for name in names],
-                "targets": [report_key(FIRST_OF[name]) for name in names],
-                "rest": report_key(REST_OF[prefix]),
-            },
+        of_prefix = {
+            "reports": [report_key(AGGREGATES[name]) for name in names],
+            "targets": [report_key(FIRST_OF[name]) for name in names],
+            "rest": report_key(REST_OF[prefix]),
+        }
+        statements.append(
+            (f"{_INTO} SELECT {_COLUMNS} FROM ({first_rows_sql(prefix)})", {**bound, **of_prefix})
         )
     read = [report_key(AGGREGATES[name]) for name in ("pages", "pages_entry", "pages_exit")]
-    execute(
-        f"{_INTO} SELECT {_COLUMNS} FROM ({folders_sql()})",
-        {**bound, "reports": read, "folders": report_key(FOLDERS)},
-    )
+    folders = {"reports": read, "folders": report_key(FOLDERS)}
+    return [*statements, (f"{_INTO} SELECT {_COLUMNS} FROM ({folders_sql()})", {**bound, **folders})]
 
 
 def no_first_rows(

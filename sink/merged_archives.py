@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from schemas.report_queries import WHOLE, period_sql
 from schemas.reports import AGGREGATES, Aggregate
@@ -180,11 +180,8 @@ def merge_span(
             limits.settings(),
         )
     if has_first_rows(chosen):
-
-        def execute(sql: str, parameters: Mapping[str, Any]) -> None:
-            database.execute(sql, parameters, limits.settings())
-
-        first_rows(execute, site_id, name, generation, first=start, last=last)
+        for statement, parameters in first_rows(site_id, name, generation, first=start, last=last):
+            database.execute(statement, parameters, limits.settings())
     database.execute(
         f"INSERT INTO uniques (site_id, segment, date, generation, {', '.join(UNIQUE_STATES)})"
         " SELECT {site:UInt32}, {stored:String}, min(date), {generation:UInt64},"
