@@ -29,7 +29,7 @@ from ingest.site_rules import CRAWLERS, QUARTER, Rules, SiteRules, local_day
 from ingest.validation import fault
 from rules.spam import is_referrer_spam
 from schemas.config import Config, Site
-from schemas.hit import HIT_ID_EPOCH_US, Hit, Location
+from schemas.hit import Hit, Location, first_hit_id_of
 from schemas.outcomes import COUNTED_ONLY, Exclusion
 
 _GUARDED_TEXTS = frozenset(("token_auth", "cip", "uid", "_id", "ec_id", "urlref", "_ref"))
@@ -81,10 +81,13 @@ class Request:
     __slots__ = (
         "agent",
         "client_hints",
+        "first_hit_id",
         "has_signs",
         "language",
         "now",
-        "now_us",
+        "origin",
+        "received_at",
+        "referer",
         "rules",
         "sender",
         "sites",
@@ -92,8 +95,12 @@ class Request:
 
     def __init__(self, sender: Sender, rules: Rules) -> None:
         self.sender = sender
+        # Attributes of a named tuple take ten times as long as these.
+        self.received_at = sender.received_at
+        self.referer = sender.referer
+        self.origin = sender.origin
         self.now = sender.received_at // 1000
-        self.now_us = sender.received_at * 1000
+        self.first_hit_id = first_hit_id_of(sender.received_at)
         self.agent = sender.user_agent[:LONGEST_USER_AGENT]
         self.language = sender.language[:LONGEST_LANGUAGE].lower()
         self.has_signs = bool(
@@ -135,9 +142,9 @@ class HitIds:
         self._number = ingest_number
         self._last = (last >> 4 << 4) + ingest_number
 
-    def next(self, now_us: int) -> int:
-        """`now_us`: unix microseconds, perhaps the same for many hits: then their ids count up from there."""
-        hit_id = ((now_us - HIT_ID_EPOCH_US) << 4) + self._number
+    def next(self, first: int) -> int:
+        """`first`: the first id of now, perhaps that of many hits: then their ids count up from there."""
+        hit_id = first + self._number
         if hit_id <= self._last:
             hit_id = self._last + 16
         self._last = hit_id
@@ -197,8 +204,10 @@ class Acceptance:
         if shape.is_guarded:
             if shape.has_times:
                 time = event_time(params, now)
-            limit = rules.tracking.tracking_requests_require_authentication_when_custom_timestamp_newer_than
             if not may_write:
+                limit = (
+                    rules.tracking.tracking_requests_require_authentication_when_custom_timestamp_newer_than
+                )
                 refusal = _lacks_authority(params, age=now - time, oldest_without_token=limit)
                 if refusal is not None:
                     return refusal
@@ -224,11 +233,11 @@ class Acceptance:
             or rules.requires_consent
         ):
             exclusion = _exclusion(params, address, sender, rules, site)
-        if exclusion in COUNTED_ONLY:
-            return only_counted(
-                self._hit_ids.next(request.now_us), site_id, sender.received_at, exclusion,
-                rules.offset, sender.origin,
-            )  # fmt: skip
+            if exclusion in COUNTED_ONLY:
+                return only_counted(
+                    self._hit_ids.next(request.first_hit_id), site_id, request.received_at, exclusion,
+                    rules.offset, request.origin,
+                )  # fmt: skip
         if rules.shortens_referrers and exclusion in ("", Exclusion.PREFETCH):
             # The processors tell spam by the whole referrer, which they will not see.
             spam = rules.tracking.exclude_referrer_spam and is_referrer_spam(decode(params.get("urlref", "")))
@@ -275,10 +284,10 @@ class Acceptance:
         client_hints = cached_decode(raw_hints, LONGEST_CLIENT_HINTS) if raw_hints else request.client_hints
         # In the order of its fields: 0.15 us, by keyword 0.75 us.
         return Hit(
-            self._hit_ids.next(request.now_us),
+            self._hit_ids.next(request.first_hit_id),
             site_id,
             time,
-            sender.received_at,
+            request.received_at,
             owner,
             visitor_id,
             config_id,
@@ -287,13 +296,13 @@ class Acceptance:
             user_agent,
             client_hints,
             language,
-            sender.referer,
+            request.referer,
             masked,
             location,
             may_write,
             exclusion,
             rules.offset,
-            sender.origin,
+            request.origin,
         )
 
     def _know_site(self, request: Request, raw: str | None) -> tuple[SiteRules, bool] | None:
@@ -401,7 +410,7 @@ def _exclusion(params: Params, address: str, sender: Sender, rules: Rules, site:
 
 def _plain_id(cookie_id: str, rules: Rules) -> tuple[int, Claim]:
     """The visitor id of an undecoded `_id`."""
-    if not cookie_id.isalnum():
+    if "%" in cookie_id or "+" in cookie_id:
         cookie_id = decode(cookie_id)
     if len(cookie_id) >= 16:
         visitor_id = visitor_id_from_hex(cookie_id)

@@ -71,6 +71,7 @@ class TrackerEndpoint:
         self._intake = intake
         self._trusted_proxies = AddressRanges(settings.trusted_proxies)
         self._max_url = settings.max_url_bytes
+        self._max_hit = settings.max_hit_bytes
         self._buffered_bytes = 0
         """Of bodies that are being read."""
 
@@ -225,15 +226,16 @@ class TrackerEndpoint:
         sender = sender._replace(token=token)
         invalid: list[int] = []
         written = []
-        entry, orders = intake.entry, intake.orders
+        decide, entry, orders = self._decide, intake.entry, intake.orders
         for start in range(0, len(bulk.queries), _BULK_CHUNK):
             if start:
                 await asyncio.sleep(0)
             entries = []
             request = Request(sender, intake.rules)
             for index, each in enumerate(bulk.queries[start : start + _BULK_CHUNK], start):
-                params = split_query(each or "")
-                hit = self._decide(intake, each or "", params, request)
+                text = each or ""
+                params = split_query(text)
+                hit = decide(intake, text, params, request)
                 if isinstance(hit, Refusal):
                     self._metrics.rejected[hit.reason] += 1
                     invalid.append(index)
@@ -255,9 +257,9 @@ class TrackerEndpoint:
         )
 
     def _decide(self, intake: Intake, query: str, params: SplitQuery, request: Request) -> Hit | Refusal:
-        if len(query) > self._settings.max_hit_bytes:
+        if len(query) > self._max_hit:
             # A unit of work holds thousands of hits in memory: none of them may be of any size.
-            return Refusal("hit_too_large", f"{len(query)} bytes, at most {self._settings.max_hit_bytes}")
+            return Refusal("hit_too_large", f"{len(query)} bytes, at most {self._max_hit}")
         decision = intake.acceptance.accept(query, params, request)
         if isinstance(decision, Refusal) and decision.reason in ("unknown_site", "no_authority"):
             # The site or the token may be newer than what was read last.

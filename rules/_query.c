@@ -341,17 +341,11 @@ id_of_hex(PyObject *module, PyObject *text)
     if (!PyUnicode_Check(text)) {
         return PyErr_Format(PyExc_TypeError, "expected a str, found %.100s", Py_TYPE(text)->tp_name);
     }
-    if (!PyUnicode_IS_ASCII(text)) {
-        Py_RETURN_NONE;
-    }
-    const char *at = (const char *)PyUnicode_1BYTE_DATA(text);
     Py_ssize_t size = PyUnicode_GET_LENGTH(text);
-    if (size == 0) {
-        Py_RETURN_NONE;
-    }
     unsigned long long number = 0;
-    for (const char *end = at + (size < 16 ? size : 16); at < end; at++) {
-        int digit = digit_of(*at);
+    for (Py_ssize_t at = 0; at < size && at < 16; at++) {
+        Py_UCS4 character = PyUnicode_READ_CHAR(text, at);
+        int digit = character < 128 ? digit_of((char)character) : -1;
         number = number << 4 | (unsigned int)(digit < 0 ? 0 : digit);
     }
     return PyLong_FromUnsignedLongLong(number);
@@ -362,7 +356,7 @@ static PyMethodDef methods[] = {
     {"split_pairs", split_pairs, METH_O, "Names joined by &, and values with a None at the end; None when not ASCII."},
     {"split_known", (PyCFunction)(void (*)(void))split_known, METH_FASTCALL,
      "Of a query whose names are in a dict of plans: the shape and its usual values; None for others."},
-    {"id_of_hex", id_of_hex, METH_O, "The first 16 characters as a number; None when there are none or not ASCII ones."},
+    {"id_of_hex", id_of_hex, METH_O, "The first 16 characters as a number; what is no hex digit counts as 0."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -116,9 +116,6 @@ def test_a_place_that_the_query_does_not_have_is_none() -> None:
     )
 
 
-@given(st.text("0123456789abcdefABCDEFxgz_+- é", max_size=20) | st.text(max_size=20))
+@given(st.text("0123456789abcdefABCDEFxgz_+- éİ٣", max_size=20) | st.text(max_size=20))
 def test_the_compiled_reader_of_ids_gives_the_same_numbers(text: str) -> None:
-    found = compiled.id_of_hex(text)
-    assert (found is None) == (not text or not text.isascii())
-    if found is not None:
-        assert found == id_from_any_hex(text)
+    assert compiled.id_of_hex(text) == id_from_any_hex(text) < 1 << 64

@@ -14,7 +14,7 @@ from ingest.query import clean_text, split_query
 from rules.prepare import Lookups, prepare, site_rules
 from rules.prepared import Agent, PreparedHit, Referrer
 from schemas.config import Config, Goal, Privacy, Site, Tracking
-from schemas.hit import Hit, Location, decode_hit, encode_hit
+from schemas.hit import Hit, Location, decode_hit, encode_hit, first_hit_id_of
 
 NOW = 1_789_034_400
 TOKEN = "t" * 32
@@ -317,12 +317,13 @@ def test_an_instance_may_leave_hints_of_headers_alone() -> None:
 
 def test_hit_ids_grow_also_when_the_clock_was_put_back() -> None:
     ids = HitIds(3, last=0)
-    first = ids.next(NOW * 1_000_000)
-    assert first % 16 == 3
-    assert ids.next(NOW * 1_000_000) == first + 16
-    assert ids.next(1_600_000_000_000_000) == first + 32
+    now, before = first_hit_id_of(NOW * 1000), first_hit_id_of(1_600_000_000_000)
+    first = ids.next(now)
+    assert first == now + 3
+    assert ids.next(now) == first + 16
+    assert ids.next(before) == first + 32
     again = HitIds(5, last=first + 32)
-    assert again.next(1_600_000_000_000_000) > first + 32
+    assert again.next(before) > first + 32
 
 
 def test_the_number_of_an_ingest_process_has_four_bits() -> None:

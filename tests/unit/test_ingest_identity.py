@@ -1,10 +1,11 @@
 """Who a hit belongs to: one test per rule of tracking semantics section 1."""
 
+from collections.abc import Callable
 from itertools import count
 
 import pytest
 
-from ingest.identity import Claim, Identity, visitor_id_from_hex, visitor_id_of_user
+from ingest.identity import Claim, Identity, id_from_any_hex, visitor_id_from_hex, visitor_id_of_user
 from schemas.hit import format_visitor_id
 
 SITE = 1
@@ -264,6 +265,14 @@ def test_ids_are_cut_to_16_lowered_and_zero_where_they_are_not_hex() -> None:
     assert format_visitor_id(visitor_id_from_hex("ABCDEF1234567890")) == "abcdef1234567890"
     assert visitor_id_from_hex("zzzzzzzzzzzzzzzz") == 0
     assert format_visitor_id(visitor_id_from_hex("1z2z3z4z5z6z7z8z")) == "1020304050607080"
+    assert visitor_id_from_hex("") == 0
+
+
+@pytest.mark.parametrize("read", [visitor_id_from_hex, id_from_any_hex])
+def test_a_letter_whose_small_form_has_two_characters_is_one_digit_of_an_id(
+    read: Callable[[str], int],
+) -> None:
+    assert format_visitor_id(read("f\u0130" + "f" * 14)) == "f0ffffffffffffff"
 
 
 def test_the_visitor_id_of_a_user_is_the_first_half_of_a_sha1() -> None:
