@@ -43,10 +43,13 @@ say which of the blocks count: 66.249.80.1, 64.233.160.9 and 207.46.1.1 are excl
 (Googlebot) and 40.77.167.1 (bingbot) are not."""
 
 
-def _ipv4(text: str) -> int | None:
-    """The number of a plain IPv4 address: 0.5 us against 2 us with `ipaddress`."""
+_inet_pton, _AF_INET = socket.inet_pton, socket.AF_INET
+
+
+def ipv4_number(text: str) -> int | None:
+    """The number of a plain IPv4 address, None for other texts: 0.2 us against 2 us with `ipaddress`."""
     try:
-        return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
+        return int.from_bytes(_inet_pton(_AF_INET, text), "big")
     except (OSError, ValueError):  # no such address; a NUL byte
         return None
 
@@ -55,7 +58,7 @@ def canonical_address(text: str) -> str:
     """The usual text of an address; IPv4 inside IPv6 becomes IPv4, what is no address 0.0.0.0."""
     if len(text) > _LONGEST_ADDRESS:
         return UNKNOWN_ADDRESS
-    return text if _ipv4(text) is not None else _canonical_address(text)
+    return text if ipv4_number(text) is not None else _canonical_address(text)
 
 
 _LONGEST_ADDRESS = 128
@@ -114,18 +117,21 @@ class AddressRanges:
         if answer is None:
             if len(self._answers) >= _REMEMBERED_ADDRESSES:
                 self._answers.clear()
-            answer = self._answers[address] = self.have(address)
+            answer = self._answers[address] = self._look(address)
         return answer
 
-    def have(self, address: str) -> bool:
-        """As `in`, of an address about which nobody asks again soon: it is not remembered."""
-        value, bounds = _ipv4(address), self._v4
-        if value is None:
-            try:
-                value, bounds = int(ipaddress.IPv6Address(address)), self._v6
-            except ValueError:
-                return False
-        return bisect_right(bounds, value) % 2 == 1
+    def _look(self, address: str) -> bool:
+        value = ipv4_number(address)
+        if value is not None:
+            return self.have_ipv4(value)
+        try:
+            return bisect_right(self._v6, int(ipaddress.IPv6Address(address))) % 2 == 1
+        except ValueError:
+            return False
+
+    def have_ipv4(self, number: int) -> bool:
+        """As `in`, of the number of an IPv4 address: in less time than its text is looked up."""
+        return bisect_right(self._v4, number) % 2 == 1
 
 
 def _bounds(networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> list[int]:
