@@ -186,7 +186,7 @@ class Acceptance:
         """The hit of one tracking request, or why there is none. `query` is clean text (ingest.query)."""
         shape = params.shape
         (
-            raw_site, recorded, raw_id, raw_address, raw_agent, raw_language, raw_hints, raw_token, ping,
+            raw_site, recorded, raw_id, raw_address, raw_agent, raw_language, raw_hints, raw_token, ping, _,
             plugins, timings_are_digits,
         ) = params.usual  # fmt: skip
         rules, sender = request.rules, request.sender

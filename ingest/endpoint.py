@@ -184,7 +184,7 @@ class TrackerEndpoint:
         self, headers: Mapping[str, str], peer: str, intake: Intake, query: str, params: SplitQuery
     ) -> Answer | tuple[Hit, asyncio.Future[None]]:
         """The hit and when it is durable, or the answer to what is no hit."""
-        with_image = params.get("send_image") != "0"
+        with_image = params.with_image
         if not intake.rules.tracking.record_statistics:
             self._metrics.rejected["recording_off"] += 1
             return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE
@@ -201,7 +201,7 @@ class TrackerEndpoint:
 
     def _end_single(self, intake: Intake, params: SplitQuery, hit: Hit) -> Answer:
         """The answer to a hit that is durable."""
-        with_image = params.get("send_image") != "0"
+        with_image = params.with_image
         if hit.authenticated and params.get("debug") == "1":
             return answers.debug_answer(200, _debug_facts(hit))
         if params.shape.has_order and not hit.exclusion and intake.orders.add(hit.site_id, params):
@@ -217,7 +217,7 @@ class TrackerEndpoint:
         self._metrics.bulk_requests += 1
         bulk = read_bulk(body)
         shared = split_query(query)
-        with_image = bulk.send_image and shared.get("send_image") != "0"
+        with_image = bulk.send_image and shared.with_image
         if not intake.rules.tracking.record_statistics:
             self._metrics.rejected["recording_off"] += len(bulk.queries)
             return answers.RECORDING_OFF if with_image else answers.TRACKED_WITHOUT_IMAGE

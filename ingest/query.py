@@ -41,7 +41,8 @@ PLUGIN_FLAGS = ("fla", "java", "qt", "realp", "pdf", "wma", "ag", "cookie")
 PLACE_NAMES = ("country", "region", "city", "lat", "long")
 TIMINGS = ("pf_net", "pf_srv", "pf_tfr", "pf_dm1", "pf_dm2", "pf_onl")
 
-_USUAL = ("idsite", "rec", "_id", "cip", "ua", "lang", "uadata", "token_auth", "ping")
+_USUAL = ("idsite", "rec", "_id", "cip", "ua", "lang", "uadata", "token_auth", "ping", "send_image")
+_SEND_IMAGE = _USUAL.index("send_image")
 _TIMES = frozenset(("cdt", "cdo"))
 _GUARDED = frozenset(("cip", *_TIMES, *PLACE_NAMES))
 _TIMED = frozenset(("pf_net", "pf_srv", "pf_dm1", "pf_onl"))
@@ -137,6 +138,11 @@ class SplitQuery(Mapping[str, str]):
         if self._raw is None:
             self._raw = _split(self._query)[1]
         return self._raw
+
+    @property
+    def with_image(self) -> bool:
+        """Whether an answer may be an image."""
+        return bool(self.usual[_SEND_IMAGE] != "0")
 
     def __getitem__(self, name: str) -> str:
         value: str = self.raw[self.shape.places[name]]
