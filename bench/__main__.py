@@ -35,8 +35,8 @@ FLOORS = {
     "bulk_kafka_end_to_end_sent_hits_s": 6_000.0,
     "import_lines_s": 20_000.0,
 }
-"""Two shared cores, the generator of the load included; bulk hits are taken so fast by compiled decisions
-only (`make compile`). A load counts that is sent in time and that reports keep up with (freshness)."""
+"""Two shared cores, the generator of the load included. A load counts that is sent in time and that reports
+keep up with (freshness)."""
 CEILINGS = {
     "bytes_per_action": 45.0,
     "bytes_per_raw_hit": 60.0,
