@@ -19,7 +19,7 @@ from bench.sender import pack
 from bench.traffic import TrafficHit, traffic
 from hitstream.client import InstanceClient, InstanceError
 from hitstream.engine import clickhouse_dsn
-from hitstream.up import free_port
+from hitstream.ports import free_port
 from processors.owners import OWNERS_TABLE, owner_key
 from processors.processor import INPUTS
 from processors.service import GROUP

@@ -20,6 +20,7 @@ from hitstream.data_directory import (
     open_data_directory,
     withdraw,
 )
+from hitstream.ports import free_port
 from hitstream.settings import UpSettings
 from hitstream.supervisor import ProcessPlan, Supervisor, partition_shares
 from schemas.config import ConfigEvent, Site
@@ -48,13 +49,6 @@ def check_port(host: str, port: int, variable: str) -> None:
             raise PortTakenError(
                 f"can't listen on {host}:{port}: {error.strerror}; stop what uses it or set {variable}"
             ) from None
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def plan_processes(settings: UpSettings, token: str, database_port: int) -> list[ProcessPlan]:

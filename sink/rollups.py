@@ -219,7 +219,6 @@ class Rollups:
         """Archives that others took the place of, and when."""
         self._swept_until: datetime | None = None
         self._sweep_at = 0.0
-        self._forget_at = 0.0
         self._stopping = False
 
     def changed(self, site_days: Iterable[SiteDay], at: float | None = None) -> None:

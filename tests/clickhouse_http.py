@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import chdb
 
-from tests.ports import free_port
+from hitstream.ports import free_port
 from tests.waiting import PATIENCE_SECONDS
 
 USER, PASSWORD = "hitstream", "fixture:p@ss/word"

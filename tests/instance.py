@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hitstream.client import InstanceClient, InstanceError
-from tests.ports import free_port, free_ports
+from hitstream.ports import free_port, free_ports
 from tests.waiting import PATIENCE_SECONDS
 
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from hitstream.ports import free_port
 from tests.faults import points
 from tests.faults.clock import ProcessClock
 from tests.faults.fed_instance import DIES_SECONDS
@@ -36,7 +37,6 @@ from tests.faults.report import Report
 from tests.faults.stream_faults import first_events
 from tests.faults.test_kafka_faults import new_log
 from tests.kafka.broker import JavaBroker
-from tests.ports import free_port
 
 CLIENTS = 6
 PAUSE_SECONDS = 0.03

@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hitstream.ports import free_port
 from schemas.config import ConfigEvent, encode_config_event
 from schemas.hit import Hit, decode_hit, encode_hit
 from schemas.settings import load_settings
@@ -25,7 +26,6 @@ from schemas.topics import HITS, partition_of
 from stream.embedded import EmbeddedLog
 from stream.opening import LogSettings, open_log
 from stream.protocol import Log, Message, Reader, TopicPartition
-from tests.ports import free_port
 
 TOKEN = "fault-test-token-1234567890"
 PARTITIONS = 4

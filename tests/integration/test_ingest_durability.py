@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from hitstream.ports import free_port
 from schemas.config import ConfigEvent, Site
 from schemas.hit import Hit
 from stream.config import ConfigWriter
 from stream.embedded import EmbeddedLog
 from tests.integration.ingest_endpoint import hits_of
-from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 PROGRAM = """

@@ -11,6 +11,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hitstream.ports import free_port
 from ingest.answers import ENDPOINT_TEXT, TRANSPARENT_GIF
 from ingest.app import PROCESS
 from ingest.settings import IngestSettings
@@ -18,7 +19,6 @@ from schemas.config import ConfigEvent, Goal, Privacy, Site, Tracking
 from stream.config import ConfigWriter
 from stream.embedded import EmbeddedLog
 from tests.integration.ingest_endpoint import PIXEL, TOKEN, Running, answer_of, hits_of, run
-from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS
 
 

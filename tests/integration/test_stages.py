@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from hitstream.client import InstanceClient, InstanceError
+from hitstream.ports import free_port
 from tests.clickhouse_http import ClickHouseFixture, running_clickhouse
 from tests.instance import TOKEN, RunningInstance, running_instance
-from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"

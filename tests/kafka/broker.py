@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.ports import free_port
+from hitstream.ports import free_port
 from tests.waiting import PATIENCE_SECONDS
 
 HERE = Path(__file__).parent

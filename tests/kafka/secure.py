@@ -4,8 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from hitstream.ports import free_port
 from tests.kafka.broker import JavaBroker, NoBrokerError
-from tests.ports import free_port
 
 USER, PASSWORD = "hitstream", "geheim-Wort-17"
 STORE_PASSWORD = "keystore-Wort-18"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from hitstream.ports import free_port
 from schemas.config import encode_config_event
 from schemas.hit import decode_hit
 from schemas.rows import Action, Tally
 from schemas.topics import HITS
 from stream.protocol import Log, Message
 from tests.builders import config_events
-from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS
 
 REPOSITORY = Path(__file__).parents[2]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from hitstream.ports import free_port
 from schemas.rows import encode_output
 from sink.database import Database, database_name, server_place
 from sink.encoding import ROW_TABLES, Entry, split
 from sink.rollups import MINIMUM_ROWS
 from tests.clickhouse_http import ClickHouseFixture
-from tests.ports import free_port
 from tests.rows import A_DAY, a_visit
 from tests.waiting import PATIENCE_SECONDS, wait_until
 

@@ -1,4 +1,4 @@
-"""Ports for processes that a test starts."""
+"""Ports for processes that are started soon."""
 
 import secrets
 import socket
@@ -7,8 +7,8 @@ _kept: dict[int, socket.socket] = {}
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that no other test gets while this process lives: it keeps the UDP port of the
-    same number. Below the ports that a system gives to connections, which may take one at any moment."""
+    """A TCP port of 127.0.0.1 that no other caller gets while this process lives: it keeps the UDP port of
+    the same number. Below the ports that a system gives to connections, which may take one at any moment."""
     return free_ports(1)[0]
 
 
