@@ -21,8 +21,8 @@ from tests.integration.test_rollup_lanes import archived_sites, running
 from tests.waiting import wait_until
 
 BASE_ACTIONS = 3000
-TIMES = int(os.environ.get("ISOLATION_TIMES", "450"))
-"""How often the rows are stored: 1,350,000 actions. Less where others use the machine."""
+TIMES = int(os.environ.get("ISOLATION_TIMES", "600"))
+"""How often the rows are stored: 1,800,000 actions. Less where others use the machine."""
 LONG_SECONDS = float(os.environ.get("ISOLATION_SECONDS", "60"))
 MOST_DELAY_SECONDS = 5.0
 DEFINITIONS = (
