@@ -10,7 +10,8 @@ import os
 import sqlite3
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -176,10 +177,16 @@ class SegmentAppender:
         else:
             self._measure()
 
-    def append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> Sequence[int]:
-        with translate_errors(self._segment.path, "Appending to"), self._turn as had_others:
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """No other appender writes meanwhile, and what others have written is known."""
+        with self._turn as had_others:
             if had_others or self._failed:
                 self._catch_up()
+            yield
+
+    def append(self, entries: Sequence[tuple[int, bytes, bytes]]) -> Sequence[int]:
+        with translate_errors(self._segment.path, "Appending to"), self._in_turn():
             age_s = time.time() - self._segment.created_ms / 1000
             full = (
                 self._bytes >= self._limits.max_bytes
@@ -253,10 +260,14 @@ class SegmentAppender:
         return offsets
 
     def _roll(self) -> None:
-        segment = create_segment(self._directory, self._ends)
-        full = self._connection
-        self._open(segment.path)
-        self._background.submit(full, lambda: _seal(full))
+        full, path = self._begin_segment()
+        self._background.submit(path, lambda: _seal(full, path))
+
+    def _begin_segment(self) -> tuple[sqlite3.Connection, Path]:
+        """Appends go to a new one; returns the connection to the one before and its path."""
+        full, path = self._connection, self._segment.path
+        self._open(create_segment(self._directory, self._ends).path)
+        return full, path
 
     def _copy_sealed(self) -> None:
         """Finishes segments whose WAL a crash left behind."""
@@ -299,7 +310,8 @@ class SegmentAppender:
     def erase(self, places: Mapping[int, Collection[int]]) -> bool:
         """Rewrites the segments that hold the messages, without their keys and values (stream.protocol)."""
         with translate_errors(self._directory, "Erasing messages in"), self._upkeep:
-            self._let_go()
+            with self._in_turn():
+                pass  # lets go of a segment that another has ended: its old file must not stay open
             paths = list_paths(self._directory)
             for path, following in pairwise((*paths, None)):
                 assert path is not None
@@ -313,12 +325,6 @@ class SegmentAppender:
                 checkpoint_finished(path)
                 rewrite_without(path, wanted)
         return True
-
-    def _let_go(self) -> None:
-        """Of a segment that another has ended: its old file is gone once nobody has it open."""
-        with self._turn as had_others:
-            if had_others:
-                self._catch_up()
 
     def _held(
         self, path: Path, places: Mapping[int, Collection[int]], *, is_last: bool
@@ -340,15 +346,11 @@ class SegmentAppender:
 
     def _end_segment(self) -> None:
         """Appends go to a new segment; the one before is complete in its file on return. Not an empty one."""
-        with self._turn as had_others:
-            if had_others or self._failed:
-                self._catch_up()
+        with self._in_turn():
             if self._ends == list(self._segment.starts):
                 return
-            full, path = self._connection, self._segment.path
-            self._open(create_segment(self._directory, self._ends).path)
-        full.close()
-        checkpoint_finished(path)
+            full, path = self._begin_segment()
+        _seal(full, path)
 
     def close(self) -> None:
         self._background.close()
@@ -386,9 +388,9 @@ def rewrite_without(path: Path, places: Mapping[int, Collection[int]]) -> None:
     crash_point("log.erased")
 
 
-def _seal(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+def _seal(connection: sqlite3.Connection, path: Path) -> None:
     connection.close()
+    checkpoint_finished(path)
 
 
 def total_bytes(messages: Sequence[Message]) -> int:
