@@ -6,13 +6,12 @@ record in archive_days says which generation counts."""
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -22,6 +21,7 @@ from schemas.reports import AGGREGATES, Aggregate, Source
 from sink.database import Database
 from sink.first_rows import first_rows, no_first_rows
 from sink.report_keys import has_first_rows, keys_of_archive, report_key
+from sink.statements import Statements
 from stream.faults import crash_point
 
 SLACK = timedelta(seconds=60)
@@ -350,8 +350,8 @@ def archive_day(
     counted = rows_of_day(database, site_id, day)
     rows = counted["visits"] + counted["actions"]
     small = rows <= limits.small_day_rows
-    lanes = 1 if small or rows * BYTES_OF_TWO_STATEMENTS > limits.max_memory_bytes else 2
-    if small or lanes == 2:
+    at_once = 1 if small or rows * BYTES_OF_TWO_STATEMENTS > limits.max_memory_bytes else 2
+    if small or at_once == 2:
         # one thread needs a seventh less than two that share a statement
         limits = replace(limits, max_threads=1 if small else max(1, limits.max_threads // 2))
     batches = _batches(
@@ -362,9 +362,9 @@ def archive_day(
     shared = not small and rows <= limits.shared_day_rows
     # of more, groups may go through files; to collect and then count takes two thirds of the time of sets
     spills = not shared or rows > MOST_IN_ARRAY
-    with Lanes(database, lanes) as beside:
+    with Statements(database, at_once=at_once) as statements:
         try:
-            beside.run(
+            statements.run(
                 [partial(compute, one, generation, jointly=small, spills=spills) for one in batches]
                 + [partial(compute_uniques, generation)]
             )
@@ -381,53 +381,13 @@ def archive_day(
             if counted["actions"] <= FEW_ACTIONS:
                 no_first_rows(execute, site_id, segment.key, generation, day, actions=counted["actions"])
             else:
-                statements = first_rows(site_id, segment.key, generation, first=day, last=day)
-                beside.run([partial(execute, *one) for one in statements])
+                of_first_rows = first_rows(site_id, segment.key, generation, first=day, last=day)
+                statements.run([partial(execute, *one) for one in of_first_rows])
     crash_point("archive.before_current")
     archived = ArchivedDay(site_id, day, segment.key, generation, read_at, time.monotonic() - started)
     make_current(database, archived, [*keys_of_archive(chosen), UNIQUES, TYPED_UNIQUES])
     crash_point("archive.current")
     return archived
-
-
-class Lanes:
-    """Runs one statement after the other, or two at once: half of what one does can't be shared by its
-    threads."""
-
-    def __init__(self, database: Database, lanes: int) -> None:
-        self._database = database
-        self._beside = ThreadPoolExecutor(1, thread_name_prefix="archive") if lanes == 2 else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._beside is not None:
-            self._beside.submit(self._database.release).result()
-            self._beside.shutdown()
-
-    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
-        """All of them, begun in this order; none after one that failed, whose error is raised."""
-        left = list(tasks)
-        # both lanes take from it; it ends once the list is empty
-        next_ones = iter(left)
-
-        def work() -> None:
-            try:
-                for task in next_ones:
-                    task()
-            except BaseException:
-                left.clear()
-                raise
-
-        found = self._beside.submit(work) if self._beside is not None else None
-        try:
-            work()
-        finally:
-            if found is not None:
-                wait([found])
-        if found is not None:
-            found.result()
 
 
 def _uniques_sql(segment: ArchivedSegment) -> str:
