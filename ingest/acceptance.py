@@ -29,7 +29,7 @@ from ingest.site_rules import CRAWLERS, QUARTER, Rules, SiteRules, local_day
 from ingest.validation import fault
 from rules.spam import is_referrer_spam
 from schemas.config import Config, Site
-from schemas.hit import Hit, Location, first_hit_id_of
+from schemas.hit import INGEST_NUMBERS, Hit, Location, first_hit_id_of
 from schemas.outcomes import COUNTED_ONLY, Exclusion
 
 _GUARDED_TEXTS = frozenset(("token_auth", "cip", "uid", "_id", "ec_id", "urlref", "_ref"))
@@ -137,8 +137,10 @@ class HitIds:
     """Ids that only grow, also when the clock was put back."""
 
     def __init__(self, ingest_number: int, last: int) -> None:
-        if not 0 <= ingest_number < 16:
-            raise ValueError(f"the number of an ingest process is 0 to 15, not {ingest_number}")
+        if not 0 <= ingest_number < INGEST_NUMBERS:
+            raise ValueError(
+                f"the number of an ingest process is 0 to {INGEST_NUMBERS - 1}, not {ingest_number}"
+            )
         self._number = ingest_number
         self._last = (last >> 4 << 4) + ingest_number
 
